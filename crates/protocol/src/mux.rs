@@ -1,0 +1,632 @@
+//! A session over one byte stream, without any I/O: bytes that were read go in by [`Mux::receive`], what they mean
+//! comes out of [`Mux::next_event`], and what is to be written out of [`Mux::transmit`].
+//!
+//! # States
+//!
+//! *Seeking*: no session yet, or none any more; see [`crate::sync`]. The host writes nothing but its burst, the
+//! guest nothing at all. *Established*: frames flow. A host's session that breaks stays broken; a guest forgets it
+//! ([`Event::Reset`]) and seeks the next.
+//!
+//! # Calls and streams
+//!
+//! The host gives each call and each byte stream a new id ([`Mux::allocate`]). A call ends with its one reply. A
+//! byte stream, opened by [`Kind::Open`], has two directions, each with [`WINDOW_BYTES`] of credit at first, which the
+//! receiver returns as it consumes ([`Mux::grant`]). [`Kind::Close`] ends the sender's direction, behind all the data
+//! it queued; the stream is forgotten when both have sent theirs, so whoever receives a close on a stream that it does
+//! not use any more answers with its own.
+//!
+//! # Promises
+//!
+//! - Everything but data goes ahead of data (a close, of course, not ahead of its own stream's data), and
+//!   streams take turns frame by frame. A frame begun is finished.
+//! - What a peer can make this side keep is bounded: one unfinished frame, its credit for each of [`MAX_STREAMS`]
+//!   streams, and [`MAX_CALLS`] calls. Drain the events after each [`Mux::receive`]: they are bounded by what it was given.
+//! - Ids begin at a number drawn from the nonce, so that an answer meant for an earlier session finds no call here.
+//! - A frame of an unknown kind is skipped, on both sides: a later version may send kinds that an earlier one
+//!   may ignore; what it may not ignore is gated by the negotiated version. A known kind that is out of place breaks
+//!   the session.
+//!
+//! Hellos are not sent here: the layer above sends one as [`Kind::Control`] on [`StreamId::CONTROL`] when it sees
+//! [`Event::Established`], since only it knows its release and features.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use prost::Message;
+
+use crate::{
+    frame::{HEADER_BYTES, Header, Kind, MAX_FRAME_BYTES, MAX_PAYLOAD_BYTES, Nonce, Seal, StreamId},
+    message::Close,
+    stream::{Outgoing, Stream},
+    sync::{BURST_BYTES, Magic, PREAMBLE_BYTES, Seeker, fill},
+};
+
+/// Credit of each direction of a new stream, in bytes.
+pub const WINDOW_BYTES: u32 = 256 * 1024;
+/// Most bytes of one stream that wait to be transmitted.
+pub const SEND_QUEUE_BYTES: usize = 2 * MAX_PAYLOAD_BYTES;
+/// Most bytes of calls, replies and opens that wait to be transmitted.
+pub const CONTROL_QUEUE_BYTES: usize = 1024 * 1024;
+/// Most byte streams open at once.
+pub const MAX_STREAMS: usize = 256;
+/// Most calls without a reply.
+pub const MAX_CALLS: usize = 1024;
+
+/// What received bytes meant.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Event {
+    /// A session begins. Now each side sends its hello.
+    Established {
+        /// Its nonce.
+        nonce: Nonce,
+    },
+    /// Guest only: the session is over, the host is gone or began anew. Forget all calls and streams; processes live on.
+    Reset,
+    /// A message of kind control, call, reply or open; the body is not decoded yet. After an open the stream is there.
+    Message {
+        /// Its kind.
+        kind: Kind,
+        /// The call or stream.
+        stream: StreamId,
+        /// The encoded message, at most [`MAX_PAYLOAD_BYTES`].
+        body: Vec<u8>,
+    },
+    /// Bytes of a stream, never none. [`Mux::grant`] as many when they are consumed.
+    Data {
+        /// The stream.
+        stream: StreamId,
+        /// At most [`MAX_PAYLOAD_BYTES`].
+        bytes: Vec<u8>,
+    },
+    /// The stream takes bytes again, after [`Mux::sendable`] had come down to 0. Comes after credit arrived, and
+    /// after queued bytes were handed to [`Mux::transmit`].
+    Credit {
+        /// The stream.
+        stream: StreamId,
+    },
+    /// The peer sends no more on this stream.
+    Closed {
+        /// The stream.
+        stream: StreamId,
+        /// Why.
+        close: Close,
+    },
+}
+
+/// The peer broke the protocol.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum ProtocolError {
+    /// What stands where a header is due is none of this session.
+    #[error("invalid frame header")]
+    InvalidHeader,
+    /// An acknowledgement in the middle of the session: the guest lost it and began anew.
+    #[error("guest began the session anew")]
+    GuestRestarted,
+    /// A frame that this side alone sends, or one on the wrong stream.
+    #[error("{kind:?} frame out of place on stream {}", stream.number())]
+    Misplaced {
+        /// Its kind.
+        kind: Kind,
+        /// Its stream.
+        stream: StreamId,
+    },
+    /// A reply to no call, or data on no stream or after its close.
+    #[error("{kind:?} frame on unknown stream {}", stream.number())]
+    UnknownStream {
+        /// Its kind.
+        kind: Kind,
+        /// Its stream.
+        stream: StreamId,
+    },
+    /// A payload that does not decode.
+    #[error("malformed {kind:?} frame on stream {}", stream.number())]
+    Malformed {
+        /// Its kind.
+        kind: Kind,
+        /// Its stream.
+        stream: StreamId,
+    },
+    /// More data than there was credit for.
+    #[error("data beyond credit on stream {}", stream.number())]
+    CreditExceeded {
+        /// The stream.
+        stream: StreamId,
+    },
+    /// More calls or streams than [`MAX_CALLS`] or [`MAX_STREAMS`].
+    #[error("too many calls or streams")]
+    TooMany,
+}
+
+/// A message was not queued.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum SendError {
+    /// No session is established, or the host's broke.
+    #[error("no session with the peer")]
+    NoSession,
+    /// The message is longer than a frame.
+    #[error("message of {bytes} bytes does not fit in a frame of {MAX_PAYLOAD_BYTES}")]
+    TooLong {
+        /// Its encoded length.
+        bytes: usize,
+    },
+    /// The peer does not take what waits for it.
+    #[error("more than {CONTROL_QUEUE_BYTES} bytes of messages wait to be sent")]
+    QueueFull,
+    /// [`MAX_CALLS`] or [`MAX_STREAMS`] are open, or all ids of the session are used up.
+    #[error("too many calls or streams open")]
+    TooMany,
+    /// No such call or stream, or this side closed it already.
+    #[error("no call or stream of that id is open")]
+    UnknownStream,
+    /// A kind that this role does not send, or that other methods send (data, credit).
+    #[error("{0:?} frames are not sent this way")]
+    Misplaced(Kind),
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Role {
+    Host,
+    Guest,
+}
+
+/// Where in the stream the next byte to arrive stands.
+#[derive(Debug)]
+enum Input {
+    Seeking(Seeker),
+    Header { held: [u8; HEADER_BYTES], held_bytes: usize },
+    Payload { kind: Kind, stream: StreamId, payload_bytes: usize, held: Vec<u8> },
+    Skipping { left_bytes: usize },
+    Broken(ProtocolError),
+}
+
+impl Input {
+    const NEXT_HEADER: Self = Self::Header { held: [0; HEADER_BYTES], held_bytes: 0 };
+}
+
+/// All that is forgotten when a session ends.
+#[derive(Debug)]
+struct Session {
+    nonce: Nonce,
+    seal: Seal,
+    /// Host: the next id to hand out.
+    next_id: u32,
+    calls: BTreeSet<StreamId>,
+    streams: BTreeMap<StreamId, Stream>,
+    /// Whole frames.
+    control: VecDeque<Vec<u8>>,
+    control_bytes: usize,
+    /// Streams that owe credit worth a frame, each once.
+    owing: VecDeque<StreamId>,
+    /// Streams that have data or a close to send, each once, in turn.
+    ready: VecDeque<StreamId>,
+}
+
+impl Session {
+    fn new(nonce: Nonce) -> Self {
+        let [a, b, c, d, ..] = nonce.bytes();
+        Self {
+            nonce,
+            seal: Seal::new(nonce),
+            next_id: u32::from_le_bytes([a, b, c, d]) >> 2 | 1,
+            calls: BTreeSet::new(),
+            streams: BTreeMap::new(),
+            control: VecDeque::new(),
+            control_bytes: 0,
+            owing: VecDeque::new(),
+            ready: VecDeque::new(),
+        }
+    }
+
+    /// Makes the call or stream of that id known; whether there was room and the id was new.
+    fn enter(&mut self, kind: Kind, id: StreamId) -> bool {
+        let known = self.calls.contains(&id) || self.streams.contains_key(&id);
+        match kind {
+            _ if known => false,
+            Kind::Call => self.calls.len() < MAX_CALLS && self.calls.insert(id),
+            _ => {
+                let room = self.streams.len() < MAX_STREAMS;
+                room && self.streams.insert(id, Stream::new()).is_none()
+            }
+        }
+    }
+
+    fn forget_if_over(&mut self, stream: StreamId) {
+        if self.streams.get(&stream).is_some_and(Stream::is_over) {
+            self.streams.remove(&stream);
+        }
+    }
+
+    /// Appends the next frame to `out`, if one may follow what is there already; the stream that can send again.
+    fn next_frame(&mut self, out: &mut Vec<u8>) -> Option<Option<StreamId>> {
+        let room = |frame_bytes: usize| out.is_empty() || out.len() + frame_bytes <= MAX_FRAME_BYTES;
+        if let Some(frame) = self.control.front() {
+            let fits = room(frame.len());
+            let frame = fits.then(|| self.control.pop_front()).flatten()?;
+            self.control_bytes -= frame.len();
+            out.extend_from_slice(&frame);
+            return Some(None);
+        }
+        if let Some(id) = self.owing.front().copied() {
+            if !room(HEADER_BYTES + 4) {
+                return None;
+            }
+            self.owing.pop_front();
+            if let Some(stream) = self.streams.get_mut(&id).filter(|stream| stream.is_receiving()) {
+                out.extend_from_slice(&self.seal.write(Kind::Credit, id, 4));
+                out.extend_from_slice(&stream.take_owed_credit().to_le_bytes());
+            }
+            return Some(None);
+        }
+        let id = self.ready.front().copied()?;
+        let Some(stream) = self.streams.get_mut(&id) else {
+            self.ready.pop_front();
+            return Some(None);
+        };
+        if !out.is_empty() && !stream.fits(MAX_PAYLOAD_BYTES.saturating_sub(out.len())) {
+            return None;
+        }
+        self.ready.pop_front();
+        let was_full = stream.sendable() == 0;
+        match stream.outgoing(MAX_PAYLOAD_BYTES) {
+            Some(Outgoing::Data(count)) => {
+                out.extend_from_slice(&self.seal.write(Kind::Data, id, count));
+                stream.pop(count, out);
+            }
+            Some(Outgoing::Close(close)) => {
+                out.extend_from_slice(&self.seal.write(Kind::Close, id, close.len()));
+                out.extend_from_slice(&close);
+            }
+            None => {}
+        }
+        let roused = was_full && stream.sendable() > 0;
+        if stream.has_outgoing() {
+            self.ready.push_back(id);
+        }
+        self.forget_if_over(id);
+        Some(roused.then_some(id))
+    }
+}
+
+/// One end of a session; see the [module](self).
+#[derive(Debug)]
+pub struct Mux {
+    role: Role,
+    input: Input,
+    session: Option<Session>,
+    events: VecDeque<Event>,
+    /// Whole frames, of which the first `written_bytes` are written.
+    out: Vec<u8>,
+    written_bytes: usize,
+    /// Host: whether a frame has arrived in this session.
+    heard: bool,
+}
+
+impl Mux {
+    /// The host's end. Its opening burst is ready to be transmitted; messages may be queued and follow when the guest
+    /// has acknowledged.
+    pub fn host(nonce: Nonce) -> Self {
+        let input = Input::Seeking(Seeker::for_acknowledgement(nonce));
+        let mut mux = Self::new(Role::Host, input, Some(Session::new(nonce)));
+        mux.knock();
+        mux
+    }
+
+    /// The guest's end. One serves all sessions, one after the other.
+    pub fn guest() -> Self {
+        Self::new(Role::Guest, Input::Seeking(Seeker::for_any_host()), None)
+    }
+
+    fn new(role: Role, input: Input, session: Option<Session>) -> Self {
+        let (events, out) = (VecDeque::new(), Vec::new());
+        Self { role, input, session, events, out, written_bytes: 0, heard: false }
+    }
+
+    /// Host: sends the opening burst again, if the guest has not acknowledged the first, which is lost when the guest
+    /// was just reopening its port. Nothing happens otherwise.
+    pub fn knock(&mut self) {
+        let seeking = matches!(self.input, Input::Seeking(_));
+        if let (Role::Host, true, true, Some(session)) =
+            (self.role, seeking, self.transmit().is_empty(), &self.session)
+        {
+            self.out = Magic::Host.preamble(session.nonce).repeat(BURST_BYTES / PREAMBLE_BYTES);
+            self.written_bytes = 0;
+        }
+    }
+
+    /// Guest: the transport was closed and opened again. Whatever host is there now begins anew, even with a nonce
+    /// that was seen before.
+    pub fn disconnected(&mut self) {
+        if self.role == Role::Guest {
+            self.lose_session(Seeker::for_any_host());
+        }
+    }
+
+    /// Takes bytes that were read.
+    ///
+    /// # Errors
+    ///
+    /// Host: the guest broke the protocol; the session is over and every further call says the same. A guest never
+    /// errs: it drops the session and seeks the next one.
+    pub fn receive(&mut self, mut bytes: &[u8]) -> Result<(), ProtocolError> {
+        while !bytes.is_empty() {
+            if let Err(breach) = self.take(&mut bytes) {
+                if self.role == Role::Host {
+                    self.input = Input::Broken(breach);
+                    self.session = None;
+                    return Err(breach);
+                }
+                self.lose_session(Seeker::for_any_host());
+            }
+        }
+        Ok(())
+    }
+
+    /// What happened, in order.
+    pub fn next_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// Host: a new id for a call or a stream.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::NoSession`], or [`SendError::TooMany`] when all ids are used up; a guest has none to give.
+    pub fn allocate(&mut self) -> Result<StreamId, SendError> {
+        let session = self.session.as_mut().ok_or(SendError::NoSession)?;
+        if self.role == Role::Guest || session.next_id == u32::MAX {
+            return Err(SendError::TooMany);
+        }
+        let id = StreamId::new(session.next_id);
+        session.next_id += 1;
+        Ok(id)
+    }
+
+    /// Queues a message: control, call, reply, open or close. A call or open makes its stream known, a reply ends its
+    /// call, and a close goes out behind the data that is queued on its stream.
+    ///
+    /// # Errors
+    ///
+    /// Nothing was queued, see [`SendError`].
+    pub fn send<M: Message>(&mut self, kind: Kind, stream: StreamId, body: &M) -> Result<(), SendError> {
+        let session = self.session.as_mut().ok_or(SendError::NoSession)?;
+        let bytes = body.encoded_len();
+        if bytes > MAX_PAYLOAD_BYTES {
+            return Err(SendError::TooLong { bytes });
+        }
+        if session.control_bytes + HEADER_BYTES + bytes > CONTROL_QUEUE_BYTES {
+            return Err(SendError::QueueFull);
+        }
+        match (self.role, kind) {
+            (_, Kind::Control) if stream == StreamId::CONTROL => {}
+            (Role::Host, Kind::Call | Kind::Open) if stream != StreamId::CONTROL => {
+                if !session.enter(kind, stream) {
+                    return Err(SendError::TooMany);
+                }
+            }
+            (Role::Guest, Kind::Reply) if session.calls.remove(&stream) => {}
+            (Role::Guest, Kind::Reply) => return Err(SendError::UnknownStream),
+            (_, Kind::Close) => {
+                let open = session.streams.get_mut(&stream).filter(|open| open.is_sending());
+                let open = open.ok_or(SendError::UnknownStream)?;
+                if !open.has_outgoing() {
+                    session.ready.push_back(stream);
+                }
+                open.close(body.encode_to_vec());
+                return Ok(());
+            }
+            _ => return Err(SendError::Misplaced(kind)),
+        }
+        let mut frame = Vec::with_capacity(HEADER_BYTES + bytes);
+        frame.extend_from_slice(&session.seal.write(kind, stream, bytes));
+        frame.append(&mut body.encode_to_vec());
+        session.control_bytes += frame.len();
+        session.control.push_back(frame);
+        Ok(())
+    }
+
+    /// How many bytes [`Mux::send_data`] would take now; 0 for a stream that is unknown or closed on this side.
+    pub fn sendable(&self, stream: StreamId) -> usize {
+        let session = self.session.as_ref();
+        session.and_then(|session| session.streams.get(&stream)).map_or(0, Stream::sendable)
+    }
+
+    /// Queues the beginning of `bytes`, as much as credit and queue allow; how much that was.
+    pub fn send_data(&mut self, stream: StreamId, bytes: &[u8]) -> usize {
+        let Some(session) = self.session.as_mut() else { return 0 };
+        let Some(open) = session.streams.get_mut(&stream) else { return 0 };
+        let was_idle = !open.has_outgoing();
+        let taken = open.push(bytes);
+        if was_idle && taken > 0 {
+            session.ready.push_back(stream);
+        }
+        taken
+    }
+
+    /// So many received bytes of the stream were consumed: the peer may send as many more. Told to the peer in
+    /// portions, not for every call. Ignored for a stream that is gone, and for more than arrived.
+    pub fn grant(&mut self, stream: StreamId, bytes: u32) {
+        let Some(session) = self.session.as_mut() else { return };
+        let Some(open) = session.streams.get_mut(&stream) else { return };
+        if open.consume(bytes) && !session.owing.contains(&stream) {
+            session.owing.push_back(stream);
+        }
+    }
+
+    /// Bytes to write next, at most about [`MAX_FRAME_BYTES`]; empty when there is nothing to write. They stay
+    /// the same until [`Mux::transmitted`], [`Mux::receive`] or [`Mux::disconnected`]. May bring [`Event::Credit`].
+    pub fn transmit(&mut self) -> &[u8] {
+        if self.written_bytes == self.out.len() {
+            self.out.clear();
+            self.written_bytes = 0;
+            self.refill();
+        }
+        &self.out[self.written_bytes..]
+    }
+
+    /// The first `bytes` of what [`Mux::transmit`] showed are written. To be called before the next
+    /// [`Mux::receive`], which may replace what is to be written.
+    pub fn transmitted(&mut self, bytes: usize) {
+        self.written_bytes = (self.written_bytes + bytes).min(self.out.len());
+    }
+
+    fn refill(&mut self) {
+        if matches!(self.input, Input::Seeking(_) | Input::Broken(_)) {
+            return;
+        }
+        let Some(session) = self.session.as_mut() else { return };
+        while let Some(roused) = session.next_frame(&mut self.out) {
+            self.events.extend(roused.map(|stream| Event::Credit { stream }));
+        }
+    }
+
+    /// Takes one step's worth of bytes off the front.
+    fn take(&mut self, bytes: &mut &[u8]) -> Result<(), ProtocolError> {
+        match &mut self.input {
+            Input::Broken(breach) => return Err(*breach),
+            Input::Seeking(seeker) => {
+                if let Some(nonce) = seeker.seek(bytes) {
+                    self.establish(nonce);
+                }
+            }
+            Input::Header { held, held_bytes } => {
+                if fill(held, held_bytes, bytes) {
+                    let header = *held;
+                    self.input = Input::NEXT_HEADER;
+                    self.header(&header)?;
+                }
+            }
+            Input::Payload { kind, stream, payload_bytes, held } => {
+                let (taken, rest) = bytes.split_at(bytes.len().min(*payload_bytes - held.len()));
+                held.extend_from_slice(taken);
+                *bytes = rest;
+                if held.len() == *payload_bytes {
+                    let (kind, stream, body) = (*kind, *stream, std::mem::take(held));
+                    self.input = Input::NEXT_HEADER;
+                    self.frame(kind, stream, body)?;
+                }
+            }
+            Input::Skipping { left_bytes } => {
+                let skipped = bytes.len().min(*left_bytes);
+                *bytes = &bytes[skipped..];
+                *left_bytes -= skipped;
+                if *left_bytes == 0 {
+                    self.input = Input::NEXT_HEADER;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A preamble (guest) or its acknowledgement (host) was found.
+    fn establish(&mut self, nonce: Nonce) {
+        if self.role == Role::Guest {
+            self.session = Some(Session::new(nonce));
+            self.out = Magic::Guest.preamble(nonce).to_vec();
+        } else {
+            // What is left of the burst is of no use, but a preamble begun has to be finished.
+            let torn = self.written_bytes % PREAMBLE_BYTES;
+            let unfinished = if torn == 0 { 0 } else { PREAMBLE_BYTES - torn };
+            self.out.truncate(self.written_bytes + unfinished);
+            self.out.drain(..self.written_bytes);
+        }
+        self.written_bytes = 0;
+        self.input = Input::NEXT_HEADER;
+        self.events.push_back(Event::Established { nonce });
+    }
+
+    fn lose_session(&mut self, seeker: Seeker) {
+        if self.session.take().is_some() {
+            self.events.clear();
+            self.events.push_back(Event::Reset);
+        }
+        self.out.clear();
+        self.written_bytes = 0;
+        self.input = Input::Seeking(seeker);
+    }
+
+    fn header(&mut self, bytes: &[u8; HEADER_BYTES]) -> Result<(), ProtocolError> {
+        let Some(session) = &self.session else { return Err(ProtocolError::InvalidHeader) };
+        let Some(Header { kind, stream, payload_bytes }) = session.seal.read(bytes) else {
+            return self.preamble(session.nonce, *bytes);
+        };
+        self.heard = true;
+        match kind {
+            Some(kind) if payload_bytes == 0 => return self.frame(kind, stream, Vec::new()),
+            Some(kind) => {
+                let held = Vec::with_capacity(payload_bytes);
+                self.input = Input::Payload { kind, stream, payload_bytes, held };
+            }
+            None if payload_bytes > 0 => self.input = Input::Skipping { left_bytes: payload_bytes },
+            None => {}
+        }
+        Ok(())
+    }
+
+    /// Something that is not a header stands where one is due.
+    fn preamble(&mut self, current: Nonce, bytes: [u8; HEADER_BYTES]) -> Result<(), ProtocolError> {
+        match self.role {
+            Role::Guest if Magic::Host.read(&bytes) == Some(current) => Ok(()),
+            Role::Guest => {
+                self.lose_session(Seeker::from_bytes(bytes));
+                Ok(())
+            }
+            // A guest whose port was reopened in the middle of the burst acknowledges twice; it lost nothing.
+            Role::Host if Magic::Guest.read(&bytes) == Some(current) && !self.heard => Ok(()),
+            Role::Host if Magic::Guest.read(&bytes).is_some() => Err(ProtocolError::GuestRestarted),
+            Role::Host => Err(ProtocolError::InvalidHeader),
+        }
+    }
+
+    fn frame(&mut self, kind: Kind, stream: StreamId, body: Vec<u8>) -> Result<(), ProtocolError> {
+        let Some(session) = self.session.as_mut() else { return Ok(()) };
+        let unknown = ProtocolError::UnknownStream { kind, stream };
+        let malformed = ProtocolError::Malformed { kind, stream };
+        if (kind == Kind::Control) != (stream == StreamId::CONTROL) {
+            return Err(ProtocolError::Misplaced { kind, stream });
+        }
+        match (self.role, kind) {
+            (_, Kind::Control) => {}
+            (Role::Host, Kind::Reply) => {
+                if !session.calls.remove(&stream) {
+                    return Err(unknown);
+                }
+            }
+            (Role::Guest, Kind::Call | Kind::Open) => {
+                if !session.enter(kind, stream) {
+                    return Err(ProtocolError::TooMany);
+                }
+            }
+            (_, Kind::Data) => {
+                let open = session.streams.get_mut(&stream).filter(|open| open.is_receiving());
+                if !open.ok_or(unknown)?.arrive(body.len()) {
+                    return Err(ProtocolError::CreditExceeded { stream });
+                }
+                if !body.is_empty() {
+                    self.events.push_back(Event::Data { stream, bytes: body });
+                }
+                return Ok(());
+            }
+            (_, Kind::Credit) => {
+                let bytes = body.as_slice().try_into().map(u32::from_le_bytes).map_err(|_| malformed)?;
+                // Credit may cross with the close that made this side forget the stream.
+                let Some(open) = session.streams.get_mut(&stream) else { return Ok(()) };
+                let was_full = open.sendable() == 0;
+                open.credit(bytes);
+                if was_full && open.sendable() > 0 {
+                    self.events.push_back(Event::Credit { stream });
+                }
+                return Ok(());
+            }
+            (_, Kind::Close) => {
+                let open = session.streams.get_mut(&stream).filter(|open| open.is_receiving());
+                open.ok_or(unknown)?.stop_receiving();
+                session.forget_if_over(stream);
+                let close = Close::decode(body.as_slice()).map_err(|_| malformed)?;
+                self.events.push_back(Event::Closed { stream, close });
+                return Ok(());
+            }
+            _ => return Err(ProtocolError::Misplaced { kind, stream }),
+        }
+        self.events.push_back(Event::Message { kind, stream, body });
+        Ok(())
+    }
+}
