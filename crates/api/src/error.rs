@@ -1,0 +1,261 @@
+//! Errors as callers see them. The code is stable and meant for programs, the text is for people, the hint
+//! says what to do next, and `retryable` says whether the same request may succeed when sent again.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+macro_rules! error_codes {
+    ($($(#[doc = $doc:literal])+ $variant:ident = $token:literal, exit $exit:literal, retryable $retryable:literal;)+) => {
+        /// Stable names of failures. A program of a newer release may send one that this release does not
+        /// know; it is then kept as [`ErrorCode::Unknown`].
+        #[derive(Clone, PartialEq, Eq, Hash, Debug)]
+        #[non_exhaustive]
+        pub enum ErrorCode {
+            $($(#[doc = $doc])+ $variant,)+
+            /// A code of a newer release.
+            Unknown(String),
+        }
+
+        impl ErrorCode {
+            /// Every code of this release.
+            pub const ALL: &'static [ErrorCode] = &[$(ErrorCode::$variant),+];
+
+            /// The token on the wire, in JSON and in documents.
+            pub fn token(&self) -> &str {
+                match self {
+                    $(ErrorCode::$variant => $token,)+
+                    ErrorCode::Unknown(token) => token,
+                }
+            }
+
+            /// Exit status of the command line for this failure.
+            pub fn exit_status(&self) -> u8 {
+                match self {
+                    $(ErrorCode::$variant => $exit,)+
+                    ErrorCode::Unknown(_) => 1,
+                }
+            }
+
+            /// Whether the same request may succeed when it is simply sent again.
+            pub fn retryable(&self) -> bool {
+                match self {
+                    $(ErrorCode::$variant => $retryable,)+
+                    ErrorCode::Unknown(_) => false,
+                }
+            }
+
+            /// What the code means, in one sentence or two.
+            pub fn meaning(&self) -> &'static str {
+                match self {
+                    $(ErrorCode::$variant => concat!($($doc, "\n"),+).trim_ascii(),)+
+                    ErrorCode::Unknown(_) => "a code of a newer release",
+                }
+            }
+
+            /// The code that a token names.
+            pub fn from_token(token: &str) -> Self {
+                match token {
+                    $($token => ErrorCode::$variant,)+
+                    other => ErrorCode::Unknown(other.to_owned()),
+                }
+            }
+        }
+    };
+}
+
+error_codes! {
+    /// The command line is malformed: an unknown flag, a missing argument.
+    Usage = "usage", exit 2, retryable false;
+    /// No command was given to run.
+    MissingCommand = "missing_command", exit 2, retryable false;
+    /// A request is malformed: not JSON, an unknown field, a value of the wrong kind.
+    InvalidRequest = "invalid_request", exit 1, retryable false;
+    /// A number of processors, an amount of memory or a time is out of its range.
+    InvalidSize = "invalid_size", exit 1, retryable false;
+    /// The request asks for something that a later release will do.
+    NotYetSupported = "not_yet_supported", exit 1, retryable false;
+    /// There is no environment of that name.
+    UnknownEnvironment = "unknown_environment", exit 1, retryable false;
+    /// The files of an environment are damaged.
+    EnvironmentDamaged = "environment_damaged", exit 1, retryable false;
+    /// An environment could not be made.
+    EnvironmentFailed = "environment_failed", exit 1, retryable true;
+    /// The store on disk could not be used.
+    StoreFailed = "store_failed", exit 1, retryable false;
+    /// The host lacks something: a program, a permission, an ability of its kernel.
+    HostRequirement = "host_requirement", exit 1, retryable false;
+    /// The host's disk is full.
+    DiskFull = "disk_full", exit 1, retryable true;
+    /// The host has not enough memory, processes or file descriptors at the moment.
+    HostExhausted = "host_exhausted", exit 1, retryable true;
+    /// The machine did not come to life.
+    StartFailed = "start_failed", exit 1, retryable true;
+    /// The machine ended while it was in use: its process was killed, or its guest stopped.
+    MachineLost = "machine_lost", exit 1, retryable false;
+    /// The guest broke the rules of the protocol between host and guest.
+    GuestMisbehaved = "guest_misbehaved", exit 1, retryable false;
+    /// The guest refused the request: no such directory, no such user.
+    GuestRefused = "guest_refused", exit 1, retryable false;
+    /// The program was not found in the guest.
+    CommandNotFound = "command_not_found", exit 127, retryable false;
+    /// The program was found in the guest but cannot be executed.
+    CommandNotExecutable = "command_not_executable", exit 126, retryable false;
+    /// The caller went away or asked to stop.
+    Cancelled = "cancelled", exit 130, retryable false;
+    /// The daemon could not be started or reached.
+    DaemonUnavailable = "daemon_unavailable", exit 1, retryable true;
+    /// The daemon ended before it answered; the work may have been done in part.
+    DaemonLost = "daemon_lost", exit 1, retryable false;
+    /// The daemon is in use and was not told to stop regardless.
+    DaemonBusy = "daemon_busy", exit 1, retryable true;
+    /// Client and daemon do not speak a common version of the contract.
+    IncompatibleVersion = "incompatible_version", exit 1, retryable false;
+    /// There is no operation at that route.
+    UnknownOperation = "unknown_operation", exit 1, retryable false;
+    /// The caller may not use this daemon.
+    Forbidden = "forbidden", exit 1, retryable false;
+    /// A file of the caller's could not be read or written.
+    FileFailed = "file_failed", exit 1, retryable false;
+    /// A fault of this program.
+    Internal = "internal", exit 1, retryable false;
+}
+
+impl fmt::Display for ErrorCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.token())
+    }
+}
+
+impl Serialize for ErrorCode {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.token())
+    }
+}
+
+impl<'de> Deserialize<'de> for ErrorCode {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(ErrorCode::from_token(&String::deserialize(deserializer)?))
+    }
+}
+
+/// Every failure, on the wire and in `--json` output.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ErrorBody {
+    /// Always false.
+    pub ok: bool,
+    /// What went wrong, for people; one line, at most [`ErrorBody::MAX_TEXT_BYTES`].
+    pub error: String,
+    /// What went wrong, for programs.
+    pub code: ErrorCode,
+    /// What to do about it, when there is something to do.
+    pub hint: Option<String>,
+    /// Whether the same request may succeed when it is simply sent again.
+    pub retryable: bool,
+    /// Whether the command may have run. Absent when that cannot be said or does not apply.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub work_started: Option<bool>,
+}
+
+impl ErrorBody {
+    /// Longest text and longest hint; more is cut, so that every error fits into one frame.
+    pub const MAX_TEXT_BYTES: usize = 8 * 1024;
+
+    /// A failure of this kind, with the usual answer to "retryable".
+    pub fn new(code: ErrorCode, error: impl Into<String>) -> Self {
+        let retryable = code.retryable();
+        Self { ok: false, error: shortened(error.into()), code, hint: None, retryable, work_started: None }
+    }
+
+    /// The same failure with advice.
+    #[must_use]
+    pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(shortened(hint.into()));
+        self
+    }
+
+    /// The same failure, saying whether the command may have run.
+    #[must_use]
+    pub fn with_work_started(mut self, work_started: bool) -> Self {
+        self.work_started = Some(work_started);
+        self
+    }
+
+    /// An error of any type with its whole chain of causes, as one line.
+    pub fn from_chain(code: ErrorCode, error: &(dyn std::error::Error + 'static)) -> Self {
+        Self::new(code, chain_text(error))
+    }
+}
+
+/// An error and its causes, joined by colons.
+pub fn chain_text(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
+
+impl fmt::Display for ErrorBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.error)
+    }
+}
+
+impl std::error::Error for ErrorBody {}
+
+/// One line of at most [`ErrorBody::MAX_TEXT_BYTES`].
+fn shortened(mut text: String) -> String {
+    if text.len() > ErrorBody::MAX_TEXT_BYTES {
+        text.truncate(text.floor_char_boundary(ErrorBody::MAX_TEXT_BYTES - "…".len()));
+        text.push('…');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_are_unique_and_come_back() {
+        let mut tokens: Vec<&str> = ErrorCode::ALL.iter().map(ErrorCode::token).collect();
+        for code in ErrorCode::ALL {
+            assert_eq!(&ErrorCode::from_token(code.token()), code);
+            assert!(!code.meaning().is_empty());
+            assert_ne!(code.exit_status(), 0, "{code} must not look like success");
+        }
+        tokens.sort_unstable();
+        tokens.dedup();
+        assert_eq!(tokens.len(), ErrorCode::ALL.len());
+    }
+
+    #[test]
+    fn a_code_of_a_newer_release_is_kept() {
+        let body: ErrorBody = serde_json::from_str(
+            r#"{"ok":false,"error":"no","code":"brand_new","hint":null,"retryable":true,"more":1}"#,
+        )
+        .unwrap();
+        assert_eq!(body.code, ErrorCode::Unknown("brand_new".into()));
+        assert!(serde_json::to_string(&body).unwrap().contains("brand_new"));
+    }
+
+    #[test]
+    fn long_texts_are_cut_at_a_character() {
+        let body = ErrorBody::new(ErrorCode::Internal, "é".repeat(100_000));
+        assert!(body.error.len() <= ErrorBody::MAX_TEXT_BYTES);
+        assert!(body.error.ends_with("é…"));
+    }
+
+    #[test]
+    fn causes_are_told_once_each() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("read the list")]
+        struct Outer(#[source] std::io::Error);
+        let error = Outer(std::io::Error::from_raw_os_error(2));
+        assert_eq!(chain_text(&error), "read the list: No such file or directory (os error 2)");
+    }
+}
