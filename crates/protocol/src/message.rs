@@ -349,7 +349,7 @@ pub struct Open {
     /// The process it belongs to.
     #[prost(string, tag = "2")]
     pub process: String,
-    /// For output: offset to start from; bytes that are gone are skipped and reported in the first frame's absence, see `Close::first`.
+    /// For output: offset to start from; bytes that are gone are skipped and counted in [`Close::skipped_bytes`].
     #[prost(uint64, tag = "3")]
     pub offset: u64,
 }

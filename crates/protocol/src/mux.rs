@@ -296,7 +296,7 @@ pub struct Mux {
     /// Whole frames, of which the first `written_bytes` are written.
     out: Vec<u8>,
     written_bytes: usize,
-    /// Host: whether a frame has arrived in this session.
+    /// Whether a frame has arrived in this session.
     heard: bool,
 }
 
@@ -488,6 +488,11 @@ impl Mux {
                 }
             }
             Input::Header { held, held_bytes } => {
+                if let (0, Role::Guest, false, Some(session)) =
+                    (*held_bytes, self.role, self.heard, &self.session)
+                {
+                    pass_over(&Magic::Host.preamble(session.nonce), bytes);
+                }
                 if fill(held, held_bytes, bytes) {
                     let header = *held;
                     self.input = Input::NEXT_HEADER;
@@ -529,6 +534,7 @@ impl Mux {
             self.out.drain(..self.written_bytes);
         }
         self.written_bytes = 0;
+        self.heard = false;
         self.input = Input::NEXT_HEADER;
         self.events.push_back(Event::Established { nonce });
     }
@@ -628,5 +634,12 @@ impl Mux {
         }
         self.events.push_back(Event::Message { kind, stream, body });
         Ok(())
+    }
+}
+
+/// Takes copies of the preamble off the front, without the ado of a header: a burst has four thousand.
+fn pass_over(preamble: &[u8; PREAMBLE_BYTES], bytes: &mut &[u8]) {
+    while let Some(rest) = bytes.strip_prefix(preamble) {
+        *bytes = rest;
     }
 }

@@ -127,7 +127,8 @@ impl Seeker {
     pub fn seek(&mut self, input: &mut &[u8]) -> Option<Nonce> {
         loop {
             if self.held_bytes == 0 {
-                let start = self.magic.find(input).unwrap_or(input.len().saturating_sub(MAGIC_BYTES - 1));
+                let start =
+                    self.magic.find(input).unwrap_or_else(|| input.len().saturating_sub(MAGIC_BYTES - 1));
                 *input = &input[start..];
             }
             if !fill(&mut self.held, &mut self.held_bytes, input) {
