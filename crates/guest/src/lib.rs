@@ -1,1 +1,25 @@
-//! (being written)
+//! The agent inside every machine. The binary `pyro-guest` is PID 1: it boots the machine ([`boot`]) and serves
+//! the host through a virtio-serial port ([`port`]). The same [`Agent`] also serves over any other byte stream in
+//! another program's process ([`System::Embedded`]), as tests of the host do; there it starts and reports processes
+//! and leaves everything else alone.
+//!
+//! - [`process`]: the one noun, with its output spools and confinement.
+//! - [`agent`]: the loop; [`mod@self`]'s private parts answer requests and connect streams to processes.
+//! - [`system`]: what differs between a machine and an embedded agent.
+//!
+//! Promises: a host that sends nonsense gets failures and never ends the agent; memory is bounded by the spools of
+//! the processes that the host keeps and by the session's credit; processes outlive the host's connections.
+
+pub mod agent;
+mod attachment;
+pub mod boot;
+pub mod identity;
+pub mod kernel;
+pub mod port;
+pub mod power;
+pub mod process;
+mod request;
+pub mod system;
+
+pub use agent::{Agent, ServeError, Served};
+pub use system::{Machine, System};

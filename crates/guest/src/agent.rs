@@ -1,0 +1,253 @@
+//! The agent: one loop that owns the session, the processes and what connects them. It outlives its
+//! sessions; processes run on while no host is there.
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use pyro_protocol::message::{Close, Failure, FailureCode, Reply, StreamKind, reply};
+use pyro_protocol::version::{feature, hello};
+use pyro_protocol::{Event, Kind, Mux, SendError, StreamId};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::attachment::Attachments;
+use crate::process::table::Table;
+use crate::system::{Powers, System};
+
+/// Bytes read at once.
+const READ_BYTES: usize = 64 * 1024;
+/// Rounds of the loop before other tasks of the runtime get their turn.
+const ROUNDS: usize = 64;
+
+/// Why the agent stopped serving.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The byte stream to the host broke.
+    #[error("serve the host")]
+    Stream(#[source] io::Error),
+}
+
+/// What made the agent stop serving without an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Served {
+    /// The byte stream ended: the host closed it for good. Never with a machine's port.
+    StreamEnded,
+    /// The machine's deadline is reached.
+    DeadlineReached,
+}
+
+/// The agent; see the [module](self).
+#[derive(Debug)]
+pub struct Agent {
+    pub(crate) powers: Powers,
+    pub(crate) processes: Table,
+    pub(crate) mux: Mux,
+    pub(crate) attachments: Attachments,
+    /// Calls that wait for the end of a process.
+    pub(crate) waits: Vec<(StreamId, String)>,
+    /// Replies that found the session's queue full.
+    replies: VecDeque<(StreamId, Reply)>,
+    children: Signal,
+    boot_id: [u8; 16],
+    buffer: Vec<u8>,
+}
+
+impl Agent {
+    /// An agent without processes, on the given system. Has to be called within a runtime with I/O and time enabled.
+    ///
+    /// # Errors
+    /// The kernel's, when it gives no timer, no signals or no random bytes.
+    pub fn new(system: System) -> io::Result<Self> {
+        let (processes, powers) = system.divide()?;
+        Ok(Self {
+            powers,
+            processes,
+            mux: Mux::guest(),
+            attachments: Attachments::default(),
+            waits: Vec::new(),
+            replies: VecDeque::new(),
+            children: signal(SignalKind::child())?,
+            boot_id: random_id()?,
+            buffer: vec![0; READ_BYTES],
+        })
+    }
+
+    /// Serves hosts on `stream`, one session after the other, until the stream ends. May be called again with
+    /// another stream; processes live on in between.
+    ///
+    /// # Errors
+    /// [`ServeError::Stream`].
+    pub async fn serve<S>(&mut self, stream: &mut S) -> Result<Served, ServeError>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        self.mux.disconnected();
+        poll_fn(|context| self.poll_serve(context, stream)).await
+    }
+
+    fn poll_serve<S>(&mut self, context: &mut Context<'_>, stream: &mut S) -> Poll<Result<Served, ServeError>>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        for _round in 0..ROUNDS {
+            if self.powers.poll_deadline(context).is_ready() {
+                return Poll::Ready(Ok(Served::DeadlineReached));
+            }
+            let mut moved = false;
+            match self.poll_receive(context, stream) {
+                Poll::Ready(Ok(0)) => return Poll::Ready(Ok(Served::StreamEnded)),
+                Poll::Ready(Ok(_)) => moved = true,
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(ServeError::Stream(error))),
+                Poll::Pending => {}
+            }
+            self.handle_events();
+            while let Poll::Ready(Some(())) = self.children.poll_recv(context) {
+                self.processes.reap();
+                moved = true;
+            }
+            moved |= self.processes.poll_progress(context);
+            self.answer_waits();
+            moved |= self.attachments.move_bytes(&mut self.processes, &mut self.mux);
+            self.send_replies();
+            moved |= self.poll_transmit(context, stream).map_err(ServeError::Stream)?;
+            if !moved {
+                return Poll::Pending;
+            }
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    fn poll_receive<S>(&mut self, context: &mut Context<'_>, stream: &mut S) -> Poll<io::Result<usize>>
+    where
+        S: AsyncRead + Unpin,
+    {
+        let mut buffer = ReadBuf::new(&mut self.buffer);
+        let outcome = Pin::new(stream).poll_read(context, &mut buffer);
+        outcome.map_ok(|()| {
+            // A guest's session never errs: it starts over.
+            let _never = self.mux.receive(buffer.filled());
+            buffer.filled().len()
+        })
+    }
+
+    /// Writes as much as the stream takes; true if it took something.
+    fn poll_transmit<S>(&mut self, context: &mut Context<'_>, stream: &mut S) -> io::Result<bool>
+    where
+        S: AsyncWrite + Unpin,
+    {
+        let mut moved = false;
+        loop {
+            let bytes = self.mux.transmit();
+            if bytes.is_empty() {
+                let _later = Pin::new(&mut *stream).poll_flush(context)?;
+                return Ok(moved);
+            }
+            match Pin::new(&mut *stream).poll_write(context, bytes) {
+                Poll::Pending => return Ok(moved),
+                Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
+                Poll::Ready(Ok(count)) => self.mux.transmitted(count),
+                Poll::Ready(Err(error)) => return Err(error),
+            }
+            moved = true;
+        }
+    }
+
+    fn handle_events(&mut self) {
+        while let Some(event) = self.mux.next_event() {
+            match event {
+                Event::Established { .. } => {
+                    let greeting = hello(&[feature::GROW_DISK], env!("CARGO_PKG_VERSION"), &self.boot_id);
+                    // The queue of a new session is empty.
+                    let _queued = self.mux.send(Kind::Control, StreamId::CONTROL, &greeting);
+                }
+                Event::Reset => self.forget_session(),
+                Event::Message { kind: Kind::Call, stream, body } => self.call(stream, &body),
+                Event::Message { kind: Kind::Open, stream, body } => self.open(stream, &body),
+                // The host's hello: the agent speaks one version so far, and it is the host that refuses.
+                Event::Message { .. } => {}
+                Event::Data { stream, bytes } => {
+                    self.attachments.arrived(stream, &bytes, &mut self.processes, &mut self.mux);
+                }
+                Event::Credit { .. } => {} // every round tries every attachment
+                Event::Closed { stream, .. } => {
+                    self.attachments.closed(stream, &mut self.processes, &mut self.mux);
+                }
+            }
+        }
+    }
+
+    fn forget_session(&mut self) {
+        self.attachments = Attachments::default();
+        self.waits.clear();
+        self.replies.clear();
+    }
+
+    fn open(&mut self, stream: StreamId, body: &[u8]) {
+        let opened = crate::request::decode_open(body)
+            .and_then(|(kind, open)| self.attachments.open(stream, kind, &open, &mut self.processes));
+        if let Err(failure) = opened {
+            let close = Close { failure: Some(failure), skipped_bytes: 0 };
+            let _gone = self.mux.send(Kind::Close, stream, &close);
+        }
+    }
+
+    fn answer_waits(&mut self) {
+        let mut index = 0;
+        while let Some((call, id)) = self.waits.get(index) {
+            let answer = match self.processes.find(id) {
+                Ok(process) => process.exit().cloned().map(reply::Body::Exited),
+                Err(error) => Some(reply::Body::Failure(crate::request::failure_of(&error))),
+            };
+            match answer {
+                Some(body) => {
+                    let call = *call;
+                    self.waits.swap_remove(index);
+                    self.reply(call, body);
+                }
+                None => index += 1,
+            }
+        }
+    }
+
+    /// Queues the one reply of a call.
+    pub(crate) fn reply(&mut self, call: StreamId, body: reply::Body) {
+        self.replies.push_back((call, Reply { body: Some(body) }));
+    }
+
+    fn send_replies(&mut self) {
+        while let Some((call, reply)) = self.replies.pop_front() {
+            match self.mux.send(Kind::Reply, call, &reply) {
+                Err(SendError::QueueFull) => {
+                    self.replies.push_front((call, reply));
+                    return;
+                }
+                Err(SendError::TooLong { .. }) => {
+                    let body = reply::Body::Failure(Failure {
+                        code: FailureCode::Exhausted.into(),
+                        message: "answer in one frame".into(),
+                        errno: 0,
+                    });
+                    self.replies.push_front((call, Reply { body: Some(body) }));
+                }
+                // Answered, or the session is gone and with it the question.
+                Ok(()) | Err(_) => {}
+            }
+        }
+    }
+}
+
+/// Whether a stream kind flows from the guest to the host.
+pub(crate) fn is_output(kind: StreamKind) -> bool {
+    matches!(kind, StreamKind::Stdout | StreamKind::Stderr)
+}
+
+fn random_id() -> io::Result<[u8; 16]> {
+    let mut id = [0; 16];
+    let mut random = std::fs::File::open("/dev/urandom")?;
+    io::Read::read_exact(&mut random, &mut id)?;
+    Ok(id)
+}

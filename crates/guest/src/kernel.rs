@@ -1,0 +1,90 @@
+//! The few kernel calls that have no safe wrapper. This is the only module of the agent with `unsafe`.
+//!
+//! Promises: every function here is safe to call with any arguments; what the kernel refuses comes back as an
+//! error.
+#![expect(unsafe_code, reason = "ioctls without a wrapper, code between fork and exec")]
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+use rustix::ioctl::{self, NoArg, Opcode, Setter, opcode};
+use rustix::process::Signal;
+use tokio::io::unix::AsyncFd;
+
+const RNDADDENTROPY: Opcode = opcode::write::<[i32; 2]>(b'R', 0x03);
+const RNDRESEEDCRNG: Opcode = opcode::none(b'R', 0x07);
+const EXT4_IOC_RESIZE_FS: Opcode = opcode::write::<u64>(b'f', 16);
+
+/// Bytes of entropy that one call can add.
+const ENTROPY_CHUNK_BYTES: usize = 64;
+
+/// The kernel's `struct rand_pool_info` with a buffer of fixed size.
+#[repr(C)]
+struct RandomPoolInfo {
+    entropy_bits: i32,
+    buffer_bytes: i32,
+    buffer: [u8; ENTROPY_CHUNK_BYTES],
+}
+
+/// Mixes `bytes` into the kernel's random pool and credits them fully; `random` is an open `/dev/random`.
+///
+/// # Errors
+/// `EPERM` without `CAP_SYS_ADMIN`.
+pub fn add_entropy(random: impl AsFd, bytes: &[u8]) -> io::Result<()> {
+    for chunk in bytes.chunks(ENTROPY_CHUNK_BYTES) {
+        let mut buffer = [0; ENTROPY_CHUNK_BYTES];
+        for (slot, byte) in buffer.iter_mut().zip(chunk) {
+            *slot = *byte;
+        }
+        let buffer_bytes = i32::try_from(chunk.len()).map_err(io::Error::other)?;
+        let info = RandomPoolInfo { entropy_bits: buffer_bytes * 8, buffer_bytes, buffer };
+        // SAFETY: the kernel reads two ints and then `buffer_bytes` bytes, all inside `info`.
+        unsafe { ioctl::ioctl(random.as_fd(), Setter::<RNDADDENTROPY, RandomPoolInfo>::new(info)) }?;
+    }
+    Ok(())
+}
+
+/// Makes the kernel derive new keys for its random generator from the pool now; `random` is an open `/dev/random`.
+///
+/// # Errors
+/// `EPERM` without `CAP_SYS_ADMIN`.
+pub fn reseed_random_generator(random: impl AsFd) -> io::Result<()> {
+    // SAFETY: this call takes no argument.
+    Ok(unsafe { ioctl::ioctl(random, NoArg::<RNDRESEEDCRNG>::new()) }?)
+}
+
+/// Grows the mounted ext4 file system on which `directory` lies to `blocks` file system blocks.
+///
+/// # Errors
+/// The kernel's, such as `ENOSPC` when the device is smaller and `ENOTTY` when the file system is not ext4.
+pub fn resize_ext4(directory: impl AsFd, blocks: u64) -> io::Result<()> {
+    // SAFETY: the kernel reads one u64.
+    Ok(unsafe { ioctl::ioctl(directory, Setter::<EXT4_IOC_RESIZE_FS, u64>::new(blocks)) }?)
+}
+
+/// The signal of a number between 1 and 64, real-time signals included.
+pub fn signal(number: i32) -> Option<Signal> {
+    if !(1..=64).contains(&number) {
+        return None;
+    }
+    // SAFETY: the number is not zero. The C library's own two signals (32, 33) matter only to handlers and masks
+    // in this process; here a signal is only ever sent to another one.
+    Some(unsafe { Signal::from_raw_unchecked(number) })
+}
+
+/// Lets the runtime watch a descriptor for readiness. Has to be called within a runtime with I/O enabled.
+///
+/// # Errors
+/// The kernel's, when the descriptor cannot be watched.
+pub fn watch(descriptor: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: an `OwnedFd` is open as long as it lives, and nothing replaces the one inside an `AsyncFd`.
+    Ok(unsafe { AsyncFd::register(descriptor) }?)
+}
+
+/// Runs `steps` in the child between fork and exec. The steps must be plain system calls: no allocation, no lock.
+pub fn before_exec(command: &mut Command, steps: impl FnMut() -> io::Result<()> + Send + Sync + 'static) {
+    // SAFETY: the one caller, `process::launch`, makes raw system calls only, on values prepared before the fork.
+    unsafe { command.pre_exec(steps) };
+}

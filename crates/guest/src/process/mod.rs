@@ -1,0 +1,236 @@
+//! The guest's one noun: a process that the host started, with an id, a confinement, spools of its output, and an
+//! end. Exec is its first use.
+//!
+//! # States
+//!
+//! *Running*: its program runs; output flows from its pipes to its spools as they have room. At its timeout the
+//! whole confinement is killed.
+//!
+//! *Lingering*: the program has ended, but something still holds its pipes, such as a `tee` that is not done.
+//! After [`LINGER`] the confinement is killed ([`Leftovers::Kill`]) and what is left in the pipes is taken in, full
+//! spool or not. A pipe that even then stays open (only possible without control groups) is closed [`DRAIN`] later.
+//!
+//! *Finished*: no task, no pipe; the exit status is known and counts all output, which is in the spools.
+//!
+//! A process that closes its output and lives on is simply running. One that ends leaves nobody behind, unless
+//! its [`Leftovers`] are kept.
+
+pub mod account;
+pub mod confinement;
+pub mod launch;
+pub mod outlet;
+pub mod program;
+pub mod spool;
+pub mod table;
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use pyro_protocol::message::{ExitStatus, ProcessInfo};
+use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, waitpid};
+use tokio::time::{Instant, Sleep};
+
+use self::confinement::{Confinement, Confiner};
+use self::launch::{Launch, LaunchError, Leftovers};
+use self::outlet::{Inlet, Outlet};
+
+/// How long something may hold the pipes of a process that has ended.
+pub const LINGER: Duration = Duration::from_millis(500);
+/// How long pipes may stay open after everything in the confinement was killed.
+pub const DRAIN: Duration = Duration::from_millis(1000);
+
+/// One process; see the [module](self).
+#[derive(Debug)]
+pub struct Process {
+    /// Its standard input, if it reads a stream.
+    pub stdin: Option<Inlet>,
+    /// Its standard output.
+    pub stdout: Outlet,
+    /// Its standard error.
+    pub stderr: Outlet,
+    id: String,
+    pid: Pid,
+    confinement: Confinement,
+    leftovers: Leftovers,
+    started: Instant,
+    timed_out: bool,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    Running { timeout: Option<Pin<Box<Sleep>>> },
+    Lingering { exit: ExitStatus, patience: Pin<Box<Sleep>>, killed: bool },
+    Finished(ExitStatus),
+}
+
+impl Process {
+    /// Starts a process.
+    ///
+    /// # Errors
+    /// Why it does not run.
+    pub fn start(launch: &Launch, confiner: &mut Confiner) -> Result<Self, LaunchError> {
+        let launched = launch.run(confiner)?;
+        let pipe = |source| LaunchError::Exhausted { operation: "watch a pipe", source };
+        let started = Instant::now();
+        let timeout = launch.timeout.map(|timeout| Box::pin(tokio::time::sleep(timeout)));
+        Ok(Self {
+            stdin: launched.stdin.map(Inlet::new).transpose().map_err(pipe)?,
+            stdout: Outlet::new(launched.stdout, launch).map_err(pipe)?,
+            stderr: Outlet::new(launched.stderr, launch).map_err(pipe)?,
+            id: launch.id.clone(),
+            pid: launched.pid,
+            confinement: launched.confinement,
+            leftovers: launch.leftovers,
+            started,
+            timed_out: false,
+            state: State::Running { timeout },
+        })
+    }
+
+    /// The id given by the host.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> Pid {
+        self.pid
+    }
+
+    /// Whether its program still runs: its process id is its own.
+    pub fn is_running(&self) -> bool {
+        matches!(self.state, State::Running { .. })
+    }
+
+    /// How it ended, once it is finished.
+    pub fn exit(&self) -> Option<&ExitStatus> {
+        match &self.state {
+            State::Finished(exit) => Some(exit),
+            State::Running { .. } | State::Lingering { .. } => None,
+        }
+    }
+
+    /// What `List` says about it.
+    pub fn info(&self) -> ProcessInfo {
+        ProcessInfo {
+            id: self.id.clone(),
+            pid: self.pid.as_raw_nonzero().get().unsigned_abs(),
+            exit: self.exit().cloned(),
+            stdout: Some(self.stdout.spool.range()),
+            stderr: Some(self.stderr.spool.range()),
+        }
+    }
+
+    /// Sends a signal to the program, or to everything in the confinement. Nothing happens to one that has ended.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn signal(&self, signal: Signal, whole_confinement: bool) -> io::Result<()> {
+        match &self.state {
+            State::Finished(_) => Ok(()),
+            State::Running { .. } if !whole_confinement => Ok(rustix::process::kill_process(self.pid, signal)?),
+            State::Running { .. } => self.confinement.signal(self.pid, signal),
+            State::Lingering { .. } if whole_confinement => self.confinement.signal(self.pid, signal),
+            State::Lingering { .. } => Ok(()),
+        }
+    }
+
+    /// The kernel says that the program ended.
+    pub fn reaped(&mut self, status: WaitStatus) {
+        let exit = ExitStatus {
+            code: status.exit_status(),
+            signal: status.terminating_signal(),
+            timed_out: self.timed_out,
+            duration_us: u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX),
+            ..ExitStatus::default()
+        };
+        // At its timeout everything was killed already.
+        let patience = Box::pin(tokio::time::sleep(if self.timed_out { DRAIN } else { LINGER }));
+        self.state = State::Lingering { exit, patience, killed: self.timed_out };
+    }
+
+    /// Moves everything that can move: bytes, timers, states. True if something did.
+    pub fn poll_progress(&mut self, context: &mut Context<'_>) -> bool {
+        let stdin_moved = self.stdin.as_mut().is_some_and(|inlet| inlet.poll_feed(context));
+        let stdout_moved = self.stdout.poll_fill(context);
+        let stderr_moved = self.stderr.poll_fill(context);
+        let state_moved = self.poll_state(context);
+        stdin_moved | stdout_moved | stderr_moved | state_moved
+    }
+
+    fn poll_state(&mut self, context: &mut Context<'_>) -> bool {
+        match &mut self.state {
+            State::Finished(_) => false,
+            State::Running { timeout } => {
+                let due = timeout.as_mut().is_some_and(|timeout| timeout.as_mut().poll(context).is_ready());
+                if due {
+                    *timeout = None;
+                    self.timed_out = true;
+                    self.kill_everything();
+                }
+                due
+            }
+            State::Lingering { patience, killed, .. } => {
+                let pipes_closed = self.stdout.spool.is_ended() && self.stderr.spool.is_ended();
+                let impatient = patience.as_mut().poll(context) == Poll::Ready(());
+                if pipes_closed || (impatient && (*killed || self.leftovers == Leftovers::Keep)) {
+                    self.finish();
+                } else if impatient {
+                    *killed = true;
+                    patience.as_mut().reset(Instant::now() + DRAIN);
+                    self.kill_everything();
+                } else {
+                    return false;
+                }
+                true
+            }
+        }
+    }
+
+    /// Kills the confinement and makes room for what it printed. That it is gone already is no failure.
+    fn kill_everything(&mut self) {
+        let _gone = self.confinement.signal(self.pid, Signal::KILL);
+        self.stdout.spool.admit_last_output();
+        self.stderr.spool.admit_last_output();
+    }
+
+    fn finish(&mut self) {
+        let State::Lingering { exit, .. } = &self.state else { return };
+        let mut exit = exit.clone();
+        if self.leftovers == Leftovers::Kill {
+            let _gone = self.confinement.signal(self.pid, Signal::KILL);
+        }
+        self.stdin = None;
+        self.stdout.close();
+        self.stderr.close();
+        exit.stdout_bytes = self.stdout.spool.range().next;
+        exit.stderr_bytes = self.stderr.spool.range().next;
+        exit.out_of_memory = self.confinement.ran_out_of_memory();
+        self.state = State::Finished(exit);
+    }
+
+    /// Gives the confinement of a finished process away, to be dissolved when the last task in it is gone.
+    pub fn take_spent_confinement(&mut self) -> Option<Confinement> {
+        let spent = matches!(self.state, State::Finished(_)) && self.leftovers == Leftovers::Kill;
+        spent.then(|| self.take_confinement())
+    }
+
+    /// Gives the confinement away, whoever still lives in it.
+    pub fn take_confinement(&mut self) -> Confinement {
+        std::mem::replace(&mut self.confinement, Confinement::ProcessGroup)
+    }
+}
+
+impl Drop for Process {
+    /// An agent that goes away, which only happens where it is not PID 1, takes its processes along.
+    fn drop(&mut self) {
+        if self.is_running() {
+            let _gone = self.confinement.signal(self.pid, Signal::KILL);
+            let _reaped = waitpid(Some(self.pid), WaitOptions::empty());
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! What the host asks, one function for each request, and how errors of the parts become failures on the wire.
+
+use std::error::Error;
+use std::io;
+
+use prost::Message;
+use pyro_protocol::StreamId;
+use pyro_protocol::message::{
+    Empty, Failure, FailureCode, Open, Processes, Request, Signal, Started, StreamKind, reply, request,
+};
+
+use crate::agent::Agent;
+use crate::kernel;
+use crate::process::launch::LaunchError;
+use crate::process::table::TableError;
+
+impl Agent {
+    /// Answers a call, or lets it wait.
+    pub(crate) fn call(&mut self, call: StreamId, body: &[u8]) {
+        let Ok(request) = Request::decode(body) else {
+            return self.reply(call, reply::Body::Failure(failure(FailureCode::Invalid, "decode the request")));
+        };
+        let answer = match request.body {
+            Some(request::Body::Wait(process)) => match self.processes.find(&process.id) {
+                Ok(_) => return self.waits.push((call, process.id)),
+                Err(error) => Err(failure_of(&error)),
+            },
+            Some(request::Body::Ping(Empty {})) => Ok(reply::Body::Done(Empty {})),
+            Some(request::Body::Individualize(wish)) => {
+                self.powers.individualize(&wish).map(reply::Body::Individual).map_err(|error| failure_of(&error))
+            }
+            Some(request::Body::Start(start)) => self
+                .processes
+                .start(start)
+                .map(|process| reply::Body::Started(Started { pid: process.pid().as_raw_nonzero().get().unsigned_abs() }))
+                .map_err(|error| failure_of(&error)),
+            Some(request::Body::Signal(signal)) => self.signal(&signal),
+            Some(request::Body::Remove(process)) => self.remove(&process.id),
+            Some(request::Body::List(Empty {})) => {
+                Ok(reply::Body::Processes(Processes { processes: self.processes.list() }))
+            }
+            Some(request::Body::GrowDisk(Empty {})) => {
+                self.powers.grow_disk().map(|()| reply::Body::Done(Empty {})).map_err(|error| failure_of(&error))
+            }
+            None => Err(failure(FailureCode::Unsupported, "understand the request")),
+        };
+        self.reply(call, answer.unwrap_or_else(reply::Body::Failure));
+    }
+
+    fn signal(&self, signal: &Signal) -> Result<reply::Body, Failure> {
+        let process = self.processes.find(&signal.id).map_err(|error| failure_of(&error))?;
+        let number = kernel::signal(signal.number)
+            .ok_or_else(|| failure(FailureCode::Invalid, "send a signal that does not exist"))?;
+        let sent = process.signal(number, signal.whole_cgroup);
+        sent.map(|()| reply::Body::Done(Empty {})).map_err(|error| {
+            let mut failure = failure(FailureCode::Unspecified, &format!("send a signal: {error}"));
+            failure.errno = error.raw_os_error().unwrap_or(0);
+            failure
+        })
+    }
+
+    fn remove(&mut self, id: &str) -> Result<reply::Body, Failure> {
+        self.processes.remove(id).map_err(|error| failure_of(&error))?;
+        self.attachments.process_removed(id, &mut self.mux);
+        Ok(reply::Body::Done(Empty {}))
+    }
+}
+
+/// Reads an open message.
+pub(crate) fn decode_open(body: &[u8]) -> Result<(StreamKind, Open), Failure> {
+    let open = Open::decode(body).map_err(|_| failure(FailureCode::Invalid, "decode the open message"))?;
+    match open.kind() {
+        kind @ (StreamKind::Stdin | StreamKind::Stdout | StreamKind::Stderr) => Ok((kind, open)),
+        _ => Err(failure(FailureCode::Unsupported, "open a stream of this kind")),
+    }
+}
+
+/// A failure that the agent itself found.
+pub(crate) fn failure(code: FailureCode, message: &str) -> Failure {
+    Failure { code: code.into(), message: message.to_owned(), errno: 0 }
+}
+
+/// An error of one of the agent's parts that knows its code on the wire.
+pub(crate) trait Coded: Error + 'static {
+    /// The stable code.
+    fn code(&self) -> FailureCode;
+}
+
+impl Coded for TableError {
+    fn code(&self) -> FailureCode {
+        match self {
+            Self::Launch(error) => error.code(),
+            Self::Duplicate(_) => FailureCode::DuplicateProcess,
+            Self::Full => FailureCode::Exhausted,
+            Self::Unknown(_) => FailureCode::UnknownProcess,
+            Self::StillRunning(_) => FailureCode::StillRunning,
+        }
+    }
+}
+
+impl Coded for LaunchError {
+    fn code(&self) -> FailureCode {
+        match self {
+            Self::Invalid(_) | Self::UnknownUser(_) => FailureCode::Invalid,
+            Self::BadDirectory(..) => FailureCode::BadDirectory,
+            Self::ProgramNotFound(_) => FailureCode::ProgramNotFound,
+            Self::ProgramNotExecutable(_) => FailureCode::ProgramNotExecutable,
+            Self::Exhausted { .. } => FailureCode::Exhausted,
+        }
+    }
+}
+
+impl Coded for crate::identity::IdentityError {
+    fn code(&self) -> FailureCode {
+        match self {
+            Self::Invalid(_) => FailureCode::Invalid,
+            _ => FailureCode::Unspecified,
+        }
+    }
+}
+
+impl Coded for crate::system::GrowError {
+    fn code(&self) -> FailureCode {
+        match self {
+            Self::NoDisk => FailureCode::Unsupported,
+            Self::Resize(_) => FailureCode::Unspecified,
+        }
+    }
+}
+
+/// Puts an error and its causes on one line, with the number of the deepest cause that has one.
+pub(crate) fn failure_of(error: &impl Coded) -> Failure {
+    let mut message = error.to_string();
+    let mut errno = 0;
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        message = format!("{message}: {error}");
+        errno = error.downcast_ref().and_then(io::Error::raw_os_error).unwrap_or(errno);
+        cause = error.source();
+    }
+    Failure { code: error.code().into(), message, errno }
+}
