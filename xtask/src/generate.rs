@@ -1,0 +1,87 @@
+//! `generate`: `docs/reference`, written from what the program says of itself, so that it cannot drift.
+
+use std::{fs, path::PathBuf, process::Stdio};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::{build, checkout, step};
+
+/// Columns of the help texts, whatever the terminal.
+const COLUMNS: &str = "100";
+
+/// Entry of the task.
+pub(crate) fn run() -> Result<()> {
+    let built = build::build("dev")?;
+    fs::create_dir_all(directory()).context("make docs/reference")?;
+    fs::write(cli_reference(), describe(&built.pyro)?).context("write the command line reference")?;
+    Ok(())
+}
+
+/// Fails when the committed reference is not what the program says.
+pub(crate) fn verify() -> Result<()> {
+    let built = build::build("dev")?;
+    let committed = fs::read_to_string(cli_reference()).unwrap_or_default();
+    if committed != describe(&built.pyro)? {
+        bail!("docs/reference/cli.md is out of date; run `cargo xtask generate`");
+    }
+    Ok(())
+}
+
+fn directory() -> PathBuf {
+    checkout::root().join("docs/reference")
+}
+
+fn cli_reference() -> PathBuf {
+    directory().join("cli.md")
+}
+
+/// The help of the program and of all its commands, as one page.
+fn describe(pyro: &PathBuf) -> Result<String> {
+    let mut page = String::from(
+        "# Command line\n\nWritten by `cargo xtask generate` from the program's own help; do not edit.\n",
+    );
+    describe_command(pyro, &[], &mut page)?;
+    Ok(page)
+}
+
+fn describe_command(pyro: &PathBuf, words: &[String], page: &mut String) -> Result<()> {
+    ensure!(words.len() < 4, "commands nest too deeply: {}", words.join(" "));
+    let mut command = std::process::Command::new(pyro);
+    command.args(words).arg("--help").env("COLUMNS", COLUMNS).env("NO_COLOR", "1");
+    let output = step::output(&format!("pyro {} --help", words.join(" ")), command.stdin(Stdio::null()))?;
+    let help = String::from_utf8(output).context("help is not UTF-8")?;
+    let name = ["pyro"].into_iter().chain(words.iter().map(String::as_str)).collect::<Vec<_>>().join(" ");
+    let tidy: Vec<&str> = help.lines().map(str::trim_end).collect();
+    page.push_str(&format!("\n## `{name}`\n\n```text\n{}\n```\n", tidy.join("\n").trim_end()));
+    for subcommand in subcommands(&help) {
+        let mut words = words.to_vec();
+        words.push(subcommand);
+        describe_command(pyro, &words, page)?;
+    }
+    Ok(())
+}
+
+/// Names under `Commands:` of a help text.
+fn subcommands(help: &str) -> Vec<String> {
+    let listed = help.lines().skip_while(|line| *line != "Commands:").skip(1);
+    listed
+        .take_while(|line| !line.trim().is_empty())
+        // A name stands two columns in; what stands further in is the rest of a description.
+        .filter(|line| line.starts_with("  ") && !line.starts_with("   "))
+        .filter_map(|line| line.split_whitespace().next())
+        .filter(|name| *name != "help")
+        .map(str::to_owned)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_are_read_from_help() {
+        let help = "Does it\n\nUsage: pyro\n\nCommands:\n  run     Runs a\n          command\n  env     Lists\n  help    Prints\n\nOptions:\n  -h  Help\n";
+        assert_eq!(subcommands(help), ["run", "env"]);
+        assert!(subcommands("Usage: pyro run\n").is_empty());
+    }
+}

@@ -1,0 +1,46 @@
+//! A directory of binaries that every account of the host may run, gone when it is dropped.
+//!
+//! A checkout often lies where other accounts cannot go (root's home, a private directory), and the suite runs
+//! under another account than the build.
+
+use std::{
+    fs::{self, DirBuilder},
+    os::unix::fs::{DirBuilderExt, PermissionsExt},
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result};
+
+/// The directory.
+#[derive(Debug)]
+pub(crate) struct Stage(PathBuf);
+
+impl Stage {
+    /// Makes an empty one.
+    pub(crate) fn new() -> Result<Self> {
+        let path = std::env::temp_dir().join(format!("pyro-stage-{}", std::process::id()));
+        // Fails on one that exists, so nobody can have prepared it for us.
+        DirBuilder::new().mode(0o755).create(&path).with_context(|| format!("make {}", path.display()))?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755))
+            .with_context(|| format!("open {} to all", path.display()))?;
+        Ok(Self(path))
+    }
+
+    /// Copies an executable in, under its own name.
+    pub(crate) fn add(&self, binary: &Path) -> Result<PathBuf> {
+        let name = binary.file_name().context("a binary without a name")?;
+        let staged = self.0.join(name);
+        fs::copy(binary, &staged)
+            .and_then(|_bytes| fs::set_permissions(&staged, fs::Permissions::from_mode(0o755)))
+            .with_context(|| format!("stage {}", binary.display()))?;
+        Ok(staged)
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_dir_all(&self.0) {
+            eprintln!("{} stays: {error}", self.0.display());
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! `test`: every test there is, on the host and in guests.
+//!
+//! Unit and loopback tests run as whoever started this. The guest-backed suite (package `pyro-e2e`) runs under an
+//! unprivileged account and, with `--as-root`, a second time as root, from copies that any account can read. It is
+//! told by variables where things are:
+//!
+//! - `PYRO_TEST_PYRO`, `PYRO_TEST_GUEST`: the programs under test;
+//! - `PYRO_TEST_HOME`: a directory kept from run to run, for the environments that all tests share.
+
+use std::{
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::Value;
+
+use crate::{
+    account::Account,
+    arguments::Arguments,
+    build::{self, Built},
+    checkout, prepare,
+    stage::Stage,
+    step,
+    tally::Tally,
+};
+
+/// Package of the guest-backed suite.
+const SUITE: &str = "pyro-e2e";
+
+/// Entry of the task.
+pub(crate) fn run(mut arguments: Arguments) -> Result<()> {
+    let profile = build::profile(&mut arguments)?;
+    let named = arguments.option("--account")?;
+    let as_root = arguments.flag("--as-root");
+    let filters = arguments.names()?;
+
+    // Before anything is installed or built: a refusal must leave no trace.
+    let account = Account::ordinary(named.as_deref())?;
+    let current = Account::current()?;
+    ensure!(!as_root || current.is_root(), "`--as-root` needs root");
+    prepare::prepare_for(&account)?;
+    let built = build::build(&profile)?;
+
+    let mut summary = Summary::default();
+    summary.part("unit and loopback tests", || unit_tests(&built, &filters))?;
+    let suite = suite_binaries()?;
+    summary.part(&format!("guest-backed suite as `{}`", account.name), || {
+        guest_backed(&account, &built, &suite, &filters)
+    })?;
+    if as_root {
+        summary.part("guest-backed suite as root", || guest_backed(&current, &built, &suite, &filters))?;
+    }
+    summary.conclude(filters.is_empty())
+}
+
+/// Everything that cargo can run by itself.
+fn unit_tests(built: &Built, filters: &[String]) -> Result<Tally> {
+    let mut cargo = checkout::cargo();
+    cargo.args(["test", "--locked", "--workspace", "--exclude", SUITE, "--no-fail-fast", "--"]).args(filters);
+    cargo.env("PYRO_TEST_PYRO", &built.pyro).env("PYRO_TEST_GUEST", &built.guest);
+    Tally::of(&mut cargo)
+}
+
+/// Builds the suite and says where its programs are.
+fn suite_binaries() -> Result<Vec<PathBuf>> {
+    let mut cargo = checkout::cargo();
+    cargo.args([
+        "test",
+        "--locked",
+        "--no-run",
+        "--package",
+        SUITE,
+        "--message-format=json-render-diagnostics",
+    ]);
+    let output = step::output("build the guest-backed suite", &mut cargo)?;
+    let mut binaries = Vec::new();
+    for line in String::from_utf8_lossy(&output).lines() {
+        let message: Value = serde_json::from_str(line).context("read what cargo built")?;
+        if message["profile"]["test"] == true
+            && let Some(path) = message["executable"].as_str()
+        {
+            binaries.push(PathBuf::from(path));
+        }
+    }
+    ensure!(!binaries.is_empty(), "the package {SUITE} has no test program");
+    Ok(binaries)
+}
+
+/// Runs the suite as `account`, from copies.
+fn guest_backed(account: &Account, built: &Built, suite: &[PathBuf], filters: &[String]) -> Result<Tally> {
+    let stage = Stage::new()?;
+    let pyro = stage.add(&built.pyro)?;
+    let guest = stage.add(&built.guest)?;
+    let mut tally = Tally::default();
+    for binary in suite {
+        let mut command = account.command(&stage.add(binary)?)?;
+        command.args(filters);
+        command.env("PYRO_TEST_PYRO", &pyro).env("PYRO_TEST_GUEST", &guest);
+        command.env("PYRO_TEST_HOME", account.test_home());
+        tally.add(Tally::of(&mut command)?);
+    }
+    Ok(tally)
+}
+
+/// What ran, part by part.
+#[derive(Debug, Default)]
+struct Summary(Vec<(String, Tally, Duration)>);
+
+impl Summary {
+    fn part(&mut self, name: &str, run: impl FnOnce() -> Result<Tally>) -> Result<()> {
+        eprintln!("==> {name}");
+        let begin = Instant::now();
+        let tally = run().with_context(|| name.to_owned())?;
+        self.0.push((name.to_owned(), tally, begin.elapsed()));
+        Ok(())
+    }
+
+    /// Prints the table and the closing line. `whole`: no filter was given, so a part without a test is a fault.
+    fn conclude(&self, whole: bool) -> Result<()> {
+        println!();
+        let mut total = Tally::default();
+        for (name, tally, took) in &self.0 {
+            let Tally { passed, failed, skipped } = tally;
+            println!("{name}: {passed} passed, {failed} failed, {skipped} skipped in {} s", took.as_secs());
+            total.add(*tally);
+        }
+        println!("{} skipped", total.skipped);
+        println!("{} passed, {} failed", total.passed, total.failed);
+        if total.failed > 0 {
+            bail!("{} tests failed", total.failed);
+        }
+        if total.skipped > 0 {
+            bail!("{} tests were skipped; every test must run", total.skipped);
+        }
+        match self.0.iter().find(|(_, tally, _)| *tally == Tally::default()) {
+            Some((name, ..)) if whole => bail!("{name}: no test ran"),
+            _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn summary(parts: &[Tally]) -> Summary {
+        Summary(parts.iter().map(|tally| ("part".to_owned(), *tally, Duration::ZERO)).collect())
+    }
+
+    #[test]
+    fn failed_skipped_and_empty_parts_fail_the_task() {
+        let good = Tally { passed: 1, ..Tally::default() };
+        assert!(summary(&[good]).conclude(true).is_ok());
+        assert!(summary(&[good, Tally { failed: 1, ..good }]).conclude(true).is_err());
+        assert!(summary(&[good, Tally { skipped: 1, ..good }]).conclude(true).is_err());
+        assert!(summary(&[good, Tally::default()]).conclude(true).is_err());
+        assert!(
+            summary(&[good, Tally::default()]).conclude(false).is_ok(),
+            "a filter may leave a part empty"
+        );
+    }
+}

@@ -1,0 +1,163 @@
+//! Tidiness of the sources: what formatting and lints do not see.
+
+use std::{fs, path::Path};
+
+use anyhow::{Context, Result, bail};
+
+use crate::checkout;
+
+/// Most lines of one file of code.
+const MOST_LINES: usize = 600;
+
+/// Files that may be longer, each with the reason. An entry that is not needed any more is a fault.
+const LONG_FILES: &[(&str, &str)] = &[(
+    "crates/protocol/src/mux.rs",
+    "one state machine; its halves share every field and are read together",
+)];
+
+/// What must not stand in any file, and why. Split so that this file does not hold them.
+const FORBIDDEN: &[(&str, &str)] = &[
+    (concat!("to", "do!("), "unfinished"),
+    (concat!("unimple", "mented!("), "unfinished"),
+    (concat!("TO", "DO"), "unfinished; say what is missing in an issue"),
+    (concat!("FIX", "ME"), "unfinished; say what is wrong in an issue"),
+    (concat!("#[ig", "nore"), "every test runs"),
+    (concat!("(being ", "written)"), "unfinished"),
+];
+
+/// Directories of one machine or one person; forbidden at the beginning of a path.
+const MACHINE_PATHS: &[&str] =
+    &[concat!("/wo", "rk/"), concat!("/ro", "ot/."), concat!("/home/", "cloudsdk")];
+
+/// Hosts that addresses in the repository may name. Whatever mirror a builder uses is not among them.
+const HOSTS: &[&str] = &[
+    "github.com",
+    "deb.debian.org",
+    "keepachangelog.com",
+    "semver.org",
+    "docs.rs",
+    "doc.rust-lang.org",
+    "static.rust-lang.org",
+    "rust-lang.org",
+    "www.rust-lang.org",
+    "rustup.rs",
+    "sh.rustup.rs",
+    "www.apache.org",
+    "spdx.org",
+    "specifications.freedesktop.org",
+    "docs.kernel.org",
+    "www.qemu.org",
+    "localhost",
+    "example.com",
+    "www.conventionalcommits.org",
+];
+
+/// Reads every file of the repository; all faults are told at once.
+pub(crate) fn run() -> Result<()> {
+    let mut faults = Vec::new();
+    for file in checkout::files()? {
+        let bytes =
+            fs::read(checkout::root().join(&file)).with_context(|| format!("read {}", file.display()))?;
+        let Ok(text) = String::from_utf8(bytes) else { continue };
+        faults.extend(faults_in(&file, &text).into_iter().map(|fault| format!("{}:{fault}", file.display())));
+    }
+    for (name, _reason) in LONG_FILES {
+        let lines = fs::read_to_string(checkout::root().join(name)).map_or(0, |text| text.lines().count());
+        if lines <= MOST_LINES {
+            faults.push(format!("{name}: need not be in the list of long files"));
+        }
+    }
+    if faults.is_empty() { Ok(()) } else { bail!("{}", faults.join("\n  ")) }
+}
+
+/// Faults of one file, each beginning with its line.
+fn faults_in(file: &Path, text: &str) -> Vec<String> {
+    let mut faults = Vec::new();
+    let name = file.to_string_lossy();
+    let code = file.extension().is_some_and(|extension| extension == "rs");
+    if code {
+        if !text.starts_with("//!") && !text.starts_with("#!") {
+            faults.push("1: no module documentation".to_owned());
+        }
+        if text.lines().count() > MOST_LINES && LONG_FILES.iter().all(|(long, _)| *long != name) {
+            faults.push(format!("{MOST_LINES}: longer than {MOST_LINES} lines; split it by nouns"));
+        }
+    }
+    let outside =
+        name.starts_with("crates/pyro/") || !name.starts_with("crates/") || name.contains("/tests/");
+    for (index, line) in text.lines().enumerate() {
+        let mut fault = |what: String| faults.push(format!("{}: {what}", index + 1));
+        for (word, why) in FORBIDDEN {
+            if line.contains(word) {
+                fault(format!("`{word}`: {why}"));
+            }
+        }
+        for path in MACHINE_PATHS {
+            if begins_a_path(line, path) {
+                fault(format!("`{path}` is a path of one machine"));
+            }
+        }
+        if name != "Cargo.lock" && !name.ends_with("/Cargo.lock") {
+            for host in hosts(line).filter(|host| !HOSTS.contains(host) && !is_reserved(host)) {
+                fault(format!("the host `{host}` is not in the list of xtask/src/tidy.rs"));
+            }
+        }
+        if code && !outside && line.contains(concat!("env::", "var")) {
+            fault("only the crate `pyro` reads environment variables".to_owned());
+        }
+        if line.ends_with([' ', '\t']) && !name.ends_with(".md") && !name.starts_with("LICENSE") {
+            fault("white space at the end of the line".to_owned());
+        }
+    }
+    faults
+}
+
+/// Whether a host is one that exists nowhere: one of the names reserved for examples and tests.
+fn is_reserved(host: &str) -> bool {
+    !host.contains('.') || [".example", ".invalid", ".test"].iter().any(|end| host.ends_with(end))
+}
+
+/// Whether `path` stands in the line as the beginning of a path, not inside another.
+fn begins_a_path(line: &str, path: &str) -> bool {
+    line.match_indices(path).any(|(at, _)| {
+        !line[..at].ends_with(|before: char| before.is_alphanumeric() || "_-./}$".contains(before))
+    })
+}
+
+/// Host of every web address in the line.
+fn hosts(line: &str) -> impl Iterator<Item = &str> {
+    line.split("://").zip(line.split("://").skip(1)).filter_map(|(scheme, rest)| {
+        let web = scheme.ends_with("http") || scheme.ends_with("https");
+        let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && !"-.".contains(c)).unwrap_or(rest.len());
+        let host = rest[..end].trim_end_matches('.');
+        (web && !host.is_empty()).then_some(host)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_repository_is_tidy() {
+        run().unwrap();
+    }
+
+    #[test]
+    fn faults_are_seen() {
+        let look = |name: &str, text: &str| faults_in(Path::new(name), text);
+        assert_eq!(look("crates/api/src/lib.rs", "//! Doc.\nfn a() {}\n"), Vec::<String>::new());
+        assert_eq!(look("a.rs", "fn a() {}\n").len(), 1);
+        assert_eq!(look("a.rs", &format!("//! Doc.\n{}", "fn a() {}\n".repeat(MOST_LINES))).len(), 1);
+        assert_eq!(look("a.md", &format!("see {}x", MACHINE_PATHS[0])).len(), 1);
+        assert_eq!(look("a.md", "an overlay's /lower/work/ and /workspace are fine\n").len(), 0);
+        assert_eq!(look("a.md", &format!("from http://m.example and http://mirror.{}\n", "corp")).len(), 1);
+        assert_eq!(
+            look("crates/api/src/a.rs", &format!("//! D.\n// {}(\"X\")\n", concat!("env::", "var"))).len(),
+            1
+        );
+        for (word, _why) in FORBIDDEN {
+            assert_eq!(look("a.md", word).len(), 1, "{word}");
+        }
+    }
+}
