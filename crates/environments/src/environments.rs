@@ -1,0 +1,468 @@
+//! The cache of environments, and everything that can be done with it.
+//!
+//! ```text
+//! CACHE/linux/amd64/NAME-KEY/{vmlinux,modules.cpio,root.img,environment.json}   installed, never changed
+//! CACHE/linux/amd64/.partial-NAME/                                              being built
+//! CACHE/linux/amd64/.lock-NAME                                                  held by its builder
+//! CACHE/linux/amd64/.initramfs/                                                 assembled with an agent
+//! ```
+//!
+//! All calls block; they may come from any number of threads and processes at once.
+
+use std::{
+    collections::{BTreeSet, HashSet},
+    fs::{self, DirBuilder},
+    os::unix::fs::DirBuilderExt as _,
+    path::{Path, PathBuf},
+};
+
+use crate::{
+    Cancellation, EnvironmentsConfig, Error, ImportSource, Progress, Result, Source,
+    build::{Build, Origin, partial_name, remove_if_there},
+    catalogue::{CATALOGUE, PLATFORM, Recipe, recipe},
+    digest::{Digest, sha256_of_file},
+    lock::Lock,
+    name::EnvironmentName,
+    progress::Reporter,
+    record::{self, EnvironmentRecord},
+};
+
+pub(crate) const INITRAMFS_DIR: &str = ".initramfs";
+
+/// The environments of one cache directory.
+#[derive(Clone, Debug)]
+pub struct Environments {
+    pub(crate) config: EnvironmentsConfig,
+    pub(crate) platform_dir: PathBuf,
+}
+
+/// An installed environment whose files had their recorded sizes a moment ago.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Environment {
+    /// Its directory.
+    pub directory: PathBuf,
+    /// Its record.
+    pub record: EnvironmentRecord,
+}
+
+impl Environment {
+    /// Digest of kernel, modules and root image together.
+    pub fn digest(&self) -> Digest {
+        self.record.digest()
+    }
+
+    /// The ELF kernel.
+    pub fn vmlinux(&self) -> PathBuf {
+        self.directory.join(record::VMLINUX)
+    }
+
+    /// The read-only root image.
+    pub fn root_image(&self) -> PathBuf {
+        self.directory.join(record::ROOT_IMAGE)
+    }
+}
+
+/// What is known of one environment, installed or not.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct EnvironmentInfo {
+    /// Its name.
+    pub name: String,
+    /// Version of the recipe or import.
+    pub version: String,
+    /// One line for people.
+    pub description: String,
+    /// Packages that users may count on.
+    pub default_packages: Vec<String>,
+    /// Distribution.
+    pub distribution: String,
+    /// Its version.
+    pub distribution_version: String,
+    /// Platform key.
+    pub platform: String,
+    /// Where it comes from.
+    pub source: Source,
+    /// Digest of the rootfs archive, once installed.
+    pub source_digest: Option<Digest>,
+    /// Whether it is installed.
+    pub installed: bool,
+    /// The cache directory.
+    pub cache_dir: PathBuf,
+    /// Where it is, or will be.
+    pub install_dir: PathBuf,
+    /// Its `environment.json`, once installed.
+    pub install_manifest: Option<PathBuf>,
+}
+
+/// One file of a [`Verification`].
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct VerifiedFile {
+    /// The file.
+    pub file: PathBuf,
+    /// Recorded size.
+    pub size_bytes: u64,
+    /// Recorded digest.
+    pub expected: Digest,
+    /// The digest now; `Err` says why there is none.
+    pub found: std::result::Result<Digest, String>,
+}
+
+impl VerifiedFile {
+    /// Whether the file is what was recorded.
+    pub fn is_sound(&self) -> bool {
+        self.found.as_ref() == Ok(&self.expected)
+    }
+}
+
+/// Every file of an environment, read again.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Verification {
+    /// The environment.
+    pub name: String,
+    /// Its files, by name.
+    pub files: Vec<VerifiedFile>,
+}
+
+impl Verification {
+    /// Whether every file is what was recorded.
+    pub fn is_sound(&self) -> bool {
+        self.files.iter().all(VerifiedFile::is_sound)
+    }
+}
+
+/// What a [`prune`](Environments::prune) removed.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct PruneReport {
+    /// Names of the removed directories, sorted.
+    pub deleted: Vec<String>,
+    /// Bytes that they held.
+    pub freed_bytes: u64,
+}
+
+impl Environments {
+    /// Opens the cache and makes its directories.
+    pub fn open(config: EnvironmentsConfig) -> Result<Self> {
+        let platform_dir = config.cache_dir.join(PLATFORM);
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&platform_dir)
+            .map_err(Error::io("create", &platform_dir))?;
+        Ok(Self { config, platform_dir })
+    }
+
+    /// Everything that can be asked for: the catalogue and what was imported, sorted by name.
+    pub fn list(&self) -> Vec<EnvironmentInfo> {
+        self.known_names().iter().filter_map(|name| self.info(name)).collect()
+    }
+
+    /// What is known of `name`.
+    pub fn inspect(&self, name: &str) -> Result<EnvironmentInfo> {
+        EnvironmentName::parse(name)?;
+        self.info(name).ok_or_else(|| self.unknown(name))
+    }
+
+    /// The installed environment, if there is one.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] when a file has not its recorded size; [`pull`](Self::pull) mends that.
+    pub fn installed(&self, name: &str) -> Result<Option<Environment>> {
+        EnvironmentName::parse(name)?;
+        let Some(environment) = self.current(name) else {
+            return if recipe(name).is_some() { Ok(None) } else { Err(self.unknown(name)) };
+        };
+        environment.record.check(&environment.directory)?;
+        Ok(Some(environment))
+    }
+
+    /// The installed environment, built first when it is not there. When several callers ask at once, one
+    /// builds; the others see its progress and get the result.
+    pub fn ensure(
+        &self,
+        name: &str,
+        cancel: &Cancellation,
+        progress: &mut dyn FnMut(&Progress),
+    ) -> Result<Environment> {
+        match self.installed(name)? {
+            Some(environment) => Ok(environment),
+            None => self.build_from_recipe(name, cancel, progress, |built| built.installed(name)),
+        }
+    }
+
+    /// As [`ensure`](Self::ensure), but an installed environment is read through first, and a damaged one is built anew.
+    pub fn pull(
+        &self,
+        name: &str,
+        cancel: &Cancellation,
+        progress: &mut dyn FnMut(&Progress),
+    ) -> Result<Environment> {
+        EnvironmentName::parse(name)?;
+        let sound = |here: &Self| -> Result<Option<Environment>> {
+            Ok(here.current(name).filter(|environment| verify(environment).is_sound()))
+        };
+        match sound(self)? {
+            Some(environment) => Ok(environment),
+            None => self.build_from_recipe(name, cancel, progress, sound),
+        }
+    }
+
+    /// Makes `source` the environment `name`. It replaces an earlier import of that name, and goes before the
+    /// catalogue's recipe of that name, so that a host without a package manager can have `debian:12` as well.
+    pub fn import(
+        &self,
+        name: &str,
+        source: &ImportSource,
+        cancel: &Cancellation,
+        progress: &mut dyn FnMut(&Progress),
+    ) -> Result<Environment> {
+        let name = EnvironmentName::parse(name)?;
+        let lock = Lock::acquire(&self.lock_path(&name), cancel, progress)?;
+        self.build(&name, Origin::Import(source), &lock, cancel, progress)
+    }
+
+    /// Reads every file of the installed environment again and compares digests.
+    pub fn verify(&self, name: &str) -> Result<Verification> {
+        EnvironmentName::parse(name)?;
+        self.current(name).map(|environment| verify(&environment)).ok_or_else(|| self.unknown(name))
+    }
+
+    /// Removes everything installed under `name`. Whether a machine uses it is the caller's to know.
+    pub fn remove(&self, name: &str, cancel: &Cancellation) -> Result<PruneReport> {
+        let parsed = EnvironmentName::parse(name)?;
+        let _lock = Lock::acquire(&self.lock_path(&parsed), cancel, &mut |_| ())?;
+        let doomed: Vec<_> =
+            self.all().into_iter().filter(|environment| environment.record.name == name).collect();
+        if doomed.is_empty() && recipe(name).is_none() {
+            return Err(self.unknown(name));
+        }
+        let mut report = PruneReport::default();
+        for environment in doomed {
+            delete(&environment.directory, &mut report)?;
+        }
+        Ok(report)
+    }
+
+    /// Removes what nobody can ask for any more: partial builds without a builder, superseded and unreadable
+    /// directories, assembled initramfs of gone environments. Environments whose digest is in `in_use` stay.
+    pub fn prune(&self, in_use: &HashSet<Digest>) -> Result<PruneReport> {
+        let mut kept: HashSet<PathBuf> = self
+            .all()
+            .into_iter()
+            .filter(|environment| in_use.contains(&environment.digest()))
+            .map(|environment| environment.directory)
+            .collect();
+        kept.extend(
+            self.known_names().iter().filter_map(|name| self.current(name)).map(|current| current.directory),
+        );
+        let mut report = PruneReport::default();
+        for entry in entries(&self.platform_dir) {
+            let file_name = entry.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            if kept.contains(&entry) || file_name.starts_with(".lock-") || file_name == INITRAMFS_DIR {
+                continue;
+            }
+            let owner = EnvironmentRecord::load(&entry)
+                .map(|record| record.name)
+                .or_else(|| Some(file_name.strip_prefix(".partial-")?.replace('_', ":")))
+                .and_then(|name| EnvironmentName::parse(&name).ok());
+            let lock = match &owner {
+                Some(name) => Lock::try_acquire(&self.lock_path(name))?,
+                None => None,
+            };
+            // Somebody is building under this name; the directory may be theirs.
+            if owner.is_some() && lock.is_none() {
+                continue;
+            }
+            delete(&entry, &mut report)?;
+        }
+        self.prune_initramfs(&kept, &mut report)?;
+        report.deleted.sort();
+        Ok(report)
+    }
+
+    fn prune_initramfs(&self, kept: &HashSet<PathBuf>, report: &mut PruneReport) -> Result<()> {
+        let digests: Vec<_> = kept
+            .iter()
+            .filter_map(|directory| EnvironmentRecord::load(directory))
+            .map(|record| record.digest().short().to_owned())
+            .collect();
+        for file in entries(&self.platform_dir.join(INITRAMFS_DIR)) {
+            let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            if !digests.iter().any(|digest| name.starts_with(digest)) {
+                delete(&file, report)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn build_from_recipe(
+        &self,
+        name: &str,
+        cancel: &Cancellation,
+        progress: &mut dyn FnMut(&Progress),
+        is_there: impl Fn(&Self) -> Result<Option<Environment>>,
+    ) -> Result<Environment> {
+        let parsed = EnvironmentName::parse(name)?;
+        let lock = Lock::acquire(&self.lock_path(&parsed), cancel, progress)?;
+        if let Some(environment) = is_there(self)? {
+            return Ok(environment);
+        }
+        if let Some(imported) = self.current(name).filter(|current| current.record.source == Source::Import) {
+            // It is damaged, and only the user has what it was made from.
+            let first = verify(&imported).files.into_iter().find(|file| !file.is_sound());
+            return Err(first.map_or_else(|| self.unknown(name), damaged));
+        }
+        let recipe = recipe(name).ok_or_else(|| self.unknown(name))?;
+        self.build(&parsed, Origin::Recipe(recipe), &lock, cancel, progress)
+    }
+
+    fn build(
+        &self,
+        name: &EnvironmentName,
+        origin: Origin<'_>,
+        lock: &Lock,
+        cancel: &Cancellation,
+        progress: &mut dyn FnMut(&Progress),
+    ) -> Result<Environment> {
+        let mut both = |report: &Progress| {
+            lock.publish(report);
+            progress(report);
+        };
+        let build = Build {
+            config: &self.config,
+            platform_dir: &self.platform_dir,
+            name,
+            origin,
+            newer_than_unix_ms: self
+                .current(name.as_str())
+                .map_or(0, |current| current.record.created_unix_ms),
+            cancel,
+        };
+        let directory = build.run(&mut Reporter::new(&mut both))?;
+        let record = EnvironmentRecord::load(&directory).ok_or_else(|| self.unknown(name.as_str()))?;
+        Ok(Environment { directory, record })
+    }
+
+    fn info(&self, name: &str) -> Option<EnvironmentInfo> {
+        if let Some(Environment { directory, record }) = self.current(name) {
+            return Some(EnvironmentInfo {
+                name: record.name,
+                version: record.version,
+                description: record.description,
+                default_packages: record.default_packages,
+                distribution: record.distribution,
+                distribution_version: record.distribution_version,
+                platform: record.platform,
+                source: record.source,
+                source_digest: Some(record.source_digest),
+                installed: true,
+                cache_dir: self.config.cache_dir.clone(),
+                install_manifest: Some(directory.join(record::RECORD)),
+                install_dir: directory,
+            });
+        }
+        let recipe = recipe(name)?;
+        let parsed = EnvironmentName::parse(name).ok()?;
+        Some(EnvironmentInfo {
+            name: recipe.name.to_owned(),
+            version: recipe.version.to_owned(),
+            description: recipe.description.to_owned(),
+            default_packages: recipe.default_packages.iter().map(ToString::to_string).collect(),
+            distribution: recipe.distribution.to_owned(),
+            distribution_version: recipe.distribution_version.to_owned(),
+            platform: PLATFORM.to_owned(),
+            source: Source::Mmdebstrap,
+            source_digest: None,
+            installed: false,
+            cache_dir: self.config.cache_dir.clone(),
+            install_dir: self.platform_dir.join(format!("{}-{}", parsed.for_path(), recipe.digest().short())),
+            install_manifest: None,
+        })
+    }
+
+    /// The directory that counts for `name`: the newest import or build of the present recipe.
+    fn current(&self, name: &str) -> Option<Environment> {
+        let present = recipe(name).map(Recipe::digest);
+        self.all()
+            .into_iter()
+            .filter(|Environment { record, .. }| {
+                let is_present = record.recipe_digest.is_some() && record.recipe_digest == present;
+                record.name == name && (record.source == Source::Import || is_present)
+            })
+            .max_by_key(|environment| environment.record.created_unix_ms)
+    }
+
+    fn all(&self) -> Vec<Environment> {
+        entries(&self.platform_dir)
+            .into_iter()
+            .filter(|path| !path.file_name().unwrap_or_default().to_string_lossy().starts_with('.'))
+            .filter_map(|directory| {
+                Some(Environment { record: EnvironmentRecord::load(&directory)?, directory })
+            })
+            .collect()
+    }
+
+    fn known_names(&self) -> BTreeSet<String> {
+        let imported = self
+            .all()
+            .into_iter()
+            .filter(|known| known.record.source == Source::Import)
+            .map(|known| known.record.name);
+        CATALOGUE.iter().map(|recipe| recipe.name.to_owned()).chain(imported).collect()
+    }
+
+    fn unknown(&self, name: &str) -> Error {
+        Error::UnknownEnvironment { name: name.to_owned(), known: self.known_names().into_iter().collect() }
+    }
+
+    fn lock_path(&self, name: &EnvironmentName) -> PathBuf {
+        self.platform_dir.join(format!(".lock-{}", name.for_path()))
+    }
+
+    /// Where `name` would be built; for `doctor`, which says what a dead builder left.
+    pub fn partial_dir(&self, name: &str) -> Result<PathBuf> {
+        Ok(self.platform_dir.join(partial_name(&EnvironmentName::parse(name)?)))
+    }
+}
+
+fn verify(environment: &Environment) -> Verification {
+    let files = environment
+        .record
+        .files
+        .iter()
+        .map(|(name, expected)| {
+            let file = environment.directory.join(name);
+            let found = sha256_of_file(&file, |_| Ok(())).map_err(|error| error.to_string());
+            VerifiedFile { file, size_bytes: expected.size_bytes, expected: expected.sha256.clone(), found }
+        })
+        .collect();
+    Verification { name: environment.record.name.clone(), files }
+}
+
+fn damaged(file: VerifiedFile) -> Error {
+    Error::Damaged {
+        file: file.file,
+        expected: format!("sha256:{}", file.expected),
+        found: file.found.map_or_else(|error| error, |digest| format!("sha256:{digest}")),
+    }
+}
+
+fn entries(directory: &Path) -> Vec<PathBuf> {
+    let mut paths: Vec<_> =
+        fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
+    paths.sort();
+    paths
+}
+
+fn delete(path: &Path, report: &mut PruneReport) -> Result<()> {
+    let size = |path: &Path| path.symlink_metadata().map_or(0, |metadata| metadata.len());
+    report.freed_bytes +=
+        if path.is_dir() { entries(path).iter().map(|path| size(path)).sum() } else { size(path) };
+    // Renamed first, so that a directory half removed is never taken for an installed one.
+    let doomed =
+        path.with_file_name(format!(".removed-{}", path.file_name().unwrap_or_default().to_string_lossy()));
+    remove_if_there(&doomed)
+        .and_then(|()| fs::rename(path, &doomed))
+        .and_then(|()| remove_if_there(&doomed))
+        .map_err(Error::io("remove", path))?;
+    report.deleted.push(path.file_name().unwrap_or_default().to_string_lossy().into_owned());
+    Ok(())
+}
