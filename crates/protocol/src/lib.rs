@@ -11,12 +11,15 @@
 //! unread data by its credit, the number of streams and calls by [`mux::MAX_STREAMS`] and [`mux::MAX_CALLS`],
 //! and nothing panics.
 
+mod error;
 pub mod frame;
 pub mod message;
 pub mod mux;
+mod session;
 mod stream;
 pub mod sync;
 pub mod version;
 
+pub use error::{ProtocolError, SendError};
 pub use frame::{Kind, Nonce, StreamId};
-pub use mux::{Event, Mux, ProtocolError, SendError};
+pub use mux::{Event, Mux};

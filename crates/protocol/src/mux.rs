@@ -29,14 +29,16 @@
 //! Hellos are not sent here: the layer above sends one as [`Kind::Control`] on [`StreamId::CONTROL`] when it sees
 //! [`Event::Established`], since only it knows its release and features.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::VecDeque;
 
 use prost::Message;
 
 use crate::{
-    frame::{HEADER_BYTES, Header, Kind, MAX_FRAME_BYTES, MAX_PAYLOAD_BYTES, Nonce, Seal, StreamId},
+    error::{ProtocolError, SendError},
+    frame::{HEADER_BYTES, Header, Kind, MAX_PAYLOAD_BYTES, Nonce, StreamId},
     message::Close,
-    stream::{Outgoing, Stream},
+    session::Session,
+    stream::Stream,
     sync::{BURST_BYTES, Magic, PREAMBLE_BYTES, Seeker, fill},
 };
 
@@ -92,76 +94,6 @@ pub enum Event {
     },
 }
 
-/// The peer broke the protocol.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum ProtocolError {
-    /// What stands where a header is due is none of this session.
-    #[error("invalid frame header")]
-    InvalidHeader,
-    /// An acknowledgement in the middle of the session: the guest lost it and began anew.
-    #[error("guest began the session anew")]
-    GuestRestarted,
-    /// A frame that this side alone sends, or one on the wrong stream.
-    #[error("{kind:?} frame out of place on stream {}", stream.number())]
-    Misplaced {
-        /// Its kind.
-        kind: Kind,
-        /// Its stream.
-        stream: StreamId,
-    },
-    /// A reply to no call, or data on no stream or after its close.
-    #[error("{kind:?} frame on unknown stream {}", stream.number())]
-    UnknownStream {
-        /// Its kind.
-        kind: Kind,
-        /// Its stream.
-        stream: StreamId,
-    },
-    /// A payload that does not decode.
-    #[error("malformed {kind:?} frame on stream {}", stream.number())]
-    Malformed {
-        /// Its kind.
-        kind: Kind,
-        /// Its stream.
-        stream: StreamId,
-    },
-    /// More data than there was credit for.
-    #[error("data beyond credit on stream {}", stream.number())]
-    CreditExceeded {
-        /// The stream.
-        stream: StreamId,
-    },
-    /// More calls or streams than [`MAX_CALLS`] or [`MAX_STREAMS`].
-    #[error("too many calls or streams")]
-    TooMany,
-}
-
-/// A message was not queued.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum SendError {
-    /// No session is established, or the host's broke.
-    #[error("no session with the peer")]
-    NoSession,
-    /// The message is longer than a frame.
-    #[error("message of {bytes} bytes does not fit in a frame of {MAX_PAYLOAD_BYTES}")]
-    TooLong {
-        /// Its encoded length.
-        bytes: usize,
-    },
-    /// The peer does not take what waits for it.
-    #[error("more than {CONTROL_QUEUE_BYTES} bytes of messages wait to be sent")]
-    QueueFull,
-    /// [`MAX_CALLS`] or [`MAX_STREAMS`] are open, or all ids of the session are used up.
-    #[error("too many calls or streams open")]
-    TooMany,
-    /// No such call or stream, or this side closed it already.
-    #[error("no call or stream of that id is open")]
-    UnknownStream,
-    /// A kind that this role does not send, or that other methods send (data, credit).
-    #[error("{0:?} frames are not sent this way")]
-    Misplaced(Kind),
-}
-
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Role {
     Host,
@@ -180,110 +112,6 @@ enum Input {
 
 impl Input {
     const NEXT_HEADER: Self = Self::Header { held: [0; HEADER_BYTES], held_bytes: 0 };
-}
-
-/// All that is forgotten when a session ends.
-#[derive(Debug)]
-struct Session {
-    nonce: Nonce,
-    seal: Seal,
-    /// Host: the next id to hand out.
-    next_id: u32,
-    calls: BTreeSet<StreamId>,
-    streams: BTreeMap<StreamId, Stream>,
-    /// Whole frames.
-    control: VecDeque<Vec<u8>>,
-    control_bytes: usize,
-    /// Streams that owe credit worth a frame, each once.
-    owing: VecDeque<StreamId>,
-    /// Streams that have data or a close to send, each once, in turn.
-    ready: VecDeque<StreamId>,
-}
-
-impl Session {
-    fn new(nonce: Nonce) -> Self {
-        let [a, b, c, d, ..] = nonce.bytes();
-        Self {
-            nonce,
-            seal: Seal::new(nonce),
-            next_id: u32::from_le_bytes([a, b, c, d]) >> 2 | 1,
-            calls: BTreeSet::new(),
-            streams: BTreeMap::new(),
-            control: VecDeque::new(),
-            control_bytes: 0,
-            owing: VecDeque::new(),
-            ready: VecDeque::new(),
-        }
-    }
-
-    /// Makes the call or stream of that id known; whether there was room and the id was new.
-    fn enter(&mut self, kind: Kind, id: StreamId) -> bool {
-        let known = self.calls.contains(&id) || self.streams.contains_key(&id);
-        match kind {
-            _ if known => false,
-            Kind::Call => self.calls.len() < MAX_CALLS && self.calls.insert(id),
-            _ => {
-                let room = self.streams.len() < MAX_STREAMS;
-                room && self.streams.insert(id, Stream::new()).is_none()
-            }
-        }
-    }
-
-    fn forget_if_over(&mut self, stream: StreamId) {
-        if self.streams.get(&stream).is_some_and(Stream::is_over) {
-            self.streams.remove(&stream);
-        }
-    }
-
-    /// Appends the next frame to `out`, if one may follow what is there already; the stream that can send again.
-    fn next_frame(&mut self, out: &mut Vec<u8>) -> Option<Option<StreamId>> {
-        let room = |frame_bytes: usize| out.is_empty() || out.len() + frame_bytes <= MAX_FRAME_BYTES;
-        if let Some(frame) = self.control.front() {
-            let fits = room(frame.len());
-            let frame = fits.then(|| self.control.pop_front()).flatten()?;
-            self.control_bytes -= frame.len();
-            out.extend_from_slice(&frame);
-            return Some(None);
-        }
-        if let Some(id) = self.owing.front().copied() {
-            if !room(HEADER_BYTES + 4) {
-                return None;
-            }
-            self.owing.pop_front();
-            if let Some(stream) = self.streams.get_mut(&id).filter(|stream| stream.is_receiving()) {
-                out.extend_from_slice(&self.seal.write(Kind::Credit, id, 4));
-                out.extend_from_slice(&stream.take_owed_credit().to_le_bytes());
-            }
-            return Some(None);
-        }
-        let id = self.ready.front().copied()?;
-        let Some(stream) = self.streams.get_mut(&id) else {
-            self.ready.pop_front();
-            return Some(None);
-        };
-        if !out.is_empty() && !stream.fits(MAX_PAYLOAD_BYTES.saturating_sub(out.len())) {
-            return None;
-        }
-        self.ready.pop_front();
-        let was_full = stream.sendable() == 0;
-        match stream.outgoing(MAX_PAYLOAD_BYTES) {
-            Some(Outgoing::Data(count)) => {
-                out.extend_from_slice(&self.seal.write(Kind::Data, id, count));
-                stream.pop(count, out);
-            }
-            Some(Outgoing::Close(close)) => {
-                out.extend_from_slice(&self.seal.write(Kind::Close, id, close.len()));
-                out.extend_from_slice(&close);
-            }
-            None => {}
-        }
-        let roused = was_full && stream.sendable() > 0;
-        if stream.has_outgoing() {
-            self.ready.push_back(id);
-        }
-        self.forget_if_over(id);
-        Some(roused.then_some(id))
-    }
 }
 
 /// One end of a session; see the [module](self).
@@ -451,7 +279,7 @@ impl Mux {
         }
     }
 
-    /// Bytes to write next, at most about [`MAX_FRAME_BYTES`]; empty when there is nothing to write. They stay
+    /// Bytes to write next, at most about [`MAX_FRAME_BYTES`](crate::frame::MAX_FRAME_BYTES); empty when there is nothing to write. They stay
     /// the same until [`Mux::transmitted`], [`Mux::receive`] or [`Mux::disconnected`]. May bring [`Event::Credit`].
     pub fn transmit(&mut self) -> &[u8] {
         if self.written_bytes == self.out.len() {

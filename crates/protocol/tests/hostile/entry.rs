@@ -16,7 +16,8 @@ use pyro_protocol::{
 
 /// Nonce of the session under attack; ids of its host begin at 1.
 pub(crate) const NONCE: Nonce = Nonce::new([0, 0, 0, 0, 5, 6, 7, 8]);
-const NEXT_NONCE: Nonce = Nonce::new([0, 0, 0, 0, 5, 6, 7, 9]);
+/// Nonces of the next host, which draws one that is not in use.
+const NEXT_NONCES: [Nonce; 2] = [Nonce::new([0, 0, 0, 0, 5, 6, 7, 9]), Nonce::new([0, 0, 0, 0, 5, 6, 7, 10])];
 
 /// Frames that the input describes: per frame a kind, a stream, a length and so many bytes of content, or,
 /// where kind is 255, so many bytes without any header.
@@ -117,11 +118,16 @@ pub(crate) fn guest_receive(input: &[u8]) {
         assert_eq!(guest.receive(&Magic::Host.preamble(NONCE)), Ok(()));
     }
     let (mut calls, mut streams) = (0, 0);
+    let mut current = None;
     for bytes in stream.chunks(piece) {
         assert_eq!(guest.receive(bytes), Ok(()), "a guest never errs");
         while let Some(event) = guest.next_event() {
             match event {
-                Event::Established { .. } | Event::Reset => (calls, streams) = (0, 0),
+                Event::Established { nonce } => {
+                    (calls, streams) = (0, 0);
+                    current = Some(nonce);
+                }
+                Event::Reset => {}
                 Event::Message { kind: Kind::Call, .. } => calls += 1,
                 Event::Message { kind: Kind::Open, .. } => streams += 1,
                 Event::Message { kind, .. } => assert_eq!(kind, Kind::Control),
@@ -140,11 +146,13 @@ pub(crate) fn guest_receive(input: &[u8]) {
         drain(&mut guest);
     }
 
-    let mut host = Mux::host(NEXT_NONCE);
+    let [usual, other] = NEXT_NONCES;
+    let nonce = if current == Some(usual) { other } else { usual };
+    let mut host = Mux::host(nonce);
     let call = host.allocate().expect("first id");
     host.send(Kind::Call, call, &Request::default()).expect("an empty queue");
     exchange(&mut host, &mut guest);
-    let established = Event::Established { nonce: NEXT_NONCE };
+    let established = Event::Established { nonce };
     assert_eq!(host.next_event(), Some(established), "a burst is always understood");
     let events: Vec<_> = std::iter::from_fn(|| guest.next_event()).collect();
     let call = Event::Message { kind: Kind::Call, stream: call, body: Vec::new() };
