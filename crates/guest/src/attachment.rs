@@ -8,9 +8,9 @@ use pyro_protocol::mux::WINDOW_BYTES;
 use pyro_protocol::{Kind, Mux, StreamId};
 
 use crate::agent::is_output;
+use crate::process::Process;
 use crate::process::outlet::Outlet;
 use crate::process::table::Table;
-use crate::process::Process;
 use crate::request::{failure, failure_of};
 
 /// Bytes copied from a spool at once.
@@ -18,7 +18,7 @@ const PORTION_BYTES: usize = 64 * 1024;
 
 /// All attachments of a session, by stream.
 #[derive(Debug, Default)]
-pub struct Attachments {
+pub(crate) struct Attachments {
     by_stream: BTreeMap<StreamId, Attachment>,
     portion: Vec<u8>,
 }
@@ -41,7 +41,7 @@ impl Attachments {
     /// # Errors
     /// A failure for the host when there is no such process, when it reads no stream, or when another stream of
     /// this session feeds it already.
-    pub fn open(
+    pub(crate) fn open(
         &mut self,
         stream: StreamId,
         kind: StreamKind,
@@ -59,14 +59,19 @@ impl Attachments {
                 return Err(failure(FailureCode::Invalid, "feed a process from two streams"));
             }
         }
-        let attachment =
-            Attachment { kind, process: open.process.clone(), next: open.offset, sent_bytes: 0, skipped_bytes: 0 };
+        let attachment = Attachment {
+            kind,
+            process: open.process.clone(),
+            next: open.offset,
+            sent_bytes: 0,
+            skipped_bytes: 0,
+        };
         self.by_stream.insert(stream, attachment);
         Ok(())
     }
 
     /// Bytes came for a standard input.
-    pub fn arrived(&mut self, stream: StreamId, bytes: &[u8], processes: &mut Table, mux: &mut Mux) {
+    pub(crate) fn arrived(&mut self, stream: StreamId, bytes: &[u8], processes: &mut Table, mux: &mut Mux) {
         let inlet = self.by_stream.get(&stream).filter(|attachment| attachment.kind == StreamKind::Stdin);
         let inlet = inlet.and_then(|attachment| processes.find_mut(&attachment.process).ok());
         match inlet.and_then(|process| process.stdin.as_mut()) {
@@ -77,7 +82,7 @@ impl Attachments {
     }
 
     /// The host sends no more on a stream: the end of a standard input, or it detaches from output.
-    pub fn closed(&mut self, stream: StreamId, processes: &mut Table, mux: &mut Mux) {
+    pub(crate) fn closed(&mut self, stream: StreamId, processes: &mut Table, mux: &mut Mux) {
         let attachment = self.by_stream.remove(&stream);
         let attachment = attachment.filter(|attachment| attachment.kind == StreamKind::Stdin);
         let process = attachment.and_then(|attachment| processes.find_mut(&attachment.process).ok());
@@ -89,7 +94,7 @@ impl Attachments {
     }
 
     /// A process was forgotten: its streams end.
-    pub fn process_removed(&mut self, id: &str, mux: &mut Mux) {
+    pub(crate) fn process_removed(&mut self, id: &str, mux: &mut Mux) {
         self.by_stream.retain(|stream, attachment| {
             let stays = attachment.process != id;
             if !stays {
@@ -101,7 +106,7 @@ impl Attachments {
     }
 
     /// Sends output as credit allows, credits consumed input, and closes what has ended. True if something moved.
-    pub fn move_bytes(&mut self, processes: &mut Table, mux: &mut Mux) -> bool {
+    pub(crate) fn move_bytes(&mut self, processes: &mut Table, mux: &mut Mux) -> bool {
         let mut moved = false;
         let portion = &mut self.portion;
         portion.resize(PORTION_BYTES, 0);

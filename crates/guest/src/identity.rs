@@ -68,9 +68,22 @@ pub fn individual() -> Individual {
 ///
 /// # Errors
 /// The kernel's.
-pub fn set_host_name(name: &str) -> io::Result<()> {
+fn set_host_name(name: &str) -> io::Result<()> {
     rustix::system::sethostname(name.as_bytes())?;
     fs::write("/etc/hostname", format!("{name}\n"))
+}
+
+/// Makes sure that the files of host name and machine id lie on the writable disk: the first write to a file of
+/// the image copies it up, which a restored machine should not have to wait for.
+///
+/// # Errors
+/// The kernel's.
+pub fn prepare_files(host_name: &str) -> io::Result<()> {
+    set_host_name(host_name)?;
+    let id = fs::read_to_string("/etc/machine-id").unwrap_or_default();
+    // What systemd's own tools take for "not known yet".
+    let id = if id.trim().is_empty() { "uninitialized" } else { id.trim() };
+    set_machine_id(id)
 }
 
 fn set_machine_id(id: &str) -> io::Result<()> {

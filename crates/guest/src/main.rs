@@ -1,5 +1,4 @@
 //! PID 1 of every machine.
-#![expect(clippy::exit, reason = "the program's end is the machine's")]
 
 use std::io;
 use std::process::ExitCode;
@@ -34,7 +33,8 @@ fn boot_and_serve() -> Result<(), BootFailure> {
     let runtime = runtime.map_err(|error| serve("start the event loop", error))?;
     runtime.block_on(async {
         let mut port = Port::new(ready.port).map_err(|error| serve("watch the port", error))?;
-        let mut agent = Agent::new(System::Machine(ready.machine)).map_err(|error| serve("start the agent", error))?;
+        let mut agent =
+            Agent::new(System::Machine(ready.machine)).map_err(|error| serve("start the agent", error))?;
         let served = agent.serve(&mut port).await;
         served.map(drop).map_err(|error| serve("serve the host", io::Error::other(error)))
     })

@@ -38,14 +38,20 @@ impl Deadline {
         let never = Timespec { tv_sec: 0, tv_nsec: 0 };
         // A deadline beyond what the kernel can count is as good as none.
         let value = left.and_then(|left| Timespec::try_from(left).ok()).unwrap_or(never);
-        timerfd_settime(&self.timer, TimerfdTimerFlags::empty(), &Itimerspec { it_interval: never, it_value: value })?;
+        timerfd_settime(
+            &self.timer,
+            TimerfdTimerFlags::empty(),
+            &Itimerspec { it_interval: never, it_value: value },
+        )?;
         Ok(())
     }
 
     /// Ready once it is reached.
     pub fn poll_reached(&mut self, context: &mut Context<'_>) -> Poll<()> {
         loop {
-            let Poll::Ready(Ok(mut readiness)) = self.timer.poll_read_ready(context) else { return Poll::Pending };
+            let Poll::Ready(Ok(mut readiness)) = self.timer.poll_read_ready(context) else {
+                return Poll::Pending;
+            };
             let mut expirations = [0u8; 8];
             match rustix::io::read(readiness.get_inner(), &mut expirations) {
                 Ok(_) => return Poll::Ready(()),

@@ -18,7 +18,8 @@ impl Agent {
     /// Answers a call, or lets it wait.
     pub(crate) fn call(&mut self, call: StreamId, body: &[u8]) {
         let Ok(request) = Request::decode(body) else {
-            return self.reply(call, reply::Body::Failure(failure(FailureCode::Invalid, "decode the request")));
+            return self
+                .reply(call, reply::Body::Failure(failure(FailureCode::Invalid, "decode the request")));
         };
         let answer = match request.body {
             Some(request::Body::Wait(process)) => match self.processes.find(&process.id) {
@@ -26,22 +27,28 @@ impl Agent {
                 Err(error) => Err(failure_of(&error)),
             },
             Some(request::Body::Ping(Empty {})) => Ok(reply::Body::Done(Empty {})),
-            Some(request::Body::Individualize(wish)) => {
-                self.powers.individualize(&wish).map(reply::Body::Individual).map_err(|error| failure_of(&error))
-            }
+            Some(request::Body::Individualize(wish)) => self
+                .powers
+                .individualize(&wish)
+                .map(reply::Body::Individual)
+                .map_err(|error| failure_of(&error)),
             Some(request::Body::Start(start)) => self
                 .processes
                 .start(start)
-                .map(|process| reply::Body::Started(Started { pid: process.pid().as_raw_nonzero().get().unsigned_abs() }))
+                .map(|process| {
+                    reply::Body::Started(Started { pid: process.pid().as_raw_nonzero().get().unsigned_abs() })
+                })
                 .map_err(|error| failure_of(&error)),
             Some(request::Body::Signal(signal)) => self.signal(&signal),
             Some(request::Body::Remove(process)) => self.remove(&process.id),
             Some(request::Body::List(Empty {})) => {
                 Ok(reply::Body::Processes(Processes { processes: self.processes.list() }))
             }
-            Some(request::Body::GrowDisk(Empty {})) => {
-                self.powers.grow_disk().map(|()| reply::Body::Done(Empty {})).map_err(|error| failure_of(&error))
-            }
+            Some(request::Body::GrowDisk(Empty {})) => self
+                .powers
+                .grow_disk()
+                .map(|()| reply::Body::Done(Empty {}))
+                .map_err(|error| failure_of(&error)),
             None => Err(failure(FailureCode::Unsupported, "understand the request")),
         };
         self.reply(call, answer.unwrap_or_else(reply::Body::Failure));

@@ -60,7 +60,8 @@ mod tests {
 
     #[test]
     fn the_agents_words_are_found_among_the_kernels() {
-        let arguments = KernelArguments::parse("quiet pyro.rootfs=ext4 panic=-1 pyro.debug pyro.future=1\n").unwrap();
+        let arguments =
+            KernelArguments::parse("quiet pyro.rootfs=ext4 panic=-1 pyro.debug pyro.future=1\n").unwrap();
         assert_eq!(arguments, KernelArguments { root_file_system: RootFileSystem::Ext4, debug: true });
     }
 

@@ -113,7 +113,10 @@ mod tests {
             source: io::Error::from_raw_os_error(22),
         };
         let line = ConsoleLine(&failure).to_string();
-        assert!(line.starts_with("pyro-boot-failed stage=root-image errno=22 mount /dev/vda as erofs: "), "{line}");
+        assert!(
+            line.starts_with("pyro-boot-failed stage=root-image errno=22 mount /dev/vda as erofs: "),
+            "{line}"
+        );
         assert!(!line.contains('\n'));
     }
 }

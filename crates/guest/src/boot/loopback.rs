@@ -19,7 +19,7 @@ const MESSAGE_BYTES: u32 = 32;
 ///
 /// # Errors
 /// The kernel's answer.
-pub fn bring_up() -> io::Result<()> {
+pub(crate) fn bring_up() -> io::Result<()> {
     // No protocol number is `NETLINK_ROUTE`.
     let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, None)?;
     sendto(&socket, &set_up_message(), SendFlags::empty(), &SocketAddrNetlink::new(0, 0))?;

@@ -27,8 +27,8 @@ use rustix::mount::{MountFlags, mount};
 use rustix::system::finit_module;
 
 use self::arguments::KernelArguments;
-pub use self::failure::{BootFailure, Stage, print_to_console};
 use self::failure::During;
+pub use self::failure::{BootFailure, Stage, print_to_console};
 pub use self::new_root::NewRoot;
 use self::uevents::Uevents;
 pub use self::userland::{Ready, Userland};
@@ -61,11 +61,13 @@ impl Initramfs {
     pub fn enter() -> Result<Self, BootFailure> {
         let stage = Stage::KernelFileSystems;
         for (kind, target) in [("devtmpfs", "/dev"), ("proc", "/proc"), ("sysfs", "/sys")] {
-            mount_at(kind, kind, Path::new(target), MountFlags::empty(), "").during(stage, || format!("mount {target}"))?;
+            mount_at(kind, kind, Path::new(target), MountFlags::empty(), "")
+                .during(stage, || format!("mount {target}"))?;
         }
         let stage = Stage::KernelArguments;
         let line = fs::read_to_string("/proc/cmdline").during(stage, || "read /proc/cmdline".into())?;
-        let arguments = KernelArguments::parse(&line).during(stage, || "parse the kernel's arguments".into())?;
+        let arguments =
+            KernelArguments::parse(&line).during(stage, || "parse the kernel's arguments".into())?;
         Ok(Self { arguments })
     }
 

@@ -42,7 +42,8 @@ impl Devices {
         self.node(Stage::Disk, DISK_DEVICE)?;
         mount_at(DISK_DEVICE, "ext4", Path::new(DISK), MountFlags::NOATIME, "")
             .during(Stage::Disk, || format!("mount {DISK_DEVICE} as ext4"))?;
-        let open = |path: &str| File::open(path).during(Stage::Disk, || format!("open {path}")).map(OwnedFd::from);
+        let open =
+            |path: &str| File::open(path).during(Stage::Disk, || format!("open {path}")).map(OwnedFd::from);
         let (disk, disk_device) = (open(DISK)?, open(DISK_DEVICE)?);
         mount_overlay().during(Stage::Overlay, || "mount the overlay".into())?;
         self.arguments.say(|| format!("joined {kind} image and disk"));
@@ -87,11 +88,16 @@ fn populate(root: &Path) -> io::Result<()> {
     mount_at("proc", "proc", &root.join("proc"), inert, "")?;
     mount_at("sysfs", "sysfs", &root.join("sys"), inert, "")?;
     mount_at("devtmpfs", "devtmpfs", &root.join("dev"), MountFlags::NOSUID, "mode=755")?;
-    mount_at("devpts", "devpts", &root.join("dev/pts"), MountFlags::NOSUID | MountFlags::NOEXEC, "gid=5,mode=620,ptmxmode=666")?;
+    mount_at(
+        "devpts",
+        "devpts",
+        &root.join("dev/pts"),
+        MountFlags::NOSUID | MountFlags::NOEXEC,
+        "gid=5,mode=620,ptmxmode=666",
+    )?;
     mount_at("tmpfs", "tmpfs", &root.join("dev/shm"), private, "mode=1777")?;
     mount_at("tmpfs", "tmpfs", &root.join("run"), private, "mode=755")?;
-    for (target, link) in
-        [("/proc/self/fd", "fd"), ("fd/0", "stdin"), ("fd/1", "stdout"), ("fd/2", "stderr")]
+    for (target, link) in [("/proc/self/fd", "fd"), ("fd/0", "stdin"), ("fd/1", "stdout"), ("fd/2", "stderr")]
     {
         link_once(target, &root.join("dev").join(link))?;
     }

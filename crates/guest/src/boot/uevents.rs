@@ -14,7 +14,7 @@ const KERNEL_EVENTS: u32 = 1;
 
 /// The kernel's announcements of devices.
 #[derive(Debug)]
-pub struct Uevents {
+pub(super) struct Uevents {
     socket: OwnedFd,
 }
 
@@ -23,7 +23,7 @@ impl Uevents {
     ///
     /// # Errors
     /// The kernel's.
-    pub fn subscribe() -> io::Result<Self> {
+    pub(super) fn subscribe() -> io::Result<Self> {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, Some(KOBJECT_UEVENT))?;
         bind(&socket, &SocketAddrNetlink::new(0, KERNEL_EVENTS))?;
@@ -34,7 +34,11 @@ impl Uevents {
     ///
     /// # Errors
     /// [`io::ErrorKind::NotFound`] when nothing was found within `patience`, else the kernel's.
-    pub fn wait_for<T>(&self, patience: Duration, mut find: impl FnMut() -> Option<T>) -> io::Result<T> {
+    pub(super) fn wait_for<T>(
+        &self,
+        patience: Duration,
+        mut find: impl FnMut() -> Option<T>,
+    ) -> io::Result<T> {
         let give_up_at = Instant::now() + patience;
         loop {
             self.discard_announcements();

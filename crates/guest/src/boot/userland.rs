@@ -10,7 +10,7 @@ use rustix::process::{Resource, Rlimit, setrlimit};
 
 use super::failure::During;
 use super::{BootFailure, Devices, Stage, loopback, mount_at};
-use crate::identity::set_host_name;
+use crate::identity;
 use crate::process::confinement::Confiner;
 use crate::system::Machine;
 
@@ -70,7 +70,7 @@ impl Userland {
         let stage = Stage::Settle;
         let confiner = control_groups().during(stage, || "set up control groups".into())?;
         loopback::bring_up().during(stage, || "bring up the loopback interface".into())?;
-        set_host_name(&known_host_name()).during(stage, || "set the host name".into())?;
+        identity::prepare_files(&known_host_name()).during(stage, || "set the host name".into())?;
         prefer_others_to_die().during(stage, || "ask not to be killed for want of memory".into())?;
         raise_open_files().during(stage, || "raise the limit of open files".into())?;
         self.devices.arguments.say(|| "settled".into());

@@ -62,7 +62,8 @@ fn groups_of(name: &str, primary: u32, group: &str) -> Vec<u32> {
     let mut groups = vec![primary];
     for line in group.lines() {
         let mut fields = line.split(':').skip(2);
-        let (Some(gid), Some(members)) = (fields.next().and_then(|gid| gid.parse().ok()), fields.next()) else {
+        let (Some(gid), Some(members)) = (fields.next().and_then(|gid| gid.parse().ok()), fields.next())
+        else {
             continue;
         };
         if members.split(',').any(|member| member == name) && !groups.contains(&gid) {
@@ -76,7 +77,8 @@ fn groups_of(name: &str, primary: u32, group: &str) -> Vec<u32> {
 mod tests {
     use super::*;
 
-    const PASSWD: &str = "root:x:0:0:root:/root:/bin/bash\nbroken\nann:x:1000:1000:Ann,,,:/home/ann:\n7:x:70:70::/:/bin/sh\n";
+    const PASSWD: &str =
+        "root:x:0:0:root:/root:/bin/bash\nbroken\nann:x:1000:1000:Ann,,,:/home/ann:\n7:x:70:70::/:/bin/sh\n";
     const GROUP: &str = "root:x:0:\nann:x:1000:\nsudo:x:27:bob,ann\nvideo:x:44:annette\n";
 
     #[test]

@@ -66,7 +66,9 @@ impl Confinement {
     /// The kernel's.
     pub fn entrance(&self) -> io::Result<Option<File>> {
         match self {
-            Self::ControlGroup(group) => OpenOptions::new().write(true).open(group.join("cgroup.procs")).map(Some),
+            Self::ControlGroup(group) => {
+                OpenOptions::new().write(true).open(group.join("cgroup.procs")).map(Some)
+            }
             Self::ProcessGroup => Ok(None),
         }
     }

@@ -108,14 +108,18 @@ impl Launch {
         if start.id.is_empty() || start.id.len() > MAX_ID_BYTES || !id_is_plain {
             return Err(LaunchError::Invalid("an id other than 1 to 64 of [A-Za-z0-9._-]"));
         }
-        let Some(name) = start.argv.first().cloned() else { return Err(LaunchError::Invalid("an empty argv")) };
+        let Some(name) = start.argv.first().cloned() else {
+            return Err(LaunchError::Invalid("an empty argv"));
+        };
         if start.argv.iter().chain([&start.cwd]).any(|argument| argument.contains(&0)) {
             return Err(LaunchError::Invalid("a zero byte in an argument or directory"));
         }
-        let stdin = Stdin::try_from(start.stdin).map_err(|_| LaunchError::Invalid("an unknown kind of stdin"))?;
-        let overflow =
-            Overflow::try_from(start.overflow).map_err(|_| LaunchError::Invalid("an unknown kind of overflow"))?;
-        let account = Account::find(&start.user).ok_or_else(|| LaunchError::UnknownUser(start.user.clone()))?;
+        let stdin =
+            Stdin::try_from(start.stdin).map_err(|_| LaunchError::Invalid("an unknown kind of stdin"))?;
+        let overflow = Overflow::try_from(start.overflow)
+            .map_err(|_| LaunchError::Invalid("an unknown kind of overflow"))?;
+        let account =
+            Account::find(&start.user).ok_or_else(|| LaunchError::UnknownUser(start.user.clone()))?;
         let directory = checked_directory(&start.cwd)?;
         let environment = environment(&account, &start)?;
         let path = environment.get(OsStr::new("PATH")).map_or(&[][..], |path| path.as_bytes());
@@ -158,7 +162,10 @@ impl Launch {
         }
     }
 
-    fn run_in(&self, confinement: &Confinement) -> Result<(Pid, Option<OwnedFd>, OwnedFd, OwnedFd), LaunchError> {
+    fn run_in(
+        &self,
+        confinement: &Confinement,
+    ) -> Result<(Pid, Option<OwnedFd>, OwnedFd, OwnedFd), LaunchError> {
         let entrance = confinement
             .entrance()
             .map_err(|source| LaunchError::Exhausted { operation: "open a control group", source })?;
@@ -166,7 +173,8 @@ impl Launch {
         let child_steps = ChildSteps { entrance: entrance.map(OwnedFd::from), ..ChildSteps::of(self) };
         kernel::before_exec(&mut command, move || child_steps.take());
         let mut child = command.spawn().map_err(|error| self.explain(error))?;
-        let no_child = || LaunchError::Exhausted { operation: "start a process", source: io::ErrorKind::Other.into() };
+        let no_child =
+            || LaunchError::Exhausted { operation: "start a process", source: io::ErrorKind::Other.into() };
         let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).ok_or_else(no_child)?;
         let stdin = child.stdin.take().map(OwnedFd::from);
         let stdout = child.stdout.take().map(OwnedFd::from).ok_or_else(no_child)?;
@@ -193,8 +201,12 @@ impl Launch {
         let (step, cause) = Step::of_error(error);
         match (step, cause.kind()) {
             (Some(Step::Directory), _) => LaunchError::BadDirectory(self.directory.clone(), cause),
-            (Some(Step::Confine), _) => LaunchError::Exhausted { operation: "enter the control group", source: cause },
-            (Some(Step::Account), _) => LaunchError::Exhausted { operation: "become the account", source: cause },
+            (Some(Step::Confine), _) => {
+                LaunchError::Exhausted { operation: "enter the control group", source: cause }
+            }
+            (Some(Step::Account), _) => {
+                LaunchError::Exhausted { operation: "become the account", source: cause }
+            }
             (None, io::ErrorKind::NotFound) => LaunchError::ProgramNotFound(name()),
             // ELOOP, ENOEXEC and the like: the file is there and cannot be run.
             (None, io::ErrorKind::PermissionDenied) => LaunchError::ProgramNotExecutable(name()),
@@ -228,11 +240,15 @@ fn environment(account: &Account, start: &Start) -> Result<BTreeMap<OsString, Os
     let mut environment: BTreeMap<OsString, OsString> =
         defaults.into_iter().map(|(name, value)| (name.into(), OsStr::from_bytes(value).into())).collect();
     for variable in &start.env {
-        let name_is_odd = variable.name.is_empty() || variable.name.iter().any(|byte| matches!(byte, b'=' | 0));
+        let name_is_odd =
+            variable.name.is_empty() || variable.name.iter().any(|byte| matches!(byte, b'=' | 0));
         if name_is_odd || variable.value.contains(&0) {
-            return Err(LaunchError::Invalid("an environment variable with an empty name, a `=` in it, or a zero byte"));
+            return Err(LaunchError::Invalid(
+                "an environment variable with an empty name, a `=` in it, or a zero byte",
+            ));
         }
-        environment.insert(OsString::from_vec(variable.name.clone()), OsString::from_vec(variable.value.clone()));
+        environment
+            .insert(OsString::from_vec(variable.name.clone()), OsString::from_vec(variable.value.clone()));
     }
     Ok(environment)
 }
@@ -277,7 +293,8 @@ impl Step {
 impl ChildSteps {
     fn of(launch: &Launch) -> Self {
         let account = &launch.account;
-        let is_own = !rustix::process::geteuid().is_root() && rustix::process::geteuid().as_raw() == account.uid;
+        let is_own =
+            !rustix::process::geteuid().is_root() && rustix::process::geteuid().as_raw() == account.uid;
         let groups = account.groups.iter().map(|gid| Gid::from_raw(*gid)).collect();
         let ids = (groups, Gid::from_raw(account.gid), Uid::from_raw(account.uid));
         let directory = launch.directory.as_os_str().as_bytes().to_vec();
@@ -293,8 +310,11 @@ impl ChildSteps {
         setsid().map_err(|error| Step::Confine.failed(error))?;
         shed_protection();
         if let Some((groups, gid, uid)) = &self.account {
-            let become_account =
-                || set_thread_groups(groups).and_then(|()| set_thread_gid(*gid)).and_then(|()| set_thread_uid(*uid));
+            let become_account = || {
+                set_thread_groups(groups)
+                    .and_then(|()| set_thread_gid(*gid))
+                    .and_then(|()| set_thread_uid(*uid))
+            };
             become_account().map_err(|error| Step::Account.failed(error))?;
         }
         rustix::process::chdir(&*self.directory).map_err(|error| Step::Directory.failed(error))
@@ -307,7 +327,8 @@ fn shed_protection() {
     if let Ok(score) = open(c"/proc/self/oom_score_adj", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty()) {
         let _unchanged = rustix::io::write(&score, b"0");
     }
-    let ordinary = Rlimit { current: Some(1024), maximum: rustix::process::getrlimit(Resource::Nofile).maximum };
+    let ordinary =
+        Rlimit { current: Some(1024), maximum: rustix::process::getrlimit(Resource::Nofile).maximum };
     let _unchanged = setrlimit(Resource::Nofile, ordinary);
 }
 

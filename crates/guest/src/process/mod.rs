@@ -132,7 +132,9 @@ impl Process {
     pub fn signal(&self, signal: Signal, whole_confinement: bool) -> io::Result<()> {
         match &self.state {
             State::Finished(_) => Ok(()),
-            State::Running { .. } if !whole_confinement => Ok(rustix::process::kill_process(self.pid, signal)?),
+            State::Running { .. } if !whole_confinement => {
+                Ok(rustix::process::kill_process(self.pid, signal)?)
+            }
             State::Running { .. } => self.confinement.signal(self.pid, signal),
             State::Lingering { .. } if whole_confinement => self.confinement.signal(self.pid, signal),
             State::Lingering { .. } => Ok(()),

@@ -48,7 +48,8 @@ impl Spool {
 
     /// Appends output, at most [`Spool::room`] bytes.
     pub fn push(&mut self, bytes: &[u8]) {
-        let excess = (self.bytes.len() + bytes.len()).saturating_sub(self.capacity_bytes).min(self.bytes.len());
+        let excess =
+            (self.bytes.len() + bytes.len()).saturating_sub(self.capacity_bytes).min(self.bytes.len());
         self.bytes.drain(..excess);
         self.first += excess as u64;
         self.bytes.extend(bytes);

@@ -5,9 +5,9 @@ use std::task::Context;
 use pyro_protocol::message::{ProcessInfo, Start};
 use rustix::process::{Pid, WaitOptions, WaitStatus, wait, waitpid};
 
+use super::Process;
 use super::confinement::{Confinement, Confiner};
 use super::launch::{Launch, LaunchError};
-use super::Process;
 
 /// Processes kept at most, running or finished; the host removes those it is done with.
 const MAX_PROCESSES: usize = 1024;
@@ -79,7 +79,10 @@ impl Table {
     /// # Errors
     /// [`TableError::Unknown`].
     pub fn find(&self, id: &str) -> Result<&Process, TableError> {
-        self.processes.iter().find(|process| process.id() == id).ok_or_else(|| TableError::Unknown(id.to_owned()))
+        self.processes
+            .iter()
+            .find(|process| process.id() == id)
+            .ok_or_else(|| TableError::Unknown(id.to_owned()))
     }
 
     /// The process of that id, to be changed.

@@ -1,5 +1,6 @@
 //! A host of the agent, as small as it gets: one session over any byte stream.
 #![allow(dead_code, reason = "each test program uses a part")]
+#![allow(clippy::unwrap_used, reason = "a test's host has nobody to tell")]
 
 use std::collections::BTreeMap;
 use std::future::poll_fn;
@@ -15,25 +16,25 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// What came on a stream.
 #[derive(Debug, Default)]
-pub struct Received {
-    pub bytes: Vec<u8>,
-    pub close: Option<Close>,
+pub(crate) struct Received {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) close: Option<Close>,
 }
 
 /// The host's end of a session.
-pub struct Host<S> {
+pub(crate) struct Host<S> {
     stream: S,
     mux: Mux,
-    pub greeting: Option<Hello>,
+    pub(crate) greeting: Option<Hello>,
     replies: BTreeMap<StreamId, reply::Body>,
     received: BTreeMap<StreamId, Received>,
     /// Whether received bytes are credited back at once.
-    pub reads: bool,
+    pub(crate) reads: bool,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Host<S> {
     /// Begins a session and waits for the agent's hello.
-    pub async fn connect(stream: S, nonce: u64) -> Self {
+    pub(crate) async fn connect(stream: S, nonce: u64) -> Self {
         let mux = Mux::host(Nonce::new(nonce.to_le_bytes()));
         let (replies, received) = (BTreeMap::new(), BTreeMap::new());
         let mut host = Self { stream, mux, greeting: None, replies, received, reads: true };
@@ -42,34 +43,34 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Host<S> {
     }
 
     /// Breaks off, for the next session on the same stream.
-    pub fn leave(self) -> S {
+    pub(crate) fn leave(self) -> S {
         self.stream
     }
 
     /// Sends a request without waiting.
-    pub fn call(&mut self, body: request::Body) -> StreamId {
+    pub(crate) fn call(&mut self, body: request::Body) -> StreamId {
         let call = self.mux.allocate().unwrap();
         self.mux.send(Kind::Call, call, &Request { body: Some(body) }).unwrap();
         call
     }
 
     /// Sends bytes as a request.
-    pub async fn ask_raw(&mut self, request: &impl Message) -> reply::Body {
+    pub(crate) async fn ask_raw(&mut self, request: &impl Message) -> reply::Body {
         let call = self.mux.allocate().unwrap();
         self.mux.send(Kind::Call, call, request).unwrap();
         self.answer(call).await
     }
 
-    pub async fn answer(&mut self, call: StreamId) -> reply::Body {
+    pub(crate) async fn answer(&mut self, call: StreamId) -> reply::Body {
         self.until(|host| host.replies.remove(&call)).await
     }
 
-    pub async fn ask(&mut self, body: request::Body) -> reply::Body {
+    pub(crate) async fn ask(&mut self, body: request::Body) -> reply::Body {
         let call = self.call(body);
         self.answer(call).await
     }
 
-    pub fn open(&mut self, kind: StreamKind, process: &str, offset: u64) -> StreamId {
+    pub(crate) fn open(&mut self, kind: StreamKind, process: &str, offset: u64) -> StreamId {
         let stream = self.mux.allocate().unwrap();
         let open = Open { kind: kind.into(), process: process.into(), offset };
         self.mux.send(Kind::Open, stream, &open).unwrap();
@@ -78,7 +79,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Host<S> {
     }
 
     /// All that came on a stream, when it has ended.
-    pub async fn all(&mut self, stream: StreamId) -> Received {
+    pub(crate) async fn all(&mut self, stream: StreamId) -> Received {
         self.until(|host| {
             let ended = host.received.get(&stream).is_some_and(|received| received.close.is_some());
             ended.then(|| host.received.remove(&stream)).flatten()
@@ -87,7 +88,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Host<S> {
     }
 
     /// Waits for so many bytes on a stream.
-    pub async fn at_least(&mut self, stream: StreamId, count: usize) -> Vec<u8> {
+    pub(crate) async fn at_least(&mut self, stream: StreamId, count: usize) -> Vec<u8> {
         self.until(|host| {
             let received = host.received.get(&stream)?;
             (received.bytes.len() >= count).then(|| received.bytes.clone())
@@ -95,7 +96,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Host<S> {
         .await
     }
 
-    pub async fn feed(&mut self, stream: StreamId, mut bytes: &[u8]) {
+    pub(crate) async fn feed(&mut self, stream: StreamId, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             let taken = self.mux.send_data(stream, bytes);
             bytes = &bytes[taken..];
@@ -105,30 +106,30 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Host<S> {
         }
     }
 
-    pub fn close(&mut self, stream: StreamId) {
+    pub(crate) fn close(&mut self, stream: StreamId) {
         self.mux.send(Kind::Close, stream, &Close::default()).unwrap();
     }
 
-    pub async fn start(&mut self, start: Start) -> u32 {
+    pub(crate) async fn start(&mut self, start: Start) -> u32 {
         match self.ask(request::Body::Start(start)).await {
             reply::Body::Started(started) => started.pid,
             other => panic!("not started: {other:?}"),
         }
     }
 
-    pub async fn wait(&mut self, id: &str) -> ExitStatus {
+    pub(crate) async fn wait(&mut self, id: &str) -> ExitStatus {
         match self.ask(request::Body::Wait(ProcessRef { id: id.into() })).await {
             reply::Body::Exited(exit) => exit,
             other => panic!("not exited: {other:?}"),
         }
     }
 
-    pub async fn ping(&mut self) {
+    pub(crate) async fn ping(&mut self) {
         assert_eq!(self.ask(request::Body::Ping(Empty {})).await, reply::Body::Done(Empty {}));
     }
 
     /// Starts, reads both outputs and waits.
-    pub async fn run(&mut self, start: Start) -> (ExitStatus, Vec<u8>, Vec<u8>) {
+    pub(crate) async fn run(&mut self, start: Start) -> (ExitStatus, Vec<u8>, Vec<u8>) {
         let id = start.id.clone();
         self.start(start).await;
         let stdout = self.open(StreamKind::Stdout, &id, 0);
@@ -138,7 +139,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Host<S> {
     }
 
     /// Moves bytes until `look` finds something.
-    pub async fn until<T>(&mut self, mut look: impl FnMut(&mut Self) -> Option<T>) -> T {
+    pub(crate) async fn until<T>(&mut self, mut look: impl FnMut(&mut Self) -> Option<T>) -> T {
         poll_fn(|context| {
             loop {
                 let moved = self.write(context);
@@ -170,7 +171,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Host<S> {
     fn read(&mut self, context: &mut Context<'_>) -> bool {
         let mut bytes = vec![0; 65536];
         let mut buffer = ReadBuf::new(&mut bytes);
-        let Poll::Ready(outcome) = Pin::new(&mut self.stream).poll_read(context, &mut buffer) else { return false };
+        let Poll::Ready(outcome) = Pin::new(&mut self.stream).poll_read(context, &mut buffer) else {
+            return false;
+        };
         outcome.unwrap();
         assert!(!buffer.filled().is_empty(), "the agent hung up");
         self.mux.receive(buffer.filled()).unwrap();
@@ -204,7 +207,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Host<S> {
     }
 
     /// Credits everything received so far on a stream, when `reads` is off.
-    pub fn catch_up(&mut self, stream: StreamId) {
+    pub(crate) fn catch_up(&mut self, stream: StreamId) {
         self.reads = true;
         let count = self.received.get(&stream).map_or(0, |received| received.bytes.len());
         self.mux.grant(stream, u32::try_from(count).unwrap());
@@ -212,12 +215,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Host<S> {
 }
 
 /// A start request for these arguments.
-pub fn argv(id: &str, arguments: &[&str]) -> Start {
+pub(crate) fn argv(id: &str, arguments: &[&str]) -> Start {
     let argv = arguments.iter().map(|argument| argument.as_bytes().to_vec()).collect();
     Start { id: id.into(), argv, ..Start::default() }
 }
 
 /// A start request for a shell line.
-pub fn shell(id: &str, line: &str) -> Start {
+pub(crate) fn shell(id: &str, line: &str) -> Start {
     argv(id, &["/bin/sh", "-c", line])
 }
