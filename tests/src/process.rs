@@ -1,0 +1,78 @@
+//! A process of the host, held by a pidfd: it cannot be mistaken for a later one with the same number.
+
+use std::{fs, os::fd::OwnedFd, path::PathBuf, time::Duration};
+
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+
+use crate::events::readable;
+
+/// One process, maybe ended by now.
+#[derive(Debug)]
+pub struct Process {
+    pid: u32,
+    handle: OwnedFd,
+}
+
+impl Process {
+    /// The process of that number, if it lives.
+    pub fn find(pid: u32) -> Option<Self> {
+        let number = Pid::from_raw(i32::try_from(pid).ok()?)?;
+        let handle = pidfd_open(number, PidfdFlags::empty()).ok()?;
+        Some(Self { pid, handle })
+    }
+
+    /// Its number.
+    pub fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// Whether it has not ended.
+    pub fn is_alive(&self) -> bool {
+        !readable(&self.handle, Duration::ZERO)
+    }
+
+    /// Waits for its end; false if it outlives `patience`.
+    pub fn ends_within(&self, patience: Duration) -> bool {
+        readable(&self.handle, patience)
+    }
+
+    /// Fails the test unless it ends soon.
+    #[track_caller]
+    pub fn assert_ends(&self, who: &str) {
+        assert!(self.ends_within(Duration::from_secs(30)), "{who} (pid {}) still lives after 30 s", self.pid);
+    }
+
+    /// Sends a signal; a process that has ended takes none.
+    pub fn signal(&self, signal: Signal) {
+        match pidfd_send_signal(&self.handle, signal) {
+            Ok(()) | Err(rustix::io::Errno::SRCH) => {}
+            Err(error) => panic!("cannot signal process {}: {error}", self.pid),
+        }
+    }
+
+    /// A path below its directory in `/proc`.
+    pub fn proc(&self, name: &str) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/{name}", self.pid))
+    }
+
+    /// One line of `/proc/<pid>/status`, without its name.
+    #[track_caller]
+    pub fn status(&self, field: &str) -> String {
+        let path = self.proc("status");
+        let status = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        status
+            .lines()
+            .find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))
+            .unwrap_or_else(|| panic!("{} has no {field}", path.display()))
+            .trim()
+            .to_owned()
+    }
+
+    /// Most memory it ever had resident, MiB; nothing once it has ended.
+    pub fn peak_resident_mib(&self) -> Option<u64> {
+        let status = fs::read_to_string(self.proc("status")).ok()?;
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+        let kib: u64 = peak.trim().strip_suffix(" kB")?.parse().ok()?;
+        Some(kib / 1024)
+    }
+}
