@@ -73,7 +73,7 @@ impl Demo {
         let begin = Instant::now();
         let output = step::output(
             "the main job",
-            self.pyro()?.args(["run", ENVIRONMENT, "--timeout-seconds", "300", "--"]).args(COMMAND),
+            self.pyro()?.args(["run", ENVIRONMENT, "--"]).args(COMMAND),
         )?;
         let took = begin.elapsed();
         let said = String::from_utf8_lossy(&output);
