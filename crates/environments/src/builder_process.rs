@@ -17,13 +17,16 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::{Cancellation, Error, Result};
 
+/// The guard keeps standard error open, so its end is read only after the builder has gone; the watching shell
+/// itself gives it up, or its own "Terminated" would kill it by SIGPIPE once nobody reads.
 const WATCH_OVER: &str = r#"
 exec 3<&0 </dev/null
 ended=
 trap 'ended=1' TERM
 "$@" 3<&- & worker=$!
 ( trap '' TERM; read -r _ <&3; kill -TERM 0; sleep 10; kill -KILL 0 ) & guard=$!
-status=1
+exec 2>/dev/null
+wait "$worker"; status=$?
 while kill -0 "$worker" 2>/dev/null; do wait "$worker"; status=$?; done
 if [ -n "$ended" ]; then kill -KILL 0; fi
 kill -KILL "$guard"

@@ -3,7 +3,7 @@
 use std::{
     ffi::OsString,
     fs::{self, DirBuilder, File},
-    os::unix::fs::{DirBuilderExt as _, MetadataExt as _},
+    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
 };
 
@@ -142,11 +142,8 @@ impl Scratch {
         }
         DirBuilder::new().mode(0o711).create(&scratch.path).map_err(Error::io("create", &scratch.path))?;
         // Subordinate uids must pass whatever the umask says.
-        fs::set_permissions(
-            &scratch.path,
-            fs::Permissions::from(std::os::unix::fs::PermissionsExt::from_mode(0o711)),
-        )
-        .map_err(Error::io("open up", &scratch.path))?;
+        fs::set_permissions(&scratch.path, fs::Permissions::from_mode(0o711))
+            .map_err(Error::io("open up", &scratch.path))?;
         Ok(scratch)
     }
 

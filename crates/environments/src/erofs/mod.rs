@@ -5,6 +5,11 @@
 //! image is one sequential write and memory is bounded by the number of files, not by their sizes.
 //! The subset used (extended inodes, plain and inline data, inline attributes) is read by Linux 5.4 and later.
 
+#![expect(
+    clippy::cast_possible_truncation,
+    reason = "offsets into a block, a chunk, or contents that are in memory; hosts have 64-bit addresses"
+)]
+
 mod directory;
 mod inode;
 mod layout;

@@ -42,7 +42,7 @@ impl Archive {
         let mut position = 0;
         // An archive without its end mark was cut, so running out of bytes is always an error.
         loop {
-            let mut block = [0; BLOCK_BYTES as usize];
+            let mut block = [0; 512];
             file.read_exact_at(&mut block, position)
                 .map_err(|_| bad(format!("the archive has no end mark and stops at byte {position}")))?;
             if block.iter().all(|byte| *byte == 0) {
@@ -199,8 +199,8 @@ impl Entry<'_> {
         let owner = |key: &[u8], field: std::ops::Range<usize>, header: std::io::Result<u64>| {
             let is_empty = self.header.as_bytes()[field].iter().all(|byte| matches!(byte, 0 | b' '));
             pax_number(pax, key)
-                .or(header.ok())
-                .or(is_empty.then_some(0))
+                .or_else(|| header.ok())
+                .or_else(|| is_empty.then_some(0))
                 .and_then(|id| u32::try_from(id).ok())
                 .ok_or_else(|| format!("bad {}", key.escape_ascii()))
         };

@@ -1,6 +1,8 @@
 //! Tiny root file systems with a kernel that unpacks and modules that are named right, and a package builder
 //! that hands one out instead of downloading Debian.
 
+#![expect(clippy::unwrap_used, reason = "a helper of tests that fails as a test does")]
+
 use std::{
     fs,
     os::unix::fs::PermissionsExt as _,
