@@ -98,3 +98,19 @@ impl Shared {
         self.stream.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_come_one_after_the_other_and_then_the_end() {
+        let capture = Capture::of(&b"one\n\ntwo"[..], |_| {});
+        let line = || capture.line(Duration::from_secs(10));
+        assert_eq!(line(), Some(b"one".to_vec()));
+        assert_eq!(line(), Some(Vec::new()));
+        assert_eq!(line(), None, "a line without its end is none");
+        assert!(capture.ends_within(Duration::from_secs(10)));
+        assert_eq!((capture.bytes(), capture.total()), (b"one\n\ntwo".to_vec(), 8));
+    }
+}

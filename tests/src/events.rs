@@ -55,3 +55,27 @@ fn drain(watch: &OwnedFd) {
     let mut buffer = [0_u8; 4096];
     while rustix::io::read(watch, &mut buffer).is_ok_and(|read| read > 0) {}
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_comes_ends_the_wait() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("file");
+        let writer = std::thread::spawn({
+            let file = file.clone();
+            move || std::fs::write(file, "here").unwrap()
+        });
+        wait_until("the file is there", directory.path(), Duration::from_secs(10), || file.exists());
+        writer.join().unwrap();
+    }
+
+    #[test]
+    #[should_panic(expected = "in vain: something")]
+    fn a_wait_in_vain_fails() {
+        let directory = tempfile::tempdir().unwrap();
+        wait_until("something", directory.path(), Duration::from_millis(50), || false);
+    }
+}

@@ -50,3 +50,26 @@ fn command_line(pid: u32) -> String {
     let words = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     String::from_utf8_lossy(&words).replace('\0', " ").chars().take(300).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Command, Stdio};
+
+    use super::*;
+
+    #[test]
+    fn a_process_is_found_by_its_environment_and_by_its_open_files() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = fs::File::create(directory.path().join("held")).unwrap();
+        let mut by_variable =
+            Command::new("sleep").arg("1000").env("SOME_HOME", directory.path()).spawn().unwrap();
+        let mut by_file = Command::new("sleep").arg("1000").stdin(Stdio::from(file)).spawn().unwrap();
+        let found: Vec<u32> = processes_of(directory.path()).into_iter().map(|(pid, _)| pid).collect();
+        for child in [&mut by_variable, &mut by_file] {
+            assert!(found.contains(&child.id()), "{found:?}");
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+        assert!(processes_of(directory.path()).is_empty());
+    }
+}

@@ -27,7 +27,7 @@ impl LiveMachine {
     /// The machine of this directory, if its VMM lives.
     pub(crate) fn at(directory: &Path) -> Option<Self> {
         let record: Value = serde_json::from_slice(&fs::read(directory.join(RUNTIME_RECORD)).ok()?).ok()?;
-        let pid = u32::try_from(record["pid"].as_u64()?).ok()?;
+        let pid = u32::try_from(record["process"]["pid"].as_u64()?).ok()?;
         let id = directory.file_name()?.to_string_lossy().into_owned();
         Some(Self { id, directory: directory.to_owned(), vmm: Process::find(pid)? })
     }

@@ -76,3 +76,22 @@ impl Process {
         Some(kib / 1024)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_a_process_is_seen() {
+        let mut child = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
+        let process = Process::find(child.id()).unwrap();
+        assert!(process.is_alive());
+        assert!(!process.ends_within(Duration::from_millis(20)));
+        assert_eq!(process.status("Name"), "sleep");
+        process.signal(Signal::KILL);
+        process.assert_ends("the child");
+        child.wait().unwrap();
+        assert_eq!(process.peak_resident_mib(), None);
+        process.signal(Signal::KILL);
+    }
+}

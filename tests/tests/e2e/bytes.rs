@@ -42,7 +42,7 @@ fn a_command_that_reads_nothing_does_not_wait_for_an_open_input() {
 #[test]
 fn a_command_that_reads_a_part_of_a_large_input_ends_well() {
     let home = Home::warm();
-    home.run(["head", "-c", "3"]).stdin(noise(4 << 20)).output().succeeds().prints(&noise(3));
+    home.run(["head", "-c", "3"]).stdin(noise(4 << 20)).output().succeeds().prints(noise(3));
 }
 
 #[test]

@@ -64,7 +64,7 @@ fn a_stranger_with_the_pid_of_a_lost_machine_is_left_alone() {
     let mut stranger = Command::new("sleep").arg("1000").spawn().unwrap();
     let record = machine.directory.join("runtime.json");
     let mut runtime: Value = serde_json::from_slice(&fs::read(&record).unwrap()).unwrap();
-    runtime["pid"] = stranger.id().into();
+    runtime["process"]["pid"] = stranger.id().into();
     fs::write(&record, serde_json::to_vec(&runtime).unwrap()).unwrap();
     home.assert_works();
     assert!(stranger.try_wait().unwrap().is_none(), "a stranger was killed");

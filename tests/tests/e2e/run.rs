@@ -128,15 +128,6 @@ fn ten_runs_at_once_all_succeed_in_machines_of_their_own() {
 }
 
 #[test]
-fn the_time_to_live_ends_a_run_even_if_its_timeout_is_later() {
-    let home = Home::warm();
-    let invocation = home.sh("echo began; sleep 600").json().flag("--ttl-seconds").flag("60");
-    let outcome = invocation.timeout_s(600).patience_s(150).output();
-    assert_ne!(outcome.code(), 0, "{outcome}");
-    outcome.within_s(110);
-}
-
-#[test]
 fn demo_does_the_whole_life_cycle() {
     let home = Home::warm();
     let outcome = home.pyro(["demo"]).output().succeeds();
