@@ -2,7 +2,7 @@
 //!
 //! A small shell watches over it. Its standard input is a pipe that only this process holds: when the pipe
 //! closes, because the caller cancels or because this process is killed, the shell sends SIGTERM to the whole
-//! process group, so that the builder takes down its mounts and files, and SIGKILL ten seconds later.
+//! process group, so that the builder takes down its mounts and files, and SIGKILL thirty seconds later.
 
 use std::{
     ffi::OsString,
@@ -24,7 +24,7 @@ exec 3<&0 </dev/null
 ended=
 trap 'ended=1' TERM
 "$@" 3<&- & worker=$!
-( trap '' TERM; read -r _ <&3; kill -TERM 0; sleep 10; kill -KILL 0 ) & guard=$!
+( trap '' TERM; read -r _ <&3; kill -TERM 0; sleep 30; kill -KILL 0 ) & guard=$!
 exec 2>/dev/null
 wait "$worker"; status=$?
 while kill -0 "$worker" 2>/dev/null; do wait "$worker"; status=$?; done

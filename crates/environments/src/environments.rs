@@ -22,6 +22,7 @@ use crate::{
     catalogue::{CATALOGUE, PLATFORM, Recipe, recipe},
     digest::{Digest, sha256_of_file},
     lock::Lock,
+    mmdebstrap,
     name::EnvironmentName,
     progress::Reporter,
     record::{self, EnvironmentRecord},
@@ -272,6 +273,12 @@ impl Environments {
                 continue;
             }
             delete(&entry, &mut report)?;
+        }
+        for recipe in CATALOGUE {
+            let name = EnvironmentName::parse(recipe.name)?;
+            if let Some(_lock) = Lock::try_acquire(&self.lock_path(&name))? {
+                mmdebstrap::remove_leftover(&self.config, recipe);
+            }
         }
         self.prune_initramfs(&kept, &mut report)?;
         report.deleted.sort();

@@ -127,24 +127,39 @@ fn environment(config: &EnvironmentsConfig, recipe: &Recipe, scratch: &Path) -> 
     environment
 }
 
+/// Removes what a killed builder of `recipe` left outside the cache. The caller holds the lock of its name.
+pub(crate) fn remove_leftover(config: &EnvironmentsConfig, recipe: &Recipe) {
+    Scratch::of(config, recipe).remove_leftover(config);
+}
+
 /// Where packages are unpacked. One per cache and recipe, so that what a killed builder left is found again.
 struct Scratch {
     path: PathBuf,
 }
 
 impl Scratch {
-    fn make(config: &EnvironmentsConfig, recipe: &Recipe) -> Result<Self> {
+    fn of(config: &EnvironmentsConfig, recipe: &Recipe) -> Self {
         let uid = rustix::process::geteuid().as_raw();
-        let key = sha256_of(format!("{}\n{}", config.cache_dir.display(), recipe.digest()).as_bytes());
-        let scratch = Self { path: config.scratch_dir.join(format!("pyro-build-{uid}-{}", key.short())) };
-        if scratch.path.symlink_metadata().is_ok_and(|metadata| metadata.uid() == uid && metadata.is_dir()) {
-            scratch.remove(&config.find_program("mmdebstrap").unwrap_or_default());
-        }
+        let key = sha256_of(format!("{}\n{}", config.cache_dir.display(), recipe.name).as_bytes());
+        Self { path: config.scratch_dir.join(format!("pyro-build-{uid}-{}", key.short())) }
+    }
+
+    fn make(config: &EnvironmentsConfig, recipe: &Recipe) -> Result<Self> {
+        let scratch = Self::of(config, recipe);
+        scratch.remove_leftover(config);
         DirBuilder::new().mode(0o711).create(&scratch.path).map_err(Error::io("create", &scratch.path))?;
         // Subordinate uids must pass whatever the umask says.
         fs::set_permissions(&scratch.path, fs::Permissions::from_mode(0o711))
             .map_err(Error::io("open up", &scratch.path))?;
         Ok(scratch)
+    }
+
+    /// Removes what a killed builder of ours left; a stranger's directory of that name stays.
+    fn remove_leftover(&self, config: &EnvironmentsConfig) {
+        let uid = rustix::process::geteuid().as_raw();
+        if self.path.symlink_metadata().is_ok_and(|metadata| metadata.uid() == uid && metadata.is_dir()) {
+            self.remove(&config.find_program("mmdebstrap").unwrap_or_default());
+        }
     }
 
     /// Removes it; what belongs to subordinate uids by the builder's own helper. Failing is no reason to fail.
