@@ -208,8 +208,12 @@ impl Launch {
                 LaunchError::Exhausted { operation: "become the account", source: cause }
             }
             (None, io::ErrorKind::NotFound) => LaunchError::ProgramNotFound(name()),
-            // ELOOP, ENOEXEC and the like: the file is there and cannot be run.
-            (None, io::ErrorKind::PermissionDenied) => LaunchError::ProgramNotExecutable(name()),
+            (None, io::ErrorKind::PermissionDenied | io::ErrorKind::ExecutableFileBusy) => {
+                LaunchError::ProgramNotExecutable(name())
+            }
+            (None, io::ErrorKind::ArgumentListTooLong) => {
+                LaunchError::Invalid("more arguments and environment than the kernel takes")
+            }
             (None, _) => LaunchError::Exhausted { operation: "start a process", source: cause },
         }
     }

@@ -9,8 +9,9 @@ use super::Process;
 use super::confinement::{Confinement, Confiner};
 use super::launch::{Launch, LaunchError};
 
-/// Processes kept at most, running or finished; the host removes those it is done with.
-const MAX_PROCESSES: usize = 1024;
+/// Processes kept at most, running or finished; the host removes those it is done with. So few that `List` always
+/// fits into one frame.
+const MAX_PROCESSES: usize = 256;
 
 /// Whose children the agent may reap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
