@@ -117,22 +117,22 @@ pub struct PruneResult {
 }
 
 /// Progress of making an environment.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum PullEvent {
     /// A step goes on.
     Progress(Progress),
 }
 
-/// How far a step has come.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+/// How far the work has come.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Progress {
-    /// The step, a short phrase: `fetch packages`, `write the root image`.
+    /// The step, a short phrase: `downloading packages`, `writing the root image`.
     pub step: String,
-    /// Units done.
-    #[serde(default)]
-    pub done: u64,
-    /// Units in all; absent as long as nobody knows.
+    /// Share of the whole work, 0 to 1; absent as long as nobody knows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub total: Option<u64>,
+    pub fraction: Option<f64>,
+    /// The thing at hand, e.g. the name of a package; may be empty.
+    #[serde(default)]
+    pub detail: String,
 }

@@ -93,6 +93,8 @@ error_codes! {
     StartFailed = "start_failed", exit 1, retryable true;
     /// The machine ended while it was in use: its process was killed, or its guest stopped.
     MachineLost = "machine_lost", exit 1, retryable false;
+    /// The machine reached the end of the life that it was given (`ttl_seconds`).
+    MachineExpired = "machine_expired", exit 1, retryable false;
     /// The guest broke the rules of the protocol between host and guest.
     GuestMisbehaved = "guest_misbehaved", exit 1, retryable false;
     /// The guest refused the request: no such directory, no such user.

@@ -1,7 +1,8 @@
 //! Frames: how a streaming operation is laid out in the bodies of one HTTP exchange, in both directions.
 //!
 //! A frame is one byte of [`Kind`], the payload's length as 32 bits little-endian, and the payload, at most
-//! [`MAX_PAYLOAD_BYTES`]. Client to daemon: one `Request`, then any `Stdin` and one `StdinEof`, at any time one
+//! [`MAX_PAYLOAD_BYTES`]. JSON may be longer, up to [`MAX_JSON_BYTES`]: a full frame of JSON goes on in the next
+//! frame of its kind, and the first frame that is not full (it may be empty) ends it. Client to daemon: one `Request`, then any `Stdin` and one `StdinEof`, at any time one
 //! `Cancel`. So that a `Cancel` is never stuck behind input that nobody reads, a client sends at most
 //! [`STDIN_WINDOW_BYTES`] of `Stdin` beyond what `StdinCredit` frames have given back. Daemon to client: any `Stdout`, `Stderr`, `Event` and `StdinCredit`, then exactly one `Result` or `Error`, which
 //! ends the body. A body that ends without one means that the peer died.
@@ -11,6 +12,9 @@ use serde::Serialize;
 
 /// Largest payload of one frame.
 pub const MAX_PAYLOAD_BYTES: usize = 64 * 1024;
+
+/// Longest JSON of one [`Frame`].
+pub const MAX_JSON_BYTES: usize = 4 * 1024 * 1024;
 
 /// Standard input that a client may send before the daemon has given credit.
 pub const STDIN_WINDOW_BYTES: usize = 4 * MAX_PAYLOAD_BYTES;
@@ -58,17 +62,27 @@ impl Kind {
         Kind::StdinCredit,
     ];
 
+    /// Whether the payload is JSON, which may go on in the next frame.
+    fn is_json(self) -> bool {
+        matches!(self, Kind::Request | Kind::Event | Kind::Result | Kind::Error)
+    }
+
+    /// Longest payload of a [`Frame`] of this kind.
+    fn most_bytes(self) -> usize {
+        if self.is_json() { MAX_JSON_BYTES } else { MAX_PAYLOAD_BYTES }
+    }
+
     fn from_byte(byte: u8) -> Option<Kind> {
         Kind::ALL.get(usize::from(byte)).copied()
     }
 }
 
-/// One unit of a streaming body.
+/// One unit of a streaming body; long JSON is several frames on the wire but one here.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Frame {
     /// What it carries.
     pub kind: Kind,
-    /// At most [`MAX_PAYLOAD_BYTES`].
+    /// At most [`MAX_PAYLOAD_BYTES`], or [`MAX_JSON_BYTES`] of JSON.
     pub payload: Bytes,
 }
 
@@ -79,8 +93,11 @@ pub enum FrameError {
     #[error("frame of unknown kind {0}")]
     UnknownKind(u8),
     /// A payload over the limit.
-    #[error("frame of {0} bytes, at most {MAX_PAYLOAD_BYTES} are allowed")]
+    #[error("frame of {0} bytes, more than allowed")]
     TooLong(usize),
+    /// Long JSON was broken off by a frame of another kind.
+    #[error("a frame of another kind inside of long JSON")]
+    Interrupted,
     /// The bytes ended inside a frame.
     #[error("body ended inside a frame")]
     Truncated,
@@ -98,7 +115,7 @@ impl Frame {
     /// A frame of JSON.
     pub fn json(kind: Kind, value: &impl Serialize) -> Result<Self, FrameError> {
         let payload = serde_json::to_vec(value).map_err(|error| FrameError::NotJson(error.to_string()))?;
-        if payload.len() > MAX_PAYLOAD_BYTES {
+        if payload.len() > MAX_JSON_BYTES {
             return Err(FrameError::TooLong(payload.len()));
         }
         Ok(Self { kind, payload: payload.into() })
@@ -127,23 +144,38 @@ impl Frame {
 
     /// The frame as bytes.
     pub fn encode(&self) -> Result<Bytes, FrameError> {
-        let length = u32::try_from(self.payload.len())
-            .ok()
-            .filter(|_| self.payload.len() <= MAX_PAYLOAD_BYTES)
-            .ok_or(FrameError::TooLong(self.payload.len()))?;
-        let mut bytes = BytesMut::with_capacity(HEADER_BYTES + self.payload.len());
-        bytes.put_u8(self.kind as u8);
-        bytes.put_u32_le(length);
-        bytes.put_slice(&self.payload);
-        Ok(bytes.freeze())
+        if self.payload.len() > self.kind.most_bytes() {
+            return Err(FrameError::TooLong(self.payload.len()));
+        }
+        let mut bytes = BytesMut::with_capacity(2 * HEADER_BYTES + self.payload.len());
+        let mut rest = &self.payload[..];
+        loop {
+            let (piece, after) = rest.split_at(rest.len().min(MAX_PAYLOAD_BYTES));
+            bytes.put_u8(self.kind as u8);
+            bytes.put_u32_le(u32::try_from(piece.len()).unwrap_or(u32::MAX));
+            bytes.put_slice(piece);
+            rest = after;
+            if !self.kind.goes_on_after(piece.len()) {
+                return Ok(bytes.freeze());
+            }
+        }
+    }
+}
+
+impl Kind {
+    /// Whether a frame on the wire of this kind and length is continued by the next.
+    fn goes_on_after(self, piece_bytes: usize) -> bool {
+        self.is_json() && piece_bytes == MAX_PAYLOAD_BYTES
     }
 }
 
 /// Turns bytes, cut anywhere, into frames. Holds at most one frame beyond what was pushed last.
-/// After an error it gives the same error again: a broken body cannot be picked up in its middle.
+/// After an error nothing more can be had: a broken body cannot be picked up in its middle.
 #[derive(Debug, Default)]
 pub struct Decoder {
     buffer: BytesMut,
+    /// JSON that goes on.
+    begun: Option<(Kind, BytesMut)>,
 }
 
 impl Decoder {
@@ -154,6 +186,35 @@ impl Decoder {
 
     /// The next whole frame, or nothing until more is pushed.
     pub fn next_frame(&mut self) -> Result<Option<Frame>, FrameError> {
+        while let Some((kind, piece)) = self.next_piece()? {
+            let goes_on = kind.goes_on_after(piece.len());
+            let payload = match self.begun.take() {
+                Some((begun, _)) if begun != kind => return Err(FrameError::Interrupted),
+                Some((_, mut begun)) => {
+                    begun.unsplit(piece);
+                    begun
+                }
+                None => piece,
+            };
+            if payload.len() > kind.most_bytes() {
+                return Err(FrameError::TooLong(payload.len()));
+            }
+            if goes_on {
+                self.begun = Some((kind, payload));
+            } else {
+                return Ok(Some(Frame { kind, payload: payload.freeze() }));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Says whether the body may end here.
+    pub fn finish(&self) -> Result<(), FrameError> {
+        if self.buffer.is_empty() && self.begun.is_none() { Ok(()) } else { Err(FrameError::Truncated) }
+    }
+
+    /// The next frame of the wire.
+    fn next_piece(&mut self) -> Result<Option<(Kind, BytesMut)>, FrameError> {
         let Some((&kind, rest)) = self.buffer.split_first() else {
             return Ok(None);
         };
@@ -169,12 +230,7 @@ impl Decoder {
             return Ok(None);
         }
         self.buffer.advance(HEADER_BYTES);
-        Ok(Some(Frame { kind, payload: self.buffer.split_to(length).freeze() }))
-    }
-
-    /// Says whether the body may end here.
-    pub fn finish(&self) -> Result<(), FrameError> {
-        if self.buffer.is_empty() { Ok(()) } else { Err(FrameError::Truncated) }
+        Ok(Some((kind, self.buffer.split_to(length))))
     }
 }
 
@@ -231,6 +287,25 @@ mod tests {
     fn the_layout_is_the_documented_one() {
         let frame = Frame { kind: Kind::Stdout, payload: Bytes::from_static(b"hi") };
         assert_eq!(&frame.encode().unwrap()[..], [3, 2, 0, 0, 0, b'h', b'i']);
+    }
+
+    #[test]
+    fn long_json_is_one_frame() {
+        for bytes in [MAX_PAYLOAD_BYTES - 1, MAX_PAYLOAD_BYTES, MAX_PAYLOAD_BYTES + 1, 3 * MAX_PAYLOAD_BYTES] {
+            let frame = Frame { kind: Kind::Request, payload: Bytes::from(vec![b' '; bytes]) };
+            let encoded = frame.encode().unwrap();
+            assert_eq!(encoded.len(), bytes + HEADER_BYTES * (1 + bytes / MAX_PAYLOAD_BYTES));
+            assert_eq!(decode(&[&encoded]).unwrap(), [frame]);
+        }
+        let full = Frame { kind: Kind::Stdout, payload: Bytes::from(vec![b' '; MAX_PAYLOAD_BYTES]) };
+        let encoded = full.encode().unwrap();
+        assert_eq!(decode(&[&encoded]).unwrap(), [full]);
+        let mut json = encoded.to_vec();
+        json[0] = Kind::Event as u8;
+        assert_eq!(decode(&[&json]), Err(FrameError::Truncated));
+        assert_eq!(decode(&[&json, &encoded]), Err(FrameError::Interrupted));
+        let endless: Vec<u8> = json.repeat(MAX_JSON_BYTES / MAX_PAYLOAD_BYTES + 1);
+        assert!(matches!(decode(&[&endless]), Err(FrameError::TooLong(_))));
     }
 
     #[test]

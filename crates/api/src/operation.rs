@@ -117,7 +117,8 @@ operations! {
     /// Runs a command in a fresh machine and streams its output. The machine is gone afterwards.
     "run" Run(RunRequest) -> RunReport, events RunEvent, Streaming, Writes, command "run",
         errors [InvalidSize, MissingCommand, NotYetSupported, UnknownEnvironment, EnvironmentDamaged, EnvironmentFailed,
-                HostRequirement, DiskFull, HostExhausted, StartFailed, MachineLost, GuestMisbehaved, GuestRefused,
+                HostRequirement, DiskFull, HostExhausted, StartFailed, MachineLost, MachineExpired,
+                StoreFailed, GuestMisbehaved, GuestRefused,
                 CommandNotFound, CommandNotExecutable];
     /// Lists the environments and says which are installed.
     "env_list" EnvList(EnvListRequest) -> EnvironmentList, events NoEvent, Unary, Reads, command "env list",

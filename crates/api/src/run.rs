@@ -26,8 +26,8 @@ pub struct RunRequest {
     /// The command is killed after this many seconds, with everything it started; 1 to 604800.
     #[serde(default = "defaults::timeout_seconds")]
     pub timeout_seconds: u64,
-    /// The machine ends by itself after this many seconds, whatever happens to the host's side; 60 to 604800.
-    /// Never earlier than the timeout.
+    /// The machine ends by itself after this many seconds, whatever happens to the host's side; 60 to 604800,
+    /// or 0 for no such bound. Never earlier than the timeout.
     #[serde(default = "defaults::ttl_seconds")]
     pub ttl_seconds: u64,
     /// Give the machine a network. A later release will; now it is refused.
@@ -36,7 +36,7 @@ pub struct RunRequest {
     /// Accepted for compatibility. Nothing ever runs on the host.
     #[serde(default)]
     pub allow_host_compat: bool,
-    /// Working directory in the guest, absolute; `/root` or the user's home when absent.
+    /// Working directory in the guest, absolute; `/workspace` when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cwd: Option<ByteString>,
     /// Environment variables for the command, added to the guest's own.
@@ -157,7 +157,9 @@ impl RunRequest {
         within("vcpu_count", self.vcpu_count.into(), 1, 8)?;
         within("mem_mib", self.mem_mib.into(), 256, 32_768)?;
         within("timeout_seconds", self.timeout_seconds, 1, LONGEST_SECONDS)?;
-        within("ttl_seconds", self.ttl_seconds, 60, LONGEST_SECONDS)?;
+        if self.ttl_seconds != 0 {
+            within("ttl_seconds (unless it is 0, for no bound)", self.ttl_seconds, 60, LONGEST_SECONDS)?;
+        }
         if self.network {
             return Err(ErrorBody::new(
                 ErrorCode::NotYetSupported,
@@ -214,7 +216,7 @@ pub fn missing_command() -> ErrorBody {
 }
 
 /// What happens during a run, apart from its output.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum RunEvent {
     /// A phase begins.
@@ -248,6 +250,10 @@ pub struct RunReport {
     pub timed_out: bool,
     /// From the daemon's first sight of the request to the end of the clean-up.
     pub duration_ms: u64,
+    /// Whether the guest ran out of memory meanwhile.
+    pub out_of_memory: bool,
+    /// Wall time of the command in the guest.
+    pub command_duration_ms: u64,
     /// Duration of each phase by name.
     pub phases_ms: BTreeMap<String, u64>,
     /// Always [`EXECUTION_MODE`].
@@ -399,10 +405,10 @@ mod tests {
         for timeout_seconds in [0, 604_801] {
             assert_eq!(code(&RunRequest { timeout_seconds, ..request() }), Some(ErrorCode::InvalidSize));
         }
-        for ttl_seconds in [0, 59, 604_801] {
+        for ttl_seconds in [1, 59, 604_801] {
             assert_eq!(code(&RunRequest { ttl_seconds, ..request() }), Some(ErrorCode::InvalidSize));
         }
-        for (vcpu_count, mem_mib, ttl_seconds) in [(1, 256, 60), (8, 32_768, 604_800)] {
+        for (vcpu_count, mem_mib, ttl_seconds) in [(1, 256, 60), (8, 32_768, 604_800), (1, 1024, 0)] {
             assert_eq!(code(&RunRequest { vcpu_count, mem_mib, ttl_seconds, ..request() }), None);
         }
         let error = RunRequest { vcpu_count: 9, ..request() }.check().unwrap_err();

@@ -1,0 +1,186 @@
+//! The checks. Each looks at one thing and says what it found, whatever the others found.
+
+use std::path::PathBuf;
+
+use pyro_api::{ErrorBody, doctor::Check, environment::Environment, error::chain_text};
+use pyro_engine::{
+    acceleration::Acceleration,
+    launch::{self, Confinement},
+};
+use pyro_environments::{CATALOGUE_VERSION, Environments, Requirement, recipe};
+use pyro_workspace::diagnosis::trial_run;
+
+use crate::{
+    daemon::{assembly, convert},
+    layout::make_private,
+    settings::Settings,
+};
+
+/// The environment that is tried, and built first on a fresh host.
+const ENVIRONMENT: &str = "debian:12";
+
+/// What the checks found.
+#[derive(Debug, Default)]
+pub(super) struct Findings {
+    pub(super) checks: Vec<Check>,
+    pub(super) qemu: Option<PathBuf>,
+    pub(super) confinement: Option<String>,
+    pub(super) accelerates: bool,
+    pub(super) catalog_version: String,
+    pub(super) environments: Vec<Environment>,
+}
+
+/// Makes every check, the trial last.
+pub(super) async fn examine(settings: &Settings, findings: &mut Findings) {
+    CATALOGUE_VERSION.clone_into(&mut findings.catalog_version);
+    let directories = directories(settings);
+    findings.checks.push(directories);
+    let qemu = assembly::qemu(settings);
+    findings.checks.push(program("qemu", &qemu));
+    findings.qemu = qemu.ok();
+    findings.checks.push(program("mke2fs", &assembly::program(settings, "mke2fs", "e2fsprogs")));
+    findings.checks.push(program("guest_agent", &assembly::guest(settings)));
+    kvm(settings, findings).await;
+    confinement(settings, findings).await;
+    let installed = environments(settings, findings);
+    let trial = trial(settings, &findings.checks, installed).await;
+    findings.checks.push(trial);
+}
+
+fn passed(name: &str, required: bool, detail: impl Into<String>) -> Check {
+    Check { name: name.into(), ok: true, required, detail: detail.into(), mend: None }
+}
+
+fn failed(name: &str, required: bool, detail: impl Into<String>, mend: Option<String>) -> Check {
+    Check { name: name.into(), ok: false, required, detail: detail.into(), mend }
+}
+
+fn directories(settings: &Settings) -> Check {
+    for directory in [&settings.state, &settings.cache, &settings.runtime] {
+        if let Err(error) = make_private(directory) {
+            let detail = format!("cannot make {}: {error}", directory.display());
+            let mend = "set PYRO_HOME to a directory that you may write".to_owned();
+            return failed("directories", true, detail, Some(mend));
+        }
+    }
+    passed("directories", true, format!("{} and {}", settings.state.display(), settings.cache.display()))
+}
+
+fn program(name: &str, found: &Result<PathBuf, ErrorBody>) -> Check {
+    match found {
+        Ok(path) => passed(name, true, path.display().to_string()),
+        Err(error) => failed(name, true, error.error.clone(), error.hint.clone()),
+    }
+}
+
+async fn kvm(settings: &Settings, findings: &mut Findings) {
+    let slow = "machines are emulated, which works and is slower";
+    let check = match assembly::measure_acceleration(settings).await {
+        Ok(Acceleration::Works { loop_ns }) => {
+            findings.accelerates = true;
+            passed("kvm", false, format!("accelerates ({loop_ns} ns for a round of the trial loop)"))
+        }
+        Ok(Acceleration::Absent) => failed("kvm", false, format!("there is no /dev/kvm; {slow}"), None),
+        Ok(Acceleration::NoPermission) => {
+            let mend = "sudo usermod --append --groups kvm $USER, then log in again".to_owned();
+            failed("kvm", false, format!("/dev/kvm may not be opened; {slow}"), Some(mend))
+        }
+        Ok(Acceleration::Useless { reason }) => {
+            failed("kvm", false, format!("/dev/kvm does not accelerate ({reason}); {slow}"), None)
+        }
+        Err(error) => failed("kvm", false, format!("cannot be measured: {error}; {slow}"), None),
+    };
+    findings.checks.push(check);
+}
+
+async fn confinement(settings: &Settings, findings: &mut Findings) {
+    let check = match probe_confinement(settings).await {
+        Ok(confinement) => {
+            let applied: Vec<String> = confinement.applied.iter().map(ToString::to_string).collect();
+            findings.confinement = Some(applied.join(", "));
+            if confinement.is_complete() {
+                passed("confinement", false, "every layer is in place")
+            } else {
+                let missing: Vec<String> =
+                    confinement.missing.iter().map(|missing| format!("{} ({})", missing.layer, missing.reason)).collect();
+                let mend = "sudo sysctl -w user.max_user_namespaces=28633".to_owned();
+                failed("confinement", false, format!("missing: {}", missing.join(", ")), Some(mend))
+            }
+        }
+        Err(error) => failed("confinement", true, format!("cannot be set up: {error}"), None),
+    };
+    findings.checks.push(check);
+}
+
+async fn probe_confinement(settings: &Settings) -> Result<Confinement, String> {
+    let launcher = assembly::launcher().map_err(|error| error.to_string())?;
+    let mount_point = settings.runtime.join("doctor");
+    make_private(&mount_point).map_err(|error| error.to_string())?;
+    let uid = *settings.vmm_uids.start();
+    let user = rustix::process::geteuid().is_root().then_some((uid, uid));
+    let probed = launch::probe(&launcher, &mount_point, user).await.map_err(|error| chain_text(&error));
+    // Left behind it would do no harm.
+    let _removed = std::fs::remove_dir(&mount_point);
+    probed
+}
+
+/// Looks at the cache; returns an environment that is there to be tried.
+fn environments(settings: &Settings, findings: &mut Findings) -> Option<String> {
+    let environments = match assembly::environments(settings) {
+        Ok(environments) => environments,
+        Err(error) => {
+            findings.checks.push(failed("cache", true, error.error, error.hint));
+            return None;
+        }
+    };
+    let list = environments.list();
+    let installed = list
+        .iter()
+        .filter(|info| info.installed)
+        .min_by_key(|info| info.name != ENVIRONMENT)
+        .map(|info| info.name.clone());
+    findings.environments = list.into_iter().map(convert::environment).collect();
+    findings.checks.extend(builder_checks(&environments, installed.is_none()));
+    findings.checks.push(match &installed {
+        Some(name) => passed("cache", true, format!("{name} is installed in {}", settings.environments.display())),
+        None => failed(
+            "cache",
+            true,
+            format!("no environment is installed in {}", settings.environments.display()),
+            Some(format!("pyro env pull {ENVIRONMENT}")),
+        ),
+    });
+    installed
+}
+
+/// What building needs is required only as long as there is nothing to run in.
+fn builder_checks(environments: &Environments, required: bool) -> Vec<Check> {
+    let requirements = recipe(ENVIRONMENT).map(|recipe| environments.requirements(recipe)).unwrap_or_default();
+    let check = |Requirement { name, met, detail, mend }: Requirement| Check {
+        name: name.to_owned(),
+        ok: met,
+        required,
+        detail,
+        mend,
+    };
+    requirements.into_iter().map(check).collect()
+}
+
+/// Restores a machine and runs `true` in it.
+async fn trial(settings: &Settings, checks: &[Check], installed: Option<String>) -> Check {
+    let in_vain = checks.iter().find(|check| check.required && !check.ok);
+    let (Some(environment), None) = (installed, in_vain) else {
+        return failed("machine", true, "not tried, since something that it needs is missing", None);
+    };
+    let host = match assembly::open_host(settings).await {
+        Ok(host) => host,
+        Err(error) => return failed("machine", true, error.error, error.hint),
+    };
+    match trial_run(&host, &environment).await {
+        Ok(outcome) => {
+            let detail = format!("ran `true` in {environment} ({:?}, {:?})", outcome.isolation, outcome.start);
+            passed("machine", true, detail.to_lowercase())
+        }
+        Err(error) => failed("machine", true, chain_text(&error), Some("see the machine's last words above".to_owned())),
+    }
+}

@@ -1,0 +1,92 @@
+//! Progress of long work on standard error: a bar on a terminal, otherwise the contract's plain lines.
+
+use std::io::IsTerminal as _;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use pyro_api::environment::Progress;
+
+use crate::output;
+
+/// Shows how far something has come; nothing until there is something to show.
+#[derive(Debug)]
+pub(crate) struct Indicator {
+    command: &'static str,
+    environment: String,
+    shown: Shown,
+    last_step: String,
+}
+
+#[derive(Debug)]
+enum Shown {
+    Nothing,
+    Lines,
+    Bar(ProgressBar),
+}
+
+const BAR_UNITS: u64 = 1000;
+
+impl Indicator {
+    /// Speaks as `[command]` about that environment, or not at all.
+    pub(crate) fn new(command: &'static str, environment: &str, speaks: bool) -> Self {
+        let shown = match speaks {
+            false => Shown::Nothing,
+            true if std::io::stderr().is_terminal() => Shown::Bar(hidden_bar()),
+            true => Shown::Lines,
+        };
+        Self { command, environment: environment.to_owned(), shown, last_step: String::new() }
+    }
+
+    /// One of the contract's phase lines.
+    pub(crate) fn phase(&self, phase: &str) {
+        if !matches!(self.shown, Shown::Nothing) {
+            output::note(format!("[{}] phase={phase} environment={}", self.command, self.environment));
+        }
+    }
+
+    pub(crate) fn show(&mut self, progress: &Progress) {
+        match &self.shown {
+            Shown::Nothing => {}
+            Shown::Lines if self.last_step == progress.step => {}
+            Shown::Lines => {
+                let step = output::printable(&progress.step);
+                output::note(format!("[{}] step=\"{step}\" environment={}", self.command, self.environment));
+            }
+            Shown::Bar(bar) => {
+                if bar.is_hidden() {
+                    bar.set_draw_target(indicatif::ProgressDrawTarget::stderr());
+                    bar.enable_steady_tick(std::time::Duration::from_millis(200));
+                }
+                bar.set_position(units(progress.fraction.unwrap_or(0.0)));
+                bar.set_message(output::printable(format!("{} {}", progress.step, progress.detail).trim_end()));
+            }
+        }
+        progress.step.clone_into(&mut self.last_step);
+    }
+
+    /// Clears a bar away.
+    pub(crate) fn finish(&mut self) {
+        if let Shown::Bar(bar) = &self.shown
+            && !bar.is_hidden()
+        {
+            bar.finish_and_clear();
+            self.shown = Shown::Bar(hidden_bar());
+        }
+    }
+}
+
+impl Drop for Indicator {
+    fn drop(&mut self) {
+        self.finish();
+    }
+}
+
+fn hidden_bar() -> ProgressBar {
+    let bar = ProgressBar::with_draw_target(Some(BAR_UNITS), indicatif::ProgressDrawTarget::hidden());
+    let style = ProgressStyle::with_template("{bar:30} {percent:>3}% {elapsed:>4} {wide_msg}");
+    bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the share is clamped to 0..=1 first")]
+fn units(fraction: f64) -> u64 {
+    (fraction.clamp(0.0, 1.0) * 1000.0) as u64
+}

@@ -1,0 +1,137 @@
+//! Puts the library together from the settings: which programs, which directories, which engine.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use pyro_api::{ErrorBody, ErrorCode, error::chain_text};
+use pyro_engine::{
+    Engine,
+    acceleration::{self, Acceleration},
+    launch::Launcher,
+    qemu::{Qemu, QemuConfig},
+};
+use pyro_environments::{Environments, EnvironmentsConfig};
+use pyro_workspace::{Host, HostConfig, Layout, fault};
+
+use super::convert::error_body;
+use crate::{layout::make_private, settings::Settings};
+
+/// Program that runs machines.
+pub(crate) const QEMU: &str = "qemu-system-x86_64";
+
+/// Memory of templates kept loaded, at most.
+const TEMPLATE_MEMORY_CAP_BYTES: u64 = 4 << 30;
+
+/// Opens the library on this host.
+pub(crate) async fn open_host(settings: &Settings) -> Result<Host, ErrorBody> {
+    let layout = Layout::new(&settings.state, &settings.cache);
+    make_private(&settings.cache).map_err(|error| {
+        let text = format!("cannot make the directory {}: {error}", settings.cache.display());
+        ErrorBody::new(ErrorCode::StoreFailed, text)
+    })?;
+    let config = HostConfig {
+        engine: engine(settings).await?,
+        environments: Arc::new(environments(settings)?),
+        agent: guest(settings)?,
+        mke2fs: program(settings, "mke2fs", "e2fsprogs")?,
+        template_memory_cap_bytes: TEMPLATE_MEMORY_CAP_BYTES,
+        release: env!("CARGO_PKG_VERSION").to_owned(),
+        layout,
+    };
+    Host::open(config).await.map_err(|error| error_body(&error))
+}
+
+/// The environments of this user.
+pub(crate) fn environments(settings: &Settings) -> Result<Environments, ErrorBody> {
+    let config = EnvironmentsConfig {
+        program_path: search_path(settings),
+        fault_point: settings.fault.is_some().then(|| Arc::new(fault::reach_name) as _),
+        ..EnvironmentsConfig::new(&settings.environments)
+    };
+    Environments::open(config).map_err(|error| {
+        let mut body = ErrorBody::from_chain(ErrorCode::StoreFailed, &error);
+        body.retryable = error.retryable();
+        body
+    })
+}
+
+/// What KVM is worth here, measured or remembered.
+pub(crate) async fn measure_acceleration(settings: &Settings) -> std::io::Result<Acceleration> {
+    make_private(&settings.cache)?;
+    let cache = Layout::new(&settings.state, &settings.cache).acceleration();
+    acceleration::measure(&launcher()?, &cache).await
+}
+
+/// This program, which begins by asking whether it was started as a launcher.
+pub(crate) fn launcher() -> std::io::Result<Launcher> {
+    Ok(Launcher { program: std::env::current_exe()? })
+}
+
+/// QEMU, as named or as found.
+pub(crate) fn qemu(settings: &Settings) -> Result<PathBuf, ErrorBody> {
+    match &settings.qemu {
+        Some(path) if path.is_file() => Ok(path.clone()),
+        Some(path) => Err(ErrorBody::new(
+            ErrorCode::HostRequirement,
+            format!("PYRO_QEMU names {}, where there is no program", path.display()),
+        )
+        .with_hint("unset PYRO_QEMU to use the one in PATH")),
+        None => program(settings, QEMU, "qemu-system-x86"),
+    }
+}
+
+/// The guest agent: as named, or installed beside this program.
+pub(crate) fn guest(settings: &Settings) -> Result<PathBuf, ErrorBody> {
+    if let Some(path) = &settings.guest {
+        return Some(path.clone()).filter(|path| path.is_file()).ok_or_else(|| {
+            ErrorBody::new(
+                ErrorCode::HostRequirement,
+                format!("PYRO_GUEST names {}, where there is no file", path.display()),
+            )
+        });
+    }
+    let own = std::env::current_exe().unwrap_or_default();
+    let beside = |relative: &str| own.parent().map(|directory| directory.join(relative));
+    let places = ["pyro-guest", "../libexec/pyro/pyro-guest", "../lib/pyro/pyro-guest"];
+    places.into_iter().filter_map(beside).find(|path| path.is_file()).ok_or_else(|| {
+        ErrorBody::new(ErrorCode::HostRequirement, "the guest agent pyro-guest is not beside this program")
+            .with_hint("install pyro as a whole, or set PYRO_GUEST to the agent's path")
+    })
+}
+
+/// A program of the host, or what installs it.
+pub(crate) fn program(settings: &Settings, name: &str, package: &str) -> Result<PathBuf, ErrorBody> {
+    let found = search_path(settings).into_iter().map(|directory| directory.join(name)).find(|path| path.is_file());
+    found.ok_or_else(|| {
+        ErrorBody::new(ErrorCode::HostRequirement, format!("{name} is missing"))
+            .with_hint(format!("sudo apt-get install --yes {package}"))
+    })
+}
+
+/// `PATH`, and where system programs are even when an ordinary user's `PATH` leaves them out.
+fn search_path(settings: &Settings) -> Vec<PathBuf> {
+    let mut path: Vec<PathBuf> = settings.search_path.iter().filter(|entry| entry.is_absolute()).cloned().collect();
+    for system in ["/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/local/bin", "/usr/bin", "/bin"].map(Path::new) {
+        if !path.iter().any(|entry| entry == system) {
+            path.push(system.to_owned());
+        }
+    }
+    path
+}
+
+async fn engine(settings: &Settings) -> Result<Arc<dyn Engine>, ErrorBody> {
+    let failed = |error: &(dyn std::error::Error + 'static)| {
+        ErrorBody::new(ErrorCode::HostRequirement, chain_text(error)).with_hint("`pyro doctor` says what is missing")
+    };
+    let acceleration = measure_acceleration(settings).await.map_err(|error| failed(&error))?;
+    let config = QemuConfig {
+        program: qemu(settings)?,
+        launcher: launcher().map_err(|error| failed(&error))?,
+        acceleration,
+        uids: rustix::process::geteuid().is_root().then(|| settings.vmm_uids.clone()),
+    };
+    let qemu = Qemu::open(config).await.map_err(|error| failed(&error))?;
+    Ok(Arc::new(qemu))
+}

@@ -1,0 +1,226 @@
+//! Between the contract's words and the library's: the only file that knows both.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use pyro_api::{
+    ErrorBody, ErrorCode, environment as contract,
+    error::chain_text,
+    run::{self, Cleanup, EXECUTION_MODE, RunEvent as ContractEvent, RunReport},
+};
+use pyro_environments::{CATALOGUE_VERSION, Environment, EnvironmentInfo, Source};
+use pyro_workspace::{CommandEnd, Error, RunEvent, RunOutcome, RunRequest, StartKind, session::SessionError};
+
+/// The contract's name of the only platform.
+pub(crate) const PLATFORM: &str = "linux-x86_64";
+
+/// Releases that can use the environments of this one.
+const COMPATIBILITY: &str = ">=0.1.0,<1.0.0";
+
+/// What a machine lives on after its command's timeout, so that the timeout is always the one that is told.
+const LIFE_BEYOND_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Exit status that says "timeout", as `timeout(1)` has it.
+const TIMED_OUT_STATUS: i32 = 124;
+
+/// A run in the library's words. It was checked before, so that every number fits.
+pub(super) fn run_request(request: &run::RunRequest) -> RunRequest {
+    let timeout = Duration::from_secs(request.timeout_seconds);
+    let ttl = (request.ttl_seconds > 0)
+        .then(|| Duration::from_secs(request.ttl_seconds).max(timeout + LIFE_BEYOND_TIMEOUT));
+    RunRequest {
+        cwd: request.cwd.as_ref().map(|cwd| cwd.0.clone()),
+        env: request.env.iter().map(|(name, value)| (name.clone().into_bytes(), value.0.clone())).collect(),
+        user: request.user.clone(),
+        vcpus: u8::try_from(request.vcpu_count).unwrap_or(u8::MAX),
+        mem_mib: request.mem_mib,
+        timeout,
+        ttl,
+        stdin: request.stdin,
+        ..RunRequest::new(request.environment.clone(), request.command.to_argv())
+    }
+}
+
+/// An event for the client; nothing for output, which is no event in the contract.
+pub(super) fn run_event(event: &RunEvent) -> Option<ContractEvent> {
+    let phase = |phase: &str, vm_id| Some(ContractEvent::Phase { phase: phase.to_owned(), vm_id: Some(vm_id) });
+    match event {
+        RunEvent::Pulling { phase, fraction } => Some(ContractEvent::Progress(contract::Progress {
+            step: phase.clone(),
+            fraction: *fraction,
+            detail: String::new(),
+        })),
+        RunEvent::Starting(id) => phase("start", id.as_str().to_owned()),
+        RunEvent::Executing(id) => phase("execute", id.as_str().to_owned()),
+        RunEvent::Stdout(_) | RunEvent::Stderr(_) => None,
+    }
+}
+
+/// The end of a run in the contract's words; `taken` is the whole request's time.
+pub(super) fn run_report(request: &run::RunRequest, outcome: &RunOutcome, taken: Duration) -> RunReport {
+    let vm_id = outcome.machine.as_str().to_owned();
+    let (exit_code, signal) = match outcome.end {
+        CommandEnd::Exited(code) => (code, None),
+        CommandEnd::Signalled(signal) => (128 + signal, Some(signal)),
+        CommandEnd::TimedOut => (TIMED_OUT_STATUS, None),
+    };
+    let phases_ms: BTreeMap<String, u64> =
+        outcome.phases.named().iter().map(|(name, time)| ((*name).to_owned(), milliseconds(*time))).collect();
+    RunReport {
+        environment: request.environment.clone(),
+        environment_version: Some(outcome.environment_version.clone()),
+        command: request.command.display(),
+        exit_code,
+        signal,
+        timed_out: outcome.end == CommandEnd::TimedOut,
+        out_of_memory: outcome.out_of_memory,
+        duration_ms: milliseconds(taken),
+        command_duration_ms: milliseconds(outcome.duration),
+        phases_ms,
+        execution_mode: EXECUTION_MODE.to_owned(),
+        isolation: match outcome.isolation {
+            pyro_engine::Isolation::Kvm => "kvm",
+            pyro_engine::Isolation::Emulated => "emulated",
+        }
+        .to_owned(),
+        start: match outcome.start {
+            StartKind::Restored => "restored",
+            StartKind::Booted => "booted",
+        }
+        .to_owned(),
+        stdout_bytes: outcome.stdout_bytes,
+        stderr_bytes: outcome.stderr_bytes,
+        cleanup: Cleanup { vm_id: vm_id.clone(), deleted: true, reason: "post_exec_cleanup".to_owned() },
+        vm_id,
+    }
+}
+
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// What is known of an environment.
+pub(crate) fn environment(info: EnvironmentInfo) -> contract::Environment {
+    contract::Environment {
+        name: info.name,
+        version: info.version,
+        description: info.description,
+        default_packages: info.default_packages,
+        distribution: info.distribution,
+        distribution_version: info.distribution_version,
+        platform: PLATFORM.to_owned(),
+        oci_registry: None,
+        oci_repository: None,
+        oci_reference: None,
+        source_digest: info.source_digest.map(|digest| digest.as_str().to_owned()),
+        compatibility: COMPATIBILITY.to_owned(),
+        catalog_version: CATALOGUE_VERSION.to_owned(),
+        installed: info.installed,
+        cache_dir: info.cache_dir.display().to_string(),
+        install_dir: info.install_dir.display().to_string(),
+        install_manifest: info.install_manifest.map(|path| path.display().to_string()),
+        verified: None,
+    }
+}
+
+/// An environment that is ready.
+pub(super) fn pulled(info: EnvironmentInfo, installed: &Environment) -> contract::PulledEnvironment {
+    contract::PulledEnvironment {
+        kernel_image: installed.vmlinux().display().to_string(),
+        rootfs_image: installed.root_image().display().to_string(),
+        source: match installed.record.source {
+            Source::Mmdebstrap => "mmdebstrap",
+            Source::Import => "import",
+        }
+        .to_owned(),
+        environment: environment(info),
+    }
+}
+
+/// Progress of a builder.
+pub(super) fn pull_event(progress: &pyro_environments::Progress) -> contract::PullEvent {
+    contract::PullEvent::Progress(contract::Progress {
+        step: progress.phase.to_string(),
+        fraction: Some(progress.fraction),
+        detail: progress.detail.clone(),
+    })
+}
+
+/// A failure of the library in the contract's words.
+pub(crate) fn error_body(error: &Error) -> ErrorBody {
+    let code = guest_code(error).unwrap_or_else(|| contract_code(error.code()));
+    let mut body = ErrorBody::new(code, chain_text(error));
+    body.hint = error.hint();
+    body.retryable = error.retryable();
+    if error.work_started() {
+        body.work_started = Some(true);
+    }
+    body
+}
+
+/// The code for what the guest itself refused.
+fn guest_code(error: &Error) -> Option<ErrorCode> {
+    let Error::Guest { source: SessionError::Refused { code, .. }, .. } = error else {
+        return None;
+    };
+    Some(match code.as_str_name() {
+        "ProgramNotFound" => ErrorCode::CommandNotFound,
+        "ProgramNotExecutable" => ErrorCode::CommandNotExecutable,
+        _ => ErrorCode::GuestRefused,
+    })
+}
+
+/// The contract has fewer codes than the libraries: one for each thing that a caller can do about it.
+fn contract_code(code: &str) -> ErrorCode {
+    match code {
+        "invalid_argument" => ErrorCode::InvalidRequest,
+        "tool_missing" | "missing_tool" | "vmm_missing" => ErrorCode::HostRequirement,
+        "environment_name_reserved" => ErrorCode::NotYetSupported,
+        "bad_environment_name" => ErrorCode::InvalidRequest,
+        "environment_build_failed" | "bad_rootfs" | "bad_kernel" => ErrorCode::EnvironmentFailed,
+        "store_failed" | "io" => ErrorCode::StoreFailed,
+        "guest_silent" | "tool_failed" => ErrorCode::StartFailed,
+        "guest_failed" => ErrorCode::GuestMisbehaved,
+        known => match ErrorCode::from_token(known) {
+            // Whatever an engine calls it: the machine did not come to life.
+            ErrorCode::Unknown(_) => ErrorCode::StartFailed,
+            code => code,
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pyro_api::run::CommandLine;
+
+    use super::*;
+
+    #[test]
+    fn the_timeout_is_always_before_the_end_of_life() {
+        let request = |timeout_seconds, ttl_seconds| {
+            run_request(&run::RunRequest {
+                timeout_seconds,
+                ttl_seconds,
+                ..run::RunRequest::new("debian:12", CommandLine::Shell("true".into()))
+            })
+        };
+        assert_eq!(request(30, 600).ttl, Some(Duration::from_secs(600)));
+        assert_eq!(request(3600, 600).ttl, Some(Duration::from_secs(3660)));
+        assert_eq!(request(30, 0).ttl, None);
+        assert_eq!(request(30, 600).argv.len(), 3);
+    }
+
+    #[test]
+    fn what_a_caller_can_do_decides_the_code() {
+        let unknown = pyro_environments::Error::UnknownEnvironment { name: "x".into(), known: vec!["y".into()] };
+        let body = error_body(&Error::from(unknown));
+        assert_eq!((body.code, body.retryable), (ErrorCode::UnknownEnvironment, false));
+        assert!(body.error.contains('y'));
+        let full = std::io::Error::from(std::io::ErrorKind::StorageFull);
+        let body = error_body(&Error::Store { operation: "write", path: "/x".into(), source: full });
+        assert_eq!(body.code, ErrorCode::DiskFull);
+        assert!(body.hint.is_some());
+        let lost = Error::MachineLost { reason: "killed".into(), console: String::new(), work_started: true };
+        assert_eq!(error_body(&lost).work_started, Some(true));
+        assert_eq!(error_body(&Error::Cancelled).code, ErrorCode::Cancelled);
+    }
+}

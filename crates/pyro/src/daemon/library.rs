@@ -1,0 +1,202 @@
+//! The answers of the real daemon: each operation handed to the library, in its words.
+
+use std::{collections::HashSet, path::PathBuf, time::Instant};
+
+use async_trait::async_trait;
+use pyro_api::{
+    ErrorBody, ErrorCode,
+    environment::{
+        EnvImportRequest, EnvInspectRequest, EnvListRequest, EnvPruneRequest, EnvPullRequest, Environment,
+        EnvironmentList, PruneResult, PulledEnvironment,
+    },
+    frame::Kind,
+    run::{RunEvent as ContractEvent, RunReport, RunRequest},
+};
+use pyro_environments::{CATALOGUE_VERSION, Cancellation, Environments, EnvironmentsConfig, ImportSource, Progress};
+use pyro_workspace::{
+    Host, RunEvent, RunIo,
+    fault::{self, Fault, FaultPoint},
+};
+use tokio::sync::mpsc;
+
+use super::{
+    assembly,
+    convert::{self, error_body},
+    handler::{Handler, StreamOutput, Streams},
+};
+use crate::settings::Settings;
+
+/// Every place where a test can make this program fail.
+pub(crate) fn fault_points() -> Vec<&'static str> {
+    FaultPoint::ALL.iter().map(|point| point.name()).chain(EnvironmentsConfig::FAULT_POINTS.iter().copied()).collect()
+}
+
+/// The library, opened.
+#[derive(Debug)]
+pub(super) struct Library {
+    host: Host,
+}
+
+impl Library {
+    pub(super) async fn open(settings: &Settings) -> Result<Self, ErrorBody> {
+        if let Some((point, fault)) = &settings.fault {
+            arm(point, fault)?;
+        }
+        Ok(Self { host: assembly::open_host(settings).await? })
+    }
+
+    /// Does work of the environments' library with its progress told, until it ends or is cancelled.
+    async fn make(
+        &self,
+        streams: Streams,
+        work: impl FnOnce(
+            &Environments,
+            &Cancellation,
+            &mut dyn FnMut(&Progress),
+        ) -> pyro_environments::Result<PulledEnvironment>
+        + Send
+        + 'static,
+    ) -> Result<PulledEnvironment, ErrorBody> {
+        let (reports, told) = mpsc::channel(16);
+        let telling = tell_progress(told, &streams.output);
+        let making = self.host.environments().with(move |environments, cancellation| {
+            let mut report = |progress: &Progress| {
+                // A bar that misses a step is no harm; a builder that waits for a terminal is.
+                drop(reports.try_send(convert::pull_event(progress)));
+            };
+            work(environments, cancellation, &mut report)
+        });
+        tokio::select! {
+            (made, ()) = async { tokio::join!(making, telling) } => made.map_err(|error| error_body(&error)),
+            () = streams.cancel.cancelled() => Err(ErrorBody::new(ErrorCode::Cancelled, "cancelled")),
+        }
+    }
+
+    async fn environments<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Environments) -> pyro_environments::Result<T> + Send + 'static,
+    ) -> Result<T, ErrorBody> {
+        let done = self.host.environments().with(move |environments, _| work(environments)).await;
+        done.map_err(|error| error_body(&error))
+    }
+}
+
+fn arm(point: &str, fault: &str) -> Result<(), ErrorBody> {
+    let refuse = |text: String| ErrorBody::new(ErrorCode::InvalidRequest, text);
+    if !fault_points().contains(&point) {
+        return Err(refuse(format!("PYRO_FAULT names no fault point: {point}")));
+    }
+    let fault = match fault {
+        "kill" => Fault::Kill,
+        "disk-full" => Fault::DiskFull,
+        other => return Err(refuse(format!("PYRO_FAULT names no fault: {other}"))),
+    };
+    fault::arm(point, fault);
+    Ok(())
+}
+
+async fn tell_progress(mut told: mpsc::Receiver<pyro_api::environment::PullEvent>, output: &StreamOutput) {
+    while let Some(event) = told.recv().await {
+        // A client that has gone cancels the work elsewhere.
+        let _sent = output.event(&event).await;
+    }
+}
+
+/// Passes on what happens in a run until the library says no more.
+async fn tell_run(mut events: mpsc::Receiver<RunEvent>, output: &StreamOutput) {
+    while let Some(event) = events.recv().await {
+        let sent = match event {
+            RunEvent::Stdout(bytes) => output.bytes(Kind::Stdout, bytes).await,
+            RunEvent::Stderr(bytes) => output.bytes(Kind::Stderr, bytes).await,
+            other => match convert::run_event(&other) {
+                Some(event) => output.event(&event).await,
+                None => Ok(()),
+            },
+        };
+        // Dropping the channel tells the library that nobody waits any more.
+        if sent.is_err() {
+            return;
+        }
+    }
+}
+
+#[async_trait]
+impl Handler for Library {
+    async fn run(&self, request: RunRequest, streams: Streams) -> Result<RunReport, ErrorBody> {
+        let begun = Instant::now();
+        request.check()?;
+        // If the client has gone, the run is cancelled by what follows.
+        let created = ContractEvent::Phase { phase: "create".to_owned(), vm_id: None };
+        let _sent = streams.output.event(&created).await;
+        let Streams { output, stdin, cancel } = streams;
+        let (events, told) = mpsc::channel(16);
+        let running = self.host.run(convert::run_request(&request), RunIo { events, stdin, cancel });
+        let (outcome, ()) = tokio::join!(running, tell_run(told, &output));
+        match outcome {
+            Ok(outcome) => Ok(convert::run_report(&request, &outcome, begun.elapsed())),
+            Err(error) => {
+                tracing::warn!(code = error.code(), error = %pyro_workspace::chain(&error), "a run failed");
+                Err(error_body(&error))
+            }
+        }
+    }
+
+    async fn env_list(&self, EnvListRequest {}: EnvListRequest) -> Result<EnvironmentList, ErrorBody> {
+        let list = self.environments(|environments| Ok(environments.list())).await?;
+        let environments = list.into_iter().map(convert::environment).collect();
+        Ok(EnvironmentList { catalog_version: CATALOGUE_VERSION.to_owned(), environments })
+    }
+
+    async fn env_inspect(&self, request: EnvInspectRequest) -> Result<Environment, ErrorBody> {
+        let EnvInspectRequest { environment: name, verify } = request;
+        let (info, verification) = self
+            .environments(move |environments| {
+                let info = environments.inspect(&name)?;
+                let verification = (verify && info.installed).then(|| environments.verify(&name)).transpose()?;
+                Ok((info, verification))
+            })
+            .await?;
+        let unsound = verification.iter().flat_map(|done| &done.files).find(|file| !file.is_sound());
+        if let Some(file) = unsound {
+            let found = file.found.as_ref().map_or_else(Clone::clone, |digest| format!("sha256:{}", digest.as_str()));
+            let text =
+                format!("{} is damaged: expected sha256:{}, found {found}", file.file.display(), file.expected.as_str());
+            return Err(ErrorBody::new(ErrorCode::EnvironmentDamaged, text)
+                .with_hint(format!("make it again with `pyro env pull {}`", info.name)));
+        }
+        Ok(Environment { verified: verification.map(|done| done.is_sound()), ..convert::environment(info) })
+    }
+
+    async fn env_pull(&self, request: EnvPullRequest, streams: Streams) -> Result<PulledEnvironment, ErrorBody> {
+        let name = request.environment;
+        self.make(streams, move |environments, cancellation, report| {
+            let installed = environments.pull(&name, cancellation, report)?;
+            Ok(convert::pulled(environments.inspect(&name)?, &installed))
+        })
+        .await
+    }
+
+    async fn env_prune(&self, EnvPruneRequest {}: EnvPruneRequest) -> Result<PruneResult, ErrorBody> {
+        // What a machine uses it has open, so it is not lost to the machine when its name goes.
+        let pruned = self.environments(|environments| environments.prune(&HashSet::new())).await?;
+        Ok(PruneResult { count: pruned.deleted.len(), deleted_environment_dirs: pruned.deleted })
+    }
+
+    async fn env_import(&self, request: EnvImportRequest, streams: Streams) -> Result<PulledEnvironment, ErrorBody> {
+        let EnvImportRequest { name, source_path } = request;
+        let path = PathBuf::from(source_path);
+        if !path.is_absolute() {
+            return Err(ErrorBody::new(ErrorCode::InvalidRequest, "source_path is not an absolute path"));
+        }
+        self.make(streams, move |environments, cancellation, report| {
+            let source = ImportSource::at(path)?;
+            let installed = environments.import(&name, &source, cancellation, report)?;
+            Ok(convert::pulled(environments.inspect(&name)?, &installed))
+        })
+        .await
+    }
+
+    fn live(&self) -> usize {
+        self.host.live()
+    }
+}

@@ -1,0 +1,225 @@
+//! What the environment tells the program: the only reader of environment variables. Everything else gets values.
+
+use std::{
+    ffi::OsString,
+    ops::RangeInclusive,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use pyro_api::{ErrorBody, ErrorCode};
+
+/// One environment variable that means something to pyro.
+pub(crate) struct Variable {
+    pub(crate) name: &'static str,
+    pub(crate) doc: &'static str,
+}
+
+/// Every variable that is read, for help and manual pages.
+pub(crate) const VARIABLES: &[Variable] = &[
+    Variable { name: "PYRO_HOME", doc: "One directory for everything: data, cache and sockets (default: the XDG directories)" },
+    Variable { name: "PYRO_ENVIRONMENT_CACHE_DIR", doc: "Directory of installed environments (default: environments in the cache directory)" },
+    Variable { name: "PYRO_QEMU", doc: "Path of qemu-system-x86_64 (default: the first one in PATH)" },
+    Variable { name: "PYRO_GUEST", doc: "Path of the guest agent (default: pyro-guest beside this program)" },
+    Variable { name: "PYRO_VMM_UIDS", doc: "Range of user ids FIRST-LAST of which each virtual machine gets one, when started by root (default: 2000000-2065535)" },
+    Variable { name: "PYRO_DAEMON_IDLE_SECONDS", doc: "The daemon ends after this long without work (default: 300)" },
+    Variable { name: "PYRO_LOG", doc: "What the daemon logs: error, warn, info, debug, trace, or a filter by module (default: info)" },
+    Variable { name: "PYRO_FAULT", doc: "Name of a fault point and what happens there (kill or disk-full), as POINT=FAULT; only for tests" },
+    Variable { name: "XDG_DATA_HOME", doc: "Base of the data directory (default: ~/.local/share)" },
+    Variable { name: "XDG_CACHE_HOME", doc: "Base of the cache directory (default: ~/.cache)" },
+    Variable { name: "XDG_RUNTIME_DIR", doc: "Base of the directory of sockets (default: run in the data directory)" },
+    Variable { name: "HOME", doc: "Base of the defaults above" },
+    Variable { name: "PATH", doc: "Where programs are looked up" },
+];
+
+/// The environment, understood.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Settings {
+    /// What must last.
+    pub(crate) state: PathBuf,
+    /// What can be made again.
+    pub(crate) cache: PathBuf,
+    /// What lives as long as the daemon.
+    pub(crate) runtime: PathBuf,
+    /// Installed environments.
+    pub(crate) environments: PathBuf,
+    /// QEMU, if it was named.
+    pub(crate) qemu: Option<PathBuf>,
+    /// Guest agent, if it was named.
+    pub(crate) guest: Option<PathBuf>,
+    /// User ids for VMMs.
+    pub(crate) vmm_uids: RangeInclusive<u32>,
+    /// How long a daemon without work lives on.
+    pub(crate) daemon_idle: Duration,
+    /// Filter of the daemon's log.
+    pub(crate) log_filter: String,
+    /// Fault to arm: point and fault.
+    pub(crate) fault: Option<(String, String)>,
+    /// Where programs are looked up.
+    pub(crate) search_path: Vec<PathBuf>,
+}
+
+const DEFAULT_IDLE_SECONDS: u64 = 300;
+const DEFAULT_VMM_UIDS: RangeInclusive<u32> = 2_000_000..=2_065_535;
+
+impl Settings {
+    /// Reads the process's environment.
+    pub(crate) fn from_environment() -> Result<Self, ErrorBody> {
+        Self::from_lookup(|name| {
+            debug_assert!(VARIABLES.iter().any(|variable| variable.name == name), "{name} is not documented");
+            std::env::var_os(name)
+        })
+    }
+
+    fn from_lookup(lookup: impl Fn(&str) -> Option<OsString>) -> Result<Self, ErrorBody> {
+        let set = |name: &str| lookup(name).filter(|value| !value.is_empty());
+        let text = |name: &str| -> Result<Option<String>, ErrorBody> {
+            let unreadable = |_| bad(name, "is not UTF-8");
+            set(name).map(|value| value.into_string().map_err(unreadable)).transpose()
+        };
+        let absolute = |name: &str| -> Result<Option<PathBuf>, ErrorBody> {
+            match set(name).map(PathBuf::from) {
+                Some(path) if !path.is_absolute() => Err(bad(name, "is not an absolute path")),
+                path => Ok(path),
+            }
+        };
+        // The XDG specification has relative paths ignored.
+        let xdg = |name: &str| set(name).map(PathBuf::from).filter(|path| path.is_absolute());
+        let user_home = || {
+            xdg("HOME").ok_or_else(|| {
+                ErrorBody::new(ErrorCode::HostRequirement, "neither PYRO_HOME nor HOME is set to an absolute path")
+                    .with_hint("set PYRO_HOME to a directory for everything that pyro keeps")
+            })
+        };
+        let under = |name: &str, fallback: &str| -> Result<PathBuf, ErrorBody> {
+            let base = xdg(name).map_or_else(|| user_home().map(|home| home.join(fallback)), Ok)?;
+            Ok(base.join("pyro"))
+        };
+        let (state, cache, runtime) = if let Some(home) = absolute("PYRO_HOME")? {
+            (home.join("data"), home.join("cache"), home.join("run"))
+        } else {
+            let state = under("XDG_DATA_HOME", ".local/share")?;
+            let cache = under("XDG_CACHE_HOME", ".cache")?;
+            let runtime = xdg("XDG_RUNTIME_DIR")
+                .map_or_else(|| state.join("run"), |base| base.join("pyro").join(fingerprint(&state)));
+            (state, cache, runtime)
+        };
+        let environments = absolute("PYRO_ENVIRONMENT_CACHE_DIR")?.unwrap_or_else(|| cache.join("environments"));
+        Ok(Self {
+            environments,
+            state,
+            cache,
+            runtime,
+            qemu: absolute("PYRO_QEMU")?,
+            guest: absolute("PYRO_GUEST")?,
+            vmm_uids: text("PYRO_VMM_UIDS")?.map_or(Ok(DEFAULT_VMM_UIDS), |range| parse_uids(&range))?,
+            daemon_idle: text("PYRO_DAEMON_IDLE_SECONDS")?.map_or(
+                Ok(Duration::from_secs(DEFAULT_IDLE_SECONDS)),
+                |seconds| parse_seconds("PYRO_DAEMON_IDLE_SECONDS", &seconds),
+            )?,
+            log_filter: text("PYRO_LOG")?.unwrap_or_else(|| "info".to_owned()),
+            fault: text("PYRO_FAULT")?
+                .map(|fault| {
+                    let parts = fault.split_once('=').map(|(point, fault)| (point.to_owned(), fault.to_owned()));
+                    parts.ok_or_else(|| bad("PYRO_FAULT", "is not POINT=FAULT"))
+                })
+                .transpose()?,
+            search_path: set("PATH").map(|path| std::env::split_paths(&path).collect()).unwrap_or_default(),
+        })
+    }
+
+    /// Where a program is, looked up like a shell does.
+    pub(crate) fn find_program(&self, name: &str) -> Option<PathBuf> {
+        self.search_path.iter().filter(|directory| directory.is_absolute()).map(|directory| directory.join(name)).find(
+            |path| path.is_file() && rustix::fs::access(path, rustix::fs::Access::EXEC_OK).is_ok(),
+        )
+    }
+}
+
+fn bad(name: &str, problem: &str) -> ErrorBody {
+    let doc = VARIABLES.iter().find(|variable| variable.name == name).map_or("", |variable| variable.doc);
+    ErrorBody::new(ErrorCode::InvalidRequest, format!("environment variable {name} {problem}")).with_hint(doc)
+}
+
+fn parse_seconds(name: &str, text: &str) -> Result<Duration, ErrorBody> {
+    let seconds = text.parse::<f64>().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    seconds.ok_or_else(|| bad(name, "is not a number of seconds"))
+}
+
+fn parse_uids(text: &str) -> Result<RangeInclusive<u32>, ErrorBody> {
+    let range = text.split_once('-').and_then(|(first, last)| Some(first.parse().ok()?..=last.parse().ok()?));
+    range
+        .filter(|range| !range.is_empty() && *range.start() > 0 && *range.end() < u32::MAX)
+        .ok_or_else(|| bad("PYRO_VMM_UIDS", "is not a range of user ids FIRST-LAST without 0"))
+}
+
+/// Names a state directory, so that two of them never share a socket (64-bit FNV-1a).
+fn fingerprint(path: &Path) -> String {
+    let hash = path.as_os_str().as_encoded_bytes().iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    format!("{hash:016x}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(variables: &[(&str, &str)]) -> Result<Settings, ErrorBody> {
+        Settings::from_lookup(|name| {
+            variables.iter().find(|(variable, _)| *variable == name).map(|(_, value)| OsString::from(value))
+        })
+    }
+
+    #[test]
+    fn one_directory_holds_everything_when_asked() {
+        let settings = settings(&[("PYRO_HOME", "/p"), ("XDG_CACHE_HOME", "/c")]).unwrap();
+        assert_eq!(settings.state, Path::new("/p/data"));
+        assert_eq!(settings.environments, Path::new("/p/cache/environments"));
+        assert_eq!(settings.runtime, Path::new("/p/run"));
+    }
+
+    #[test]
+    fn xdg_directories_are_followed_and_relative_ones_ignored() {
+        let found = settings(&[("HOME", "/h"), ("XDG_CACHE_HOME", "c"), ("XDG_DATA_HOME", "/d")]).unwrap();
+        assert_eq!(found.state, Path::new("/d/pyro"));
+        assert_eq!(found.cache, Path::new("/h/.cache/pyro"));
+        assert_eq!(found.runtime, Path::new("/d/pyro/run"));
+        let one = settings(&[("HOME", "/h"), ("XDG_RUNTIME_DIR", "/r")]).unwrap();
+        let two = settings(&[("HOME", "/i"), ("XDG_RUNTIME_DIR", "/r")]).unwrap();
+        assert!(one.runtime.starts_with("/r/pyro"));
+        assert_ne!(one.runtime, two.runtime);
+    }
+
+    #[test]
+    fn bad_values_are_named() {
+        for (name, value) in [
+            ("PYRO_HOME", "here"),
+            ("PYRO_VMM_UIDS", "0-5"),
+            ("PYRO_VMM_UIDS", "9-5"),
+            ("PYRO_VMM_UIDS", "many"),
+            ("PYRO_DAEMON_IDLE_SECONDS", "-1"),
+            ("PYRO_FAULT", "x"),
+        ] {
+            let error = settings(&[("HOME", "/h"), (name, value)]).unwrap_err();
+            assert!(error.error.contains(name), "{name}={value}: {error}");
+        }
+        assert_eq!(settings(&[]).unwrap_err().code, ErrorCode::HostRequirement);
+    }
+
+    #[test]
+    fn values_are_understood() {
+        let found = settings(&[
+            ("PYRO_HOME", "/p"),
+            ("PYRO_VMM_UIDS", "100-200"),
+            ("PYRO_DAEMON_IDLE_SECONDS", "0.5"),
+            ("PYRO_QEMU", "/q"),
+            ("PYRO_LOG", ""),
+        ])
+        .unwrap();
+        assert_eq!(found.vmm_uids, 100..=200);
+        assert_eq!(found.daemon_idle, Duration::from_millis(500));
+        assert_eq!(found.qemu.as_deref(), Some(Path::new("/q")));
+        assert_eq!(found.log_filter, "info");
+    }
+}

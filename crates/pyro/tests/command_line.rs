@@ -1,0 +1,275 @@
+//! The program as a process: what it prints, how it exits, how its daemon comes and goes. Nothing here needs a machine.
+
+use std::{
+    os::unix::net::UnixListener,
+    path::Path,
+    process::{Child, Command, Output, Stdio},
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// A home of pyro's own, whose daemon ends with it.
+struct Home {
+    directory: TempDir,
+    home: std::path::PathBuf,
+}
+
+impl Home {
+    fn new() -> Self {
+        Self::named("home")
+    }
+
+    fn named(name: &str) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let home = directory.path().join(name);
+        Self { directory, home }
+    }
+
+    fn pyro(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_pyro"));
+        command.args(arguments).stdin(Stdio::null()).env_clear();
+        command.env("PYRO_HOME", &self.home).env("PATH", "/usr/bin:/bin").env("PYRO_DAEMON_IDLE_SECONDS", "600");
+        command
+    }
+
+    fn output(&self, arguments: &[&str]) -> Output {
+        self.pyro(arguments).output().unwrap()
+    }
+
+    fn spawn(&self, arguments: &[&str]) -> Child {
+        self.pyro(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    }
+
+    fn json(&self, arguments: &[&str]) -> Value {
+        let output = self.output(arguments);
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
+    }
+
+    fn daemon_pid(&self) -> Option<u64> {
+        self.json(&["daemon", "status", "--json"])["pid"].as_u64()
+    }
+}
+
+impl Drop for Home {
+    fn drop(&mut self) {
+        self.output(&["daemon", "stop", "--force"]);
+    }
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+#[test]
+fn the_version_is_there_at_once() {
+    let home = Home::new();
+    let quickest = (0..20)
+        .map(|_| {
+            let begin = Instant::now();
+            let output = home.output(&["--version"]);
+            assert_eq!(text(&output.stdout), format!("pyro {}\n", env!("CARGO_PKG_VERSION")));
+            begin.elapsed()
+        })
+        .min()
+        .unwrap();
+    // Ten milliseconds are the budget of a release build on a quiet machine; the benchmark holds it to that.
+    assert!(quickest < Duration::from_millis(50), "{quickest:?}");
+    assert!(!home.home.exists(), "asking for the version must leave no trace");
+}
+
+#[test]
+fn failures_are_json_when_json_is_asked_for() {
+    let home = Home::new();
+    for (arguments, code, status) in [
+        (&["run", "--json", "debian:12"][..], "missing_command", 2),
+        (&["run", "--json", "--vcpu-count", "9", "debian:12", "--", "true"], "invalid_size", 1),
+        (&["run", "debian:12", "--mem-mib", "255", "--json", "--", "true"], "invalid_size", 1),
+        (&["run", "debian:12", "--network", "--json", "--", "true"], "not_yet_supported", 1),
+        (&["run", "oci:alpine", "--json", "--", "true"], "not_yet_supported", 1),
+        (&["run", "--json", "--bogus", "debian:12", "--", "true"], "usage", 2),
+        (&["env", "import", "mine", "/nonexistent", "--json"], "file_failed", 1),
+        (&["daemon", "status", "--json"], "daemon_unavailable", 1),
+    ] {
+        let output = home.output(arguments);
+        let error: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{output:?}"));
+        assert_eq!(error["code"], code, "{arguments:?}: {error}");
+        assert_eq!(error["ok"], false);
+        assert!(error["error"].is_string() && error["retryable"].is_boolean() && error.get("hint").is_some());
+        assert_eq!(output.status.code(), Some(status), "{arguments:?}");
+        assert!(output.stderr.is_empty(), "{arguments:?}: {}", text(&output.stderr));
+    }
+    assert!(!home.home.exists(), "nothing is made for what cannot succeed");
+}
+
+#[test]
+fn json_has_the_contracts_shape() {
+    let home = Home::new();
+    let output = home.output(&["run", "--json", "--vcpu-count", "9", "debian:12", "--", "true"]);
+    let expected = r#"{
+  "code": "invalid_size",
+  "error": "vcpu_count must be from 1 to 8, not 9",
+  "hint": null,
+  "ok": false,
+  "retryable": false
+}
+"#;
+    assert_eq!(text(&output.stdout), expected);
+}
+
+#[test]
+fn failures_are_lines_for_people_otherwise() {
+    let home = Home::new();
+    let output = home.output(&["run", "debian:12", "--network", "--", "true"]);
+    assert!(output.stdout.is_empty());
+    let told = text(&output.stderr);
+    assert!(told.starts_with("[error] ") && told.contains("\nhint: "), "{told}");
+    let output = home.output(&["run", "debian:12", "--bogus", "--", "--json"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).starts_with("[error] unexpected argument '--bogus'"), "{output:?}");
+}
+
+#[test]
+fn a_reader_that_has_gone_is_no_fault() {
+    let home = Home::new();
+    for arguments in [&["--help"][..], &["completions", "bash"], &["--version"]] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = home.pyro(arguments).stdout(writer).output().unwrap();
+        assert_eq!(output.status.code(), Some(141), "{arguments:?}");
+        assert!(output.stderr.is_empty(), "{}", text(&output.stderr));
+    }
+}
+
+#[test]
+fn help_completions_and_manual_pages_are_made() {
+    let home = Home::new();
+    let help = text(&home.output(&["help", "run"]).stdout);
+    for flag in ["--vcpu-count", "--mem-mib", "--timeout-seconds", "--ttl-seconds", "--cwd", "--env", "--user"] {
+        assert!(help.contains(flag), "{flag}");
+    }
+    assert!(text(&home.output(&["--help"]).stdout).contains("doctor"));
+    for shell in ["bash", "zsh", "fish"] {
+        assert!(text(&home.output(&["completions", shell]).stdout).contains("vcpu-count"), "{shell}");
+    }
+    let output = home.output(&["man", home.directory.path().to_str().unwrap()]);
+    assert!(output.status.success(), "{output:?}");
+    for page in ["pyro.1", "pyro-run.1", "pyro-env-pull.1"] {
+        assert!(home.directory.path().join(page).exists(), "{page}");
+    }
+}
+
+#[test]
+fn ten_clients_at_once_start_one_daemon() {
+    let home = Home::new();
+    let clients: Vec<Child> = (0..10).map(|_| home.spawn(&["env", "list", "--json"])).collect();
+    for client in clients {
+        let output = client.wait_with_output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        assert!(serde_json::from_slice::<Value>(&output.stdout).unwrap()["environments"].is_array());
+    }
+    let log = std::fs::read_to_string(home.home.join("data/daemon.log")).unwrap();
+    let begun = log.lines().filter(|line| line.contains("begins")).count();
+    assert_eq!(begun, 1, "{log}");
+    assert!(home.daemon_pid().is_some());
+}
+
+#[test]
+fn a_home_of_two_hundred_characters_works() {
+    let home = Home::named(&"h".repeat(200));
+    assert!(home.json(&["env", "list", "--json"])["environments"].is_array());
+    assert!(home.daemon_pid().is_some());
+}
+
+#[test]
+fn a_daemon_that_ended_is_replaced() {
+    let home = Home::new();
+    home.json(&["env", "list", "--json"]);
+    let first = home.daemon_pid().unwrap();
+    let stopped = home.json(&["daemon", "stop", "--json"]);
+    assert_eq!(stopped["pid"].as_u64(), Some(first));
+    home.json(&["env", "list", "--json"]);
+    assert_ne!(home.daemon_pid().unwrap(), first);
+}
+
+#[test]
+fn a_killed_daemon_is_replaced() {
+    let home = Home::new();
+    home.json(&["env", "list", "--json"]);
+    let first = home.daemon_pid().unwrap();
+    let killed = Command::new("kill").args(["-KILL", &first.to_string()]).status().unwrap();
+    assert!(killed.success());
+    home.json(&["env", "list", "--json"]);
+    assert_ne!(home.daemon_pid().unwrap(), first);
+}
+
+#[test]
+fn a_lost_runtime_directory_does_not_lose_the_daemon() {
+    let home = Home::new();
+    home.json(&["env", "list", "--json"]);
+    let first = home.daemon_pid().unwrap();
+    std::fs::remove_dir_all(home.home.join("run")).unwrap();
+    // The next client starts a daemon, which finds that there is one and waits for its socket.
+    assert!(home.json(&["env", "list", "--json"])["environments"].is_array());
+    assert_eq!(home.daemon_pid().unwrap(), first);
+}
+
+#[test]
+fn what_is_kept_is_private() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let home = Home::new();
+    home.json(&["env", "list", "--json"]);
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    for directory in ["data", "run"] {
+        assert_eq!(mode(&home.home.join(directory)), 0o700, "{directory}");
+    }
+    for file in ["run/daemon.sock", "data/daemon.log", "data/daemon.lock"] {
+        assert_eq!(mode(&home.home.join(file)) & 0o077, 0, "{file}");
+    }
+}
+
+#[test]
+fn the_daemon_keeps_nothing_of_its_starter() {
+    let home = Home::new();
+    home.json(&["env", "list", "--json"]);
+    let process = format!("/proc/{}", home.daemon_pid().unwrap());
+    assert_eq!(std::fs::read_link(format!("{process}/cwd")).unwrap(), Path::new("/"));
+    for (descriptor, target) in [(0, "/dev/null".into()), (1, home.home.join("data/daemon.log"))] {
+        assert_eq!(std::fs::read_link(format!("{process}/fd/{descriptor}")).unwrap(), target);
+    }
+    let stat = std::fs::read_to_string(format!("{process}/stat")).unwrap();
+    let after_name: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
+    assert_eq!(after_name[3], home.daemon_pid().unwrap().to_string(), "it leads a session of its own");
+}
+
+#[test]
+fn an_idle_daemon_ends() {
+    let home = Home::new();
+    let output = home.pyro(&["env", "list"]).env("PYRO_DAEMON_IDLE_SECONDS", "0.1").output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    // It holds this lock as long as it lives.
+    std::fs::File::open(home.home.join("data/daemon.lock")).unwrap().lock().unwrap();
+    assert!(!home.home.join("run/daemon.sock").exists());
+}
+
+#[test]
+fn somebody_elses_answer_is_an_error_and_no_panic() {
+    use std::io::{Read as _, Write as _};
+    let home = Home::new();
+    std::fs::create_dir_all(home.home.join("run")).unwrap();
+    let listener = UnixListener::bind(home.home.join("run/daemon.sock")).unwrap();
+    let answering = std::thread::spawn(move || {
+        for answer in ["HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\n{]}", "nonsense\r\n\r\n", ""] {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut request = [0; 4096];
+            let _read = stream.read(&mut request).unwrap();
+            stream.write_all(answer.as_bytes()).unwrap();
+        }
+    });
+    for code in ["internal", "daemon_lost", "daemon_lost"] {
+        let error = home.json(&["env", "list", "--json"]);
+        assert_eq!(error["code"], code, "{error}");
+    }
+    answering.join().unwrap();
+}
