@@ -71,10 +71,8 @@ impl Demo {
     fn main_job(&self) -> Result<Duration> {
         eprintln!("==> pyro run {ENVIRONMENT} -- {}", COMMAND.join(" "));
         let begin = Instant::now();
-        let output = step::output(
-            "the main job",
-            self.pyro()?.args(["run", ENVIRONMENT, "--"]).args(COMMAND),
-        )?;
+        let output =
+            step::output("the main job", self.pyro()?.args(["run", ENVIRONMENT, "--"]).args(COMMAND))?;
         let took = begin.elapsed();
         let said = String::from_utf8_lossy(&output);
         ensure!(said.starts_with("git version "), "the guest printed {said:?} instead of git's version");

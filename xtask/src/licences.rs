@@ -100,6 +100,11 @@ mod tests {
     }
 
     #[test]
+    fn everything_we_link_may_be_linked() {
+        check(&crate::dependencies::metadata().unwrap()).unwrap();
+    }
+
+    #[test]
     fn the_list_is_found() {
         assert_eq!(
             allowed("[licenses]\nallow = [\n  \"MIT\",\n  \"ISC\",\n]\n"),

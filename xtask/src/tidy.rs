@@ -10,10 +10,7 @@ use crate::checkout;
 const MOST_LINES: usize = 600;
 
 /// Files that may be longer, each with the reason. An entry that is not needed any more is a fault.
-const LONG_FILES: &[(&str, &str)] = &[(
-    "crates/protocol/src/mux.rs",
-    "one state machine; its halves share every field and are read together",
-)];
+const LONG_FILES: &[(&str, &str)] = &[];
 
 /// What must not stand in any file, and why. Split so that this file does not hold them.
 const FORBIDDEN: &[(&str, &str)] = &[
@@ -59,7 +56,13 @@ pub(crate) fn run() -> Result<()> {
         let bytes =
             fs::read(checkout::root().join(&file)).with_context(|| format!("read {}", file.display()))?;
         let Ok(text) = String::from_utf8(bytes) else { continue };
-        faults.extend(faults_in(&file, &text).into_iter().map(|fault| format!("{}:{fault}", file.display())));
+        let dead = dead_links(&file, &text);
+        faults.extend(
+            faults_in(&file, &text)
+                .into_iter()
+                .chain(dead)
+                .map(|fault| format!("{}:{fault}", file.display())),
+        );
     }
     for (name, _reason) in LONG_FILES {
         let lines = fs::read_to_string(checkout::root().join(name)).map_or(0, |text| text.lines().count());
@@ -112,6 +115,23 @@ fn faults_in(file: &Path, text: &str) -> Vec<String> {
     faults
 }
 
+/// Relative links of a Markdown page to files that are not there.
+fn dead_links(file: &Path, text: &str) -> Vec<String> {
+    if file.extension().is_none_or(|extension| extension != "md") {
+        return Vec::new();
+    }
+    let directory = checkout::root().join(file.parent().unwrap_or_else(|| Path::new("")));
+    let mut dead = Vec::new();
+    for (index, line) in text.lines().enumerate() {
+        for target in line.split("](").skip(1).filter_map(|rest| rest.split([')', '#']).next()) {
+            if !target.is_empty() && !target.contains("://") && !directory.join(target).exists() {
+                dead.push(format!("{}: the link to `{target}` leads nowhere", index + 1));
+            }
+        }
+    }
+    dead
+}
+
 /// Whether a host is one that exists nowhere: one of the names reserved for examples and tests.
 fn is_reserved(host: &str) -> bool {
     !host.contains('.') || [".example", ".invalid", ".test"].iter().any(|end| host.ends_with(end))
@@ -141,6 +161,13 @@ mod tests {
     #[test]
     fn the_repository_is_tidy() {
         run().unwrap();
+    }
+
+    #[test]
+    fn dead_links_are_seen() {
+        let look = |text: &str| dead_links(Path::new("docs/a.md"), text).len();
+        assert_eq!(look("[a](../README.md) [b](https://github.com/x) [c](#here) [d](../README.md#x)"), 0);
+        assert_eq!(look("[a](README-not.md)"), 1);
     }
 
     #[test]
