@@ -86,14 +86,3 @@ fn header() {
 fn messages() {
     mutated("messages", entry::messages);
 }
-
-/// Writes the seeds as files for the fuzzer: `FUZZ_CORPUS=fuzz/corpus cargo test -p pyro-protocol --test hostile -- --ignored`.
-#[test]
-#[ignore = "writes files, only on request"]
-fn write_corpus() {
-    let corpus = std::path::PathBuf::from(std::env::var_os("FUZZ_CORPUS").unwrap());
-    for (number, (target, seed)) in entry::seeds().into_iter().enumerate() {
-        std::fs::create_dir_all(corpus.join(target)).unwrap();
-        std::fs::write(corpus.join(target).join(format!("seed-{number}")), seed).unwrap();
-    }
-}
