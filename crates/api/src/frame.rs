@@ -291,7 +291,8 @@ mod tests {
 
     #[test]
     fn long_json_is_one_frame() {
-        for bytes in [MAX_PAYLOAD_BYTES - 1, MAX_PAYLOAD_BYTES, MAX_PAYLOAD_BYTES + 1, 3 * MAX_PAYLOAD_BYTES] {
+        for bytes in [MAX_PAYLOAD_BYTES - 1, MAX_PAYLOAD_BYTES, MAX_PAYLOAD_BYTES + 1, 3 * MAX_PAYLOAD_BYTES]
+        {
             let frame = Frame { kind: Kind::Request, payload: Bytes::from(vec![b' '; bytes]) };
             let encoded = frame.encode().unwrap();
             assert_eq!(encoded.len(), bytes + HEADER_BYTES * (1 + bytes / MAX_PAYLOAD_BYTES));

@@ -83,6 +83,10 @@ fn explain(error: &clap::Error, style: Style) -> Status {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
             output::write(text.as_bytes()).map_or_else(|failure| output::tell(&failure, style), |()| 0)
         }
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            let body = ErrorBody::new(ErrorCode::Usage, "a command is missing").with_hint(text.trim());
+            output::tell(&Failure::Told(body), style)
+        }
         _ => {
             let text = text.trim().trim_start_matches("error: ");
             let (problem, advice) = text.split_once("\n\n").unwrap_or((text, ""));
@@ -155,7 +159,11 @@ mod tests {
     fn a_command_must_be_given() {
         for line in [&["debian:12"][..], &["debian:12", "--"], &["debian:12", "--", " "]] {
             let error = run(line).to_request(false).and_then(|request| request.check()).unwrap_err();
-            assert_eq!((error.code.clone(), error.code.exit_status()), (ErrorCode::MissingCommand, 2), "{line:?}");
+            assert_eq!(
+                (error.code.clone(), error.code.exit_status()),
+                (ErrorCode::MissingCommand, 2),
+                "{line:?}"
+            );
         }
         let both = run(&["debian:12", "ls", "--", "ls"]).to_request(false).unwrap_err();
         assert_eq!(both.code, ErrorCode::Usage);
@@ -205,9 +213,15 @@ mod tests {
         }
         let run = definition().find_subcommand("run").cloned().unwrap();
         let flags: BTreeSet<&str> = run.get_arguments().filter_map(clap::Arg::get_long).collect();
-        for flag in
-            ["vcpu-count", "mem-mib", "timeout-seconds", "ttl-seconds", "network", "allow-host-compat", "json"]
-        {
+        for flag in [
+            "vcpu-count",
+            "mem-mib",
+            "timeout-seconds",
+            "ttl-seconds",
+            "network",
+            "allow-host-compat",
+            "json",
+        ] {
             assert!(flags.contains(flag), "{flag}");
         }
     }

@@ -105,13 +105,15 @@ pub(crate) fn tell(failure: &Failure, style: Style) -> Status {
 
 /// Text that may hold parts of a guest's or a file's words, without control characters that a terminal obeys.
 pub(crate) fn printable(text: &str) -> String {
-    let shown = |c: char| if c.is_control() && c != '\n' && c != '\t' { char::REPLACEMENT_CHARACTER } else { c };
+    let shown =
+        |c: char| if c.is_control() && c != '\n' && c != '\t' { char::REPLACEMENT_CHARACTER } else { c };
     text.chars().map(shown).collect()
 }
 
 /// JSON as the contract has it: keys sorted, indented by two, everything beyond ASCII escaped.
 pub(crate) fn to_json(value: &impl Serialize) -> Result<String, ErrorBody> {
-    let internal = |error: serde_json::Error| ErrorBody::new(ErrorCode::Internal, format!("cannot write JSON: {error}"));
+    let internal =
+        |error: serde_json::Error| ErrorBody::new(ErrorCode::Internal, format!("cannot write JSON: {error}"));
     let mut value = serde_json::to_value(value).map_err(internal)?;
     value.sort_all_objects();
     let pretty = serde_json::to_string_pretty(&value).map_err(internal)?;

@@ -17,17 +17,38 @@ pub(crate) struct Variable {
 
 /// Every variable that is read, for help and manual pages.
 pub(crate) const VARIABLES: &[Variable] = &[
-    Variable { name: "PYRO_HOME", doc: "One directory for everything: data, cache and sockets (default: the XDG directories)" },
-    Variable { name: "PYRO_ENVIRONMENT_CACHE_DIR", doc: "Directory of installed environments (default: environments in the cache directory)" },
+    Variable {
+        name: "PYRO_HOME",
+        doc: "One directory for everything: data, cache and sockets (default: the XDG directories)",
+    },
+    Variable {
+        name: "PYRO_ENVIRONMENT_CACHE_DIR",
+        doc: "Directory of installed environments (default: environments in the cache directory)",
+    },
     Variable { name: "PYRO_QEMU", doc: "Path of qemu-system-x86_64 (default: the first one in PATH)" },
     Variable { name: "PYRO_GUEST", doc: "Path of the guest agent (default: pyro-guest beside this program)" },
-    Variable { name: "PYRO_VMM_UIDS", doc: "Range of user ids FIRST-LAST of which each virtual machine gets one, when started by root (default: 2000000-2065535)" },
-    Variable { name: "PYRO_DAEMON_IDLE_SECONDS", doc: "The daemon ends after this long without work (default: 300)" },
-    Variable { name: "PYRO_LOG", doc: "What the daemon logs: error, warn, info, debug, trace, or a filter by module (default: info)" },
-    Variable { name: "PYRO_FAULT", doc: "Name of a fault point and what happens there (kill or disk-full), as POINT=FAULT; only for tests" },
+    Variable {
+        name: "PYRO_VMM_UIDS",
+        doc: "Range of user ids FIRST-LAST of which each virtual machine gets one, when started by root (default: 2000000-2065535)",
+    },
+    Variable {
+        name: "PYRO_DAEMON_IDLE_SECONDS",
+        doc: "The daemon ends after this long without work (default: 300)",
+    },
+    Variable {
+        name: "PYRO_LOG",
+        doc: "What the daemon logs: error, warn, info, debug, trace, or a filter by module (default: info)",
+    },
+    Variable {
+        name: "PYRO_FAULT",
+        doc: "Name of a fault point and what happens there (kill or disk-full), as POINT=FAULT; only for tests",
+    },
     Variable { name: "XDG_DATA_HOME", doc: "Base of the data directory (default: ~/.local/share)" },
     Variable { name: "XDG_CACHE_HOME", doc: "Base of the cache directory (default: ~/.cache)" },
-    Variable { name: "XDG_RUNTIME_DIR", doc: "Base of the directory of sockets (default: run in the data directory)" },
+    Variable {
+        name: "XDG_RUNTIME_DIR",
+        doc: "Base of the directory of sockets (default: run in the data directory)",
+    },
     Variable { name: "HOME", doc: "Base of the defaults above" },
     Variable { name: "PATH", doc: "Where programs are looked up" },
 ];
@@ -87,8 +108,11 @@ impl Settings {
         let xdg = |name: &str| set(name).map(PathBuf::from).filter(|path| path.is_absolute());
         let user_home = || {
             xdg("HOME").ok_or_else(|| {
-                ErrorBody::new(ErrorCode::HostRequirement, "neither PYRO_HOME nor HOME is set to an absolute path")
-                    .with_hint("set PYRO_HOME to a directory for everything that pyro keeps")
+                ErrorBody::new(
+                    ErrorCode::HostRequirement,
+                    "neither PYRO_HOME nor HOME is set to an absolute path",
+                )
+                .with_hint("set PYRO_HOME to a directory for everything that pyro keeps")
             })
         };
         let under = |name: &str, fallback: &str| -> Result<PathBuf, ErrorBody> {
@@ -104,7 +128,8 @@ impl Settings {
                 .map_or_else(|| state.join("run"), |base| base.join("pyro").join(fingerprint(&state)));
             (state, cache, runtime)
         };
-        let environments = absolute("PYRO_ENVIRONMENT_CACHE_DIR")?.unwrap_or_else(|| cache.join("environments"));
+        let environments =
+            absolute("PYRO_ENVIRONMENT_CACHE_DIR")?.unwrap_or_else(|| cache.join("environments"));
         Ok(Self {
             environments,
             state,
@@ -113,14 +138,15 @@ impl Settings {
             qemu: absolute("PYRO_QEMU")?,
             guest: absolute("PYRO_GUEST")?,
             vmm_uids: text("PYRO_VMM_UIDS")?.map_or(Ok(DEFAULT_VMM_UIDS), |range| parse_uids(&range))?,
-            daemon_idle: text("PYRO_DAEMON_IDLE_SECONDS")?.map_or(
-                Ok(Duration::from_secs(DEFAULT_IDLE_SECONDS)),
-                |seconds| parse_seconds("PYRO_DAEMON_IDLE_SECONDS", &seconds),
-            )?,
+            daemon_idle: text("PYRO_DAEMON_IDLE_SECONDS")?
+                .map_or(Ok(Duration::from_secs(DEFAULT_IDLE_SECONDS)), |seconds| {
+                    parse_seconds("PYRO_DAEMON_IDLE_SECONDS", &seconds)
+                })?,
             log_filter: text("PYRO_LOG")?.unwrap_or_else(|| "info".to_owned()),
             fault: text("PYRO_FAULT")?
                 .map(|fault| {
-                    let parts = fault.split_once('=').map(|(point, fault)| (point.to_owned(), fault.to_owned()));
+                    let parts =
+                        fault.split_once('=').map(|(point, fault)| (point.to_owned(), fault.to_owned()));
                     parts.ok_or_else(|| bad("PYRO_FAULT", "is not POINT=FAULT"))
                 })
                 .transpose()?,
@@ -130,9 +156,11 @@ impl Settings {
 
     /// Where a program is, looked up like a shell does.
     pub(crate) fn find_program(&self, name: &str) -> Option<PathBuf> {
-        self.search_path.iter().filter(|directory| directory.is_absolute()).map(|directory| directory.join(name)).find(
-            |path| path.is_file() && rustix::fs::access(path, rustix::fs::Access::EXEC_OK).is_ok(),
-        )
+        self.search_path
+            .iter()
+            .filter(|directory| directory.is_absolute())
+            .map(|directory| directory.join(name))
+            .find(|path| path.is_file() && rustix::fs::access(path, rustix::fs::Access::EXEC_OK).is_ok())
     }
 }
 

@@ -1,5 +1,7 @@
 //! The program as a process: what it prints, how it exits, how its daemon comes and goes. Nothing here needs a machine.
 
+#![expect(clippy::unwrap_used, reason = "a test's helpers fail by panicking, like the test")]
+
 use std::{
     os::unix::net::UnixListener,
     path::Path,
@@ -30,7 +32,10 @@ impl Home {
     fn pyro(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_pyro"));
         command.args(arguments).stdin(Stdio::null()).env_clear();
-        command.env("PYRO_HOME", &self.home).env("PATH", "/usr/bin:/bin").env("PYRO_DAEMON_IDLE_SECONDS", "600");
+        command
+            .env("PYRO_HOME", &self.home)
+            .env("PATH", "/usr/bin:/bin")
+            .env("PYRO_DAEMON_IDLE_SECONDS", "600");
         command
     }
 
@@ -146,7 +151,9 @@ fn a_reader_that_has_gone_is_no_fault() {
 fn help_completions_and_manual_pages_are_made() {
     let home = Home::new();
     let help = text(&home.output(&["help", "run"]).stdout);
-    for flag in ["--vcpu-count", "--mem-mib", "--timeout-seconds", "--ttl-seconds", "--cwd", "--env", "--user"] {
+    for flag in
+        ["--vcpu-count", "--mem-mib", "--timeout-seconds", "--ttl-seconds", "--cwd", "--env", "--user"]
+    {
         assert!(help.contains(flag), "{flag}");
     }
     assert!(text(&home.output(&["--help"]).stdout).contains("doctor"));

@@ -57,7 +57,9 @@ impl Indicator {
                     bar.enable_steady_tick(std::time::Duration::from_millis(200));
                 }
                 bar.set_position(units(progress.fraction.unwrap_or(0.0)));
-                bar.set_message(output::printable(format!("{} {}", progress.step, progress.detail).trim_end()));
+                bar.set_message(output::printable(
+                    format!("{} {}", progress.step, progress.detail).trim_end(),
+                ));
             }
         }
         progress.step.clone_into(&mut self.last_step);
@@ -86,7 +88,11 @@ fn hidden_bar() -> ProgressBar {
     bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
 
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the share is clamped to 0..=1 first")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "the share is clamped to 0..=1 first"
+)]
 fn units(fraction: f64) -> u64 {
     (fraction.clamp(0.0, 1.0) * 1000.0) as u64
 }

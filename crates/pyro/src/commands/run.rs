@@ -131,7 +131,8 @@ pub(crate) async fn perform(arguments: Arguments, settings: Settings) -> Result<
     if arguments.json {
         return perform_json(&request, &settings, false).await;
     }
-    let report = Attempt::begin(&request, &settings, !arguments.quiet).await?.follow(&mut Sink::PassOn).await?;
+    let report =
+        Attempt::begin(&request, &settings, !arguments.quiet).await?.follow(&mut Sink::PassOn).await?;
     Ok(summarize(&report, arguments.quiet))
 }
 
@@ -141,7 +142,8 @@ pub(crate) async fn perform_json(
     settings: &Settings,
     shows_phases: bool,
 ) -> Result<Status, Failure> {
-    let (mut stdout, mut stderr) = (Collected::up_to(MOST_COLLECTED_BYTES), Collected::up_to(MOST_COLLECTED_BYTES));
+    let (mut stdout, mut stderr) =
+        (Collected::up_to(MOST_COLLECTED_BYTES), Collected::up_to(MOST_COLLECTED_BYTES));
     let mut sink = Sink::Collect { stdout: &mut stdout, stderr: &mut stderr };
     let report = Attempt::begin(request, settings, shows_phases).await?.follow(&mut sink).await?;
     let status = exit_status(&report);

@@ -7,15 +7,15 @@ use std::{
 
 use pyro_api::{ErrorBody, ErrorCode, error::chain_text};
 use pyro_engine::{
-    Engine,
+    Engine, Isolation,
     acceleration::{self, Acceleration},
     launch::Launcher,
-    qemu::{Qemu, QemuConfig},
+    qemu::{EngineConfig, QemuEngine},
 };
 use pyro_environments::{Environments, EnvironmentsConfig};
 use pyro_workspace::{Host, HostConfig, Layout, fault};
 
-use super::convert::error_body;
+use super::convert::{environment_code, error_body};
 use crate::{layout::make_private, settings::Settings};
 
 /// Program that runs machines.
@@ -24,8 +24,14 @@ pub(crate) const QEMU: &str = "qemu-system-x86_64";
 /// Memory of templates kept loaded, at most.
 const TEMPLATE_MEMORY_CAP_BYTES: u64 = 4 << 30;
 
+/// No file that a machine writes can become larger.
+const LARGEST_FILE_BYTES: u64 = 64 << 30;
+
 /// Opens the library on this host.
-pub(crate) async fn open_host(settings: &Settings) -> Result<Host, ErrorBody> {
+pub(crate) async fn open_host(
+    settings: &Settings,
+    environments: Arc<Environments>,
+) -> Result<Host, ErrorBody> {
     let layout = Layout::new(&settings.state, &settings.cache);
     make_private(&settings.cache).map_err(|error| {
         let text = format!("cannot make the directory {}: {error}", settings.cache.display());
@@ -33,7 +39,7 @@ pub(crate) async fn open_host(settings: &Settings) -> Result<Host, ErrorBody> {
     })?;
     let config = HostConfig {
         engine: engine(settings).await?,
-        environments: Arc::new(environments(settings)?),
+        environments,
         agent: guest(settings)?,
         mke2fs: program(settings, "mke2fs", "e2fsprogs")?,
         template_memory_cap_bytes: TEMPLATE_MEMORY_CAP_BYTES,
@@ -50,11 +56,7 @@ pub(crate) fn environments(settings: &Settings) -> Result<Environments, ErrorBod
         fault_point: settings.fault.is_some().then(|| Arc::new(fault::reach_name) as _),
         ..EnvironmentsConfig::new(&settings.environments)
     };
-    Environments::open(config).map_err(|error| {
-        let mut body = ErrorBody::from_chain(ErrorCode::StoreFailed, &error);
-        body.retryable = error.retryable();
-        body
-    })
+    Environments::open(config).map_err(|error| ErrorBody::from_chain(environment_code(&error), &error))
 }
 
 /// What KVM is worth here, measured or remembered.
@@ -103,7 +105,8 @@ pub(crate) fn guest(settings: &Settings) -> Result<PathBuf, ErrorBody> {
 
 /// A program of the host, or what installs it.
 pub(crate) fn program(settings: &Settings, name: &str, package: &str) -> Result<PathBuf, ErrorBody> {
-    let found = search_path(settings).into_iter().map(|directory| directory.join(name)).find(|path| path.is_file());
+    let found =
+        search_path(settings).into_iter().map(|directory| directory.join(name)).find(|path| path.is_file());
     found.ok_or_else(|| {
         ErrorBody::new(ErrorCode::HostRequirement, format!("{name} is missing"))
             .with_hint(format!("sudo apt-get install --yes {package}"))
@@ -112,8 +115,11 @@ pub(crate) fn program(settings: &Settings, name: &str, package: &str) -> Result<
 
 /// `PATH`, and where system programs are even when an ordinary user's `PATH` leaves them out.
 fn search_path(settings: &Settings) -> Vec<PathBuf> {
-    let mut path: Vec<PathBuf> = settings.search_path.iter().filter(|entry| entry.is_absolute()).cloned().collect();
-    for system in ["/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/local/bin", "/usr/bin", "/bin"].map(Path::new) {
+    let mut path: Vec<PathBuf> =
+        settings.search_path.iter().filter(|entry| entry.is_absolute()).cloned().collect();
+    for system in
+        ["/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/local/bin", "/usr/bin", "/bin"].map(Path::new)
+    {
         if !path.iter().any(|entry| entry == system) {
             path.push(system.to_owned());
         }
@@ -123,15 +129,21 @@ fn search_path(settings: &Settings) -> Vec<PathBuf> {
 
 async fn engine(settings: &Settings) -> Result<Arc<dyn Engine>, ErrorBody> {
     let failed = |error: &(dyn std::error::Error + 'static)| {
-        ErrorBody::new(ErrorCode::HostRequirement, chain_text(error)).with_hint("`pyro doctor` says what is missing")
+        ErrorBody::new(ErrorCode::HostRequirement, chain_text(error))
+            .with_hint("`pyro doctor` says what is missing")
     };
-    let acceleration = measure_acceleration(settings).await.map_err(|error| failed(&error))?;
-    let config = QemuConfig {
-        program: qemu(settings)?,
+    let accelerates = matches!(
+        measure_acceleration(settings).await.map_err(|error| failed(&error))?,
+        Acceleration::Works { .. }
+    );
+    let uids = &settings.vmm_uids;
+    let config = EngineConfig {
+        qemu: qemu(settings)?,
         launcher: launcher().map_err(|error| failed(&error))?,
-        acceleration,
-        uids: rustix::process::geteuid().is_root().then(|| settings.vmm_uids.clone()),
+        isolation: if accelerates { Isolation::Kvm } else { Isolation::Emulated },
+        user_ids: rustix::process::geteuid().is_root().then(|| *uids.start()..uids.end() + 1),
+        largest_file_bytes: LARGEST_FILE_BYTES,
     };
-    let qemu = Qemu::open(config).await.map_err(|error| failed(&error))?;
-    Ok(Arc::new(qemu))
+    let engine = QemuEngine::new(config).await.map_err(|error| failed(&error))?;
+    Ok(Arc::new(engine))
 }

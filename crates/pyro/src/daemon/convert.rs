@@ -1,12 +1,12 @@
 //! Between the contract's words and the library's: the only file that knows both.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, io, time::Duration};
 
 use pyro_api::{
     ErrorBody, ErrorCode, environment as contract,
-    error::chain_text,
     run::{self, Cleanup, EXECUTION_MODE, RunEvent as ContractEvent, RunReport},
 };
+use pyro_engine::EngineError;
 use pyro_environments::{CATALOGUE_VERSION, Environment, EnvironmentInfo, Source};
 use pyro_workspace::{CommandEnd, Error, RunEvent, RunOutcome, RunRequest, StartKind, session::SessionError};
 
@@ -42,7 +42,8 @@ pub(super) fn run_request(request: &run::RunRequest) -> RunRequest {
 
 /// An event for the client; nothing for output, which is no event in the contract.
 pub(super) fn run_event(event: &RunEvent) -> Option<ContractEvent> {
-    let phase = |phase: &str, vm_id| Some(ContractEvent::Phase { phase: phase.to_owned(), vm_id: Some(vm_id) });
+    let phase =
+        |phase: &str, vm_id| Some(ContractEvent::Phase { phase: phase.to_owned(), vm_id: Some(vm_id) });
     match event {
         RunEvent::Pulling { phase, fraction } => Some(ContractEvent::Progress(contract::Progress {
             step: phase.clone(),
@@ -147,8 +148,7 @@ pub(super) fn pull_event(progress: &pyro_environments::Progress) -> contract::Pu
 
 /// A failure of the library in the contract's words.
 pub(crate) fn error_body(error: &Error) -> ErrorBody {
-    let code = guest_code(error).unwrap_or_else(|| contract_code(error.code()));
-    let mut body = ErrorBody::new(code, chain_text(error));
+    let mut body = ErrorBody::new(code(error), pyro_workspace::chain(error));
     body.hint = error.hint();
     body.retryable = error.retryable();
     if error.work_started() {
@@ -157,34 +157,67 @@ pub(crate) fn error_body(error: &Error) -> ErrorBody {
     body
 }
 
-/// The code for what the guest itself refused.
-fn guest_code(error: &Error) -> Option<ErrorCode> {
-    let Error::Guest { source: SessionError::Refused { code, .. }, .. } = error else {
-        return None;
-    };
-    Some(match code.as_str_name() {
-        "ProgramNotFound" => ErrorCode::CommandNotFound,
-        "ProgramNotExecutable" => ErrorCode::CommandNotExecutable,
-        _ => ErrorCode::GuestRefused,
-    })
+/// The contract has fewer codes than the libraries have errors: one for each thing that a caller can do about it.
+fn code(error: &Error) -> ErrorCode {
+    match error {
+        Error::Invalid { .. } => ErrorCode::InvalidRequest,
+        Error::Environment(error) => environment_code(error),
+        Error::Store { source, .. } => store_code(source),
+        Error::Tool { source: Some(_), .. } => ErrorCode::HostRequirement,
+        Error::Engine { source, .. } => engine_code(source),
+        Error::Guest { source, .. } => guest_code(source),
+        Error::Tool { source: None, .. } | Error::GuestSilent { .. } => ErrorCode::StartFailed,
+        Error::MachineLost { .. } => ErrorCode::MachineLost,
+        Error::Expired { .. } => ErrorCode::MachineExpired,
+        Error::Cancelled => ErrorCode::Cancelled,
+        Error::Unable { .. } | Error::Task(_) => ErrorCode::Internal,
+    }
 }
 
-/// The contract has fewer codes than the libraries: one for each thing that a caller can do about it.
-fn contract_code(code: &str) -> ErrorCode {
-    match code {
-        "invalid_argument" => ErrorCode::InvalidRequest,
-        "tool_missing" | "missing_tool" | "vmm_missing" => ErrorCode::HostRequirement,
-        "environment_name_reserved" => ErrorCode::NotYetSupported,
-        "bad_environment_name" => ErrorCode::InvalidRequest,
-        "environment_build_failed" | "bad_rootfs" | "bad_kernel" => ErrorCode::EnvironmentFailed,
-        "store_failed" | "io" => ErrorCode::StoreFailed,
-        "guest_silent" | "tool_failed" => ErrorCode::StartFailed,
-        "guest_failed" => ErrorCode::GuestMisbehaved,
-        known => match ErrorCode::from_token(known) {
-            // Whatever an engine calls it: the machine did not come to life.
-            ErrorCode::Unknown(_) => ErrorCode::StartFailed,
-            code => code,
-        },
+/// The code of a failure of the environments' library.
+pub(crate) fn environment_code(error: &pyro_environments::Error) -> ErrorCode {
+    use pyro_environments::Error as Of;
+    match error {
+        Of::UnknownEnvironment { .. } => ErrorCode::UnknownEnvironment,
+        Of::ReservedName { .. } => ErrorCode::NotYetSupported,
+        Of::BadName { .. } => ErrorCode::InvalidRequest,
+        Of::MissingTool { .. } => ErrorCode::HostRequirement,
+        Of::DiskFull { .. } => ErrorCode::DiskFull,
+        Of::Damaged { .. } => ErrorCode::EnvironmentDamaged,
+        Of::Cancelled => ErrorCode::Cancelled,
+        Of::Io { source, .. } => store_code(source),
+        // Building failed, or what was given cannot be built from; errors of a newer library are of this kind too.
+        _ => ErrorCode::EnvironmentFailed,
+    }
+}
+
+fn engine_code(error: &EngineError) -> ErrorCode {
+    match error {
+        EngineError::Program { .. } => ErrorCode::HostRequirement,
+        EngineError::File { source, .. } => store_code(source),
+        EngineError::NoUserId { .. } => ErrorCode::HostExhausted,
+        // Whatever went wrong on the way: the machine did not come to life.
+        _ => ErrorCode::StartFailed,
+    }
+}
+
+fn guest_code(error: &SessionError) -> ErrorCode {
+    let SessionError::Refused { code, .. } = error else {
+        return ErrorCode::GuestMisbehaved;
+    };
+    // The numbers are the wire's, which never change.
+    match *code as i32 {
+        4 => ErrorCode::CommandNotFound,
+        5 => ErrorCode::CommandNotExecutable,
+        _ => ErrorCode::GuestRefused,
+    }
+}
+
+fn store_code(error: &io::Error) -> ErrorCode {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ErrorCode::DiskFull,
+        io::ErrorKind::OutOfMemory => ErrorCode::HostExhausted,
+        _ => ErrorCode::StoreFailed,
     }
 }
 
@@ -211,7 +244,8 @@ mod tests {
 
     #[test]
     fn what_a_caller_can_do_decides_the_code() {
-        let unknown = pyro_environments::Error::UnknownEnvironment { name: "x".into(), known: vec!["y".into()] };
+        let unknown =
+            pyro_environments::Error::UnknownEnvironment { name: "x".into(), known: vec!["y".into()] };
         let body = error_body(&Error::from(unknown));
         assert_eq!((body.code, body.retryable), (ErrorCode::UnknownEnvironment, false));
         assert!(body.error.contains('y'));

@@ -23,9 +23,17 @@ pub(crate) trait Handler: Send + Sync + 'static {
     async fn run(&self, request: RunRequest, streams: Streams) -> Result<RunReport, ErrorBody>;
     async fn env_list(&self, request: EnvListRequest) -> Result<EnvironmentList, ErrorBody>;
     async fn env_inspect(&self, request: EnvInspectRequest) -> Result<Environment, ErrorBody>;
-    async fn env_pull(&self, request: EnvPullRequest, streams: Streams) -> Result<PulledEnvironment, ErrorBody>;
+    async fn env_pull(
+        &self,
+        request: EnvPullRequest,
+        streams: Streams,
+    ) -> Result<PulledEnvironment, ErrorBody>;
     async fn env_prune(&self, request: EnvPruneRequest) -> Result<PruneResult, ErrorBody>;
-    async fn env_import(&self, request: EnvImportRequest, streams: Streams) -> Result<PulledEnvironment, ErrorBody>;
+    async fn env_import(
+        &self,
+        request: EnvImportRequest,
+        streams: Streams,
+    ) -> Result<PulledEnvironment, ErrorBody>;
     /// Machines that live now, those being cleaned up included.
     fn live(&self) -> usize;
 }

@@ -1,6 +1,6 @@
 //! The answers of the real daemon: each operation handed to the library, in its words.
 
-use std::{collections::HashSet, path::PathBuf, time::Instant};
+use std::{collections::HashSet, path::PathBuf, sync::Arc, time::Instant};
 
 use async_trait::async_trait;
 use pyro_api::{
@@ -12,12 +12,14 @@ use pyro_api::{
     frame::Kind,
     run::{RunEvent as ContractEvent, RunReport, RunRequest},
 };
-use pyro_environments::{CATALOGUE_VERSION, Cancellation, Environments, EnvironmentsConfig, ImportSource, Progress};
+use pyro_environments::{
+    CATALOGUE_VERSION, Cancellation, Environments, EnvironmentsConfig, ImportSource, Progress,
+};
 use pyro_workspace::{
-    Host, RunEvent, RunIo,
+    Error, Host, RunEvent, RunIo,
     fault::{self, Fault, FaultPoint},
 };
-use tokio::sync::mpsc;
+use tokio::sync::{OnceCell, mpsc};
 
 use super::{
     assembly,
@@ -28,21 +30,59 @@ use crate::settings::Settings;
 
 /// Every place where a test can make this program fail.
 pub(crate) fn fault_points() -> Vec<&'static str> {
-    FaultPoint::ALL.iter().map(|point| point.name()).chain(EnvironmentsConfig::FAULT_POINTS.iter().copied()).collect()
+    FaultPoint::ALL
+        .iter()
+        .map(|point| point.name())
+        .chain(EnvironmentsConfig::FAULT_POINTS.iter().copied())
+        .collect()
 }
 
-/// The library, opened.
+/// The library. Environments can be had on any host; machines as soon as the host has what they need, so that a
+/// missing program spoils nothing else, and its installation is noticed without a new daemon.
 #[derive(Debug)]
 pub(super) struct Library {
-    host: Host,
+    settings: Settings,
+    environments: Arc<Environments>,
+    host: OnceCell<Host>,
 }
 
 impl Library {
+    /// Opens what can be opened, which ends the machines of daemons that died.
     pub(super) async fn open(settings: &Settings) -> Result<Self, ErrorBody> {
         if let Some((point, fault)) = &settings.fault {
             arm(point, fault)?;
         }
-        Ok(Self { host: assembly::open_host(settings).await? })
+        let environments = Arc::new(assembly::environments(settings)?);
+        let library = Self { settings: settings.clone(), environments, host: OnceCell::new() };
+        if let Err(error) = library.host().await {
+            tracing::warn!(code = %error.code, %error, "machines cannot be had yet");
+        }
+        Ok(library)
+    }
+
+    async fn host(&self) -> Result<&Host, ErrorBody> {
+        self.host
+            .get_or_try_init(|| assembly::open_host(&self.settings, Arc::clone(&self.environments)))
+            .await
+    }
+
+    /// Does blocking work with the environments on a thread of its own; dropping the future cancels it.
+    async fn with_environments<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Environments, &Cancellation) -> pyro_environments::Result<T> + Send + 'static,
+    ) -> Result<T, ErrorBody> {
+        let environments = Arc::clone(&self.environments);
+        let cancellation = Cancellation::new().map_err(|error| {
+            ErrorBody::new(ErrorCode::HostExhausted, format!("cannot make a descriptor: {error}"))
+        })?;
+        let _abandoned = CancelOnDrop(cancellation.clone());
+        match tokio::task::spawn_blocking(move || work(&environments, &cancellation)).await {
+            Ok(done) => done.map_err(|error| error_body(&Error::from(error))),
+            Err(error) => Err(ErrorBody::new(
+                ErrorCode::Internal,
+                format!("the work failed by a fault of pyro: {error}"),
+            )),
+        }
     }
 
     /// Does work of the environments' library with its progress told, until it ends or is cancelled.
@@ -59,7 +99,7 @@ impl Library {
     ) -> Result<PulledEnvironment, ErrorBody> {
         let (reports, told) = mpsc::channel(16);
         let telling = tell_progress(told, &streams.output);
-        let making = self.host.environments().with(move |environments, cancellation| {
+        let making = self.with_environments(move |environments, cancellation| {
             let mut report = |progress: &Progress| {
                 // A bar that misses a step is no harm; a builder that waits for a terminal is.
                 drop(reports.try_send(convert::pull_event(progress)));
@@ -67,7 +107,7 @@ impl Library {
             work(environments, cancellation, &mut report)
         });
         tokio::select! {
-            (made, ()) = async { tokio::join!(making, telling) } => made.map_err(|error| error_body(&error)),
+            (made, ()) = async { tokio::join!(making, telling) } => made,
             () = streams.cancel.cancelled() => Err(ErrorBody::new(ErrorCode::Cancelled, "cancelled")),
         }
     }
@@ -76,8 +116,16 @@ impl Library {
         &self,
         work: impl FnOnce(&Environments) -> pyro_environments::Result<T> + Send + 'static,
     ) -> Result<T, ErrorBody> {
-        let done = self.host.environments().with(move |environments, _| work(environments)).await;
-        done.map_err(|error| error_body(&error))
+        self.with_environments(move |environments, _| work(environments)).await
+    }
+}
+
+/// Stops a builder for whom nobody waits.
+struct CancelOnDrop(Cancellation);
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        self.0.cancel();
     }
 }
 
@@ -130,13 +178,14 @@ impl Handler for Library {
         let _sent = streams.output.event(&created).await;
         let Streams { output, stdin, cancel } = streams;
         let (events, told) = mpsc::channel(16);
-        let running = self.host.run(convert::run_request(&request), RunIo { events, stdin, cancel });
+        let running = self.host().await?.run(convert::run_request(&request), RunIo { events, stdin, cancel });
         let (outcome, ()) = tokio::join!(running, tell_run(told, &output));
         match outcome {
             Ok(outcome) => Ok(convert::run_report(&request, &outcome, begun.elapsed())),
             Err(error) => {
-                tracing::warn!(code = error.code(), error = %pyro_workspace::chain(&error), "a run failed");
-                Err(error_body(&error))
+                let body = error_body(&error);
+                tracing::warn!(code = %body.code, %error, "a run failed");
+                Err(body)
             }
         }
     }
@@ -152,22 +201,31 @@ impl Handler for Library {
         let (info, verification) = self
             .environments(move |environments| {
                 let info = environments.inspect(&name)?;
-                let verification = (verify && info.installed).then(|| environments.verify(&name)).transpose()?;
+                let verification =
+                    (verify && info.installed).then(|| environments.verify(&name)).transpose()?;
                 Ok((info, verification))
             })
             .await?;
         let unsound = verification.iter().flat_map(|done| &done.files).find(|file| !file.is_sound());
         if let Some(file) = unsound {
-            let found = file.found.as_ref().map_or_else(Clone::clone, |digest| format!("sha256:{}", digest.as_str()));
-            let text =
-                format!("{} is damaged: expected sha256:{}, found {found}", file.file.display(), file.expected.as_str());
+            let found =
+                file.found.as_ref().map_or_else(Clone::clone, |digest| format!("sha256:{}", digest.as_str()));
+            let text = format!(
+                "{} is damaged: expected sha256:{}, found {found}",
+                file.file.display(),
+                file.expected.as_str()
+            );
             return Err(ErrorBody::new(ErrorCode::EnvironmentDamaged, text)
                 .with_hint(format!("make it again with `pyro env pull {}`", info.name)));
         }
         Ok(Environment { verified: verification.map(|done| done.is_sound()), ..convert::environment(info) })
     }
 
-    async fn env_pull(&self, request: EnvPullRequest, streams: Streams) -> Result<PulledEnvironment, ErrorBody> {
+    async fn env_pull(
+        &self,
+        request: EnvPullRequest,
+        streams: Streams,
+    ) -> Result<PulledEnvironment, ErrorBody> {
         let name = request.environment;
         self.make(streams, move |environments, cancellation, report| {
             let installed = environments.pull(&name, cancellation, report)?;
@@ -182,7 +240,11 @@ impl Handler for Library {
         Ok(PruneResult { count: pruned.deleted.len(), deleted_environment_dirs: pruned.deleted })
     }
 
-    async fn env_import(&self, request: EnvImportRequest, streams: Streams) -> Result<PulledEnvironment, ErrorBody> {
+    async fn env_import(
+        &self,
+        request: EnvImportRequest,
+        streams: Streams,
+    ) -> Result<PulledEnvironment, ErrorBody> {
         let EnvImportRequest { name, source_path } = request;
         let path = PathBuf::from(source_path);
         if !path.is_absolute() {
@@ -197,6 +259,6 @@ impl Handler for Library {
     }
 
     fn live(&self) -> usize {
-        self.host.live()
+        self.host.get().map_or(0, Host::live)
     }
 }

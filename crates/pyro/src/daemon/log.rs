@@ -17,7 +17,8 @@ const MOST_BYTES: u64 = 4 * 1024 * 1024;
 pub(crate) fn begin(path: &Path, filter: &str) -> io::Result<()> {
     let log = BoundedLog::open(path.to_owned(), MOST_BYTES)?;
     let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"));
-    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(log).finish();
+    let subscriber =
+        tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(log).finish();
     tracing::subscriber::set_global_default(subscriber).map_err(io::Error::other)
 }
 
@@ -92,8 +93,10 @@ mod tests {
         for _ in 0..100 {
             log.write_all(&[b'x'; 30]).unwrap();
         }
-        let sizes: Vec<u64> =
-            std::fs::read_dir(&directory).unwrap().map(|entry| entry.unwrap().metadata().unwrap().len()).collect();
+        let sizes: Vec<u64> = std::fs::read_dir(&directory)
+            .unwrap()
+            .map(|entry| entry.unwrap().metadata().unwrap().len())
+            .collect();
         assert_eq!(sizes.len(), 2);
         assert!(sizes.iter().all(|bytes| *bytes <= 130), "{sizes:?}");
     }

@@ -26,8 +26,8 @@ use std::{io, path::PathBuf, sync::Arc, time::Duration};
 use pyro_api::SocketPath;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
-pub(crate) use self::{library::fault_points, process::begin, starter::DaemonStarter};
 use self::{handler::Handler, listener::Listener, server::Server};
+pub(crate) use self::{library::fault_points, process::begin, starter::DaemonStarter};
 
 /// How often the daemon looks whether its socket is still there.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -86,7 +86,11 @@ impl Service {
         }
     }
 
-    fn end_for_want_of_work<H: Handler>(&self, listener: Listener, server: &Arc<Server<H>>) -> io::Result<Turn> {
+    fn end_for_want_of_work<H: Handler>(
+        &self,
+        listener: Listener,
+        server: &Arc<Server<H>>,
+    ) -> io::Result<Turn> {
         let lock = std::fs::File::create(&self.start_lock)?;
         // Somebody who starts a daemon is about to ask for something.
         if server.live() > 0 || lock.try_lock().is_err() {

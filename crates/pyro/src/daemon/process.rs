@@ -70,7 +70,11 @@ async fn live(settings: &Settings) -> Result<(), ErrorBody> {
     let socket = settings.socket();
     let listener = Listener::bind(&socket)
         .map_err(|error| failed(&format!("listen at {}", socket.path().display()), &error))?;
-    let server = Arc::new(Server::new(library, socket.path().display().to_string(), settings.log().display().to_string()));
+    let server = Arc::new(Server::new(
+        library,
+        socket.path().display().to_string(),
+        settings.log().display().to_string(),
+    ));
     stop_on_signals(&server)?;
     say_ready(settings)?;
     let service = Service { socket, start_lock: settings.start_lock(), idle: settings.daemon_idle };

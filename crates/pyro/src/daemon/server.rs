@@ -17,7 +17,8 @@ use hyper::{
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
 use pyro_api::{
-    API_VERSION, Call, ErrorBody, ErrorCode, FRAMES_MEDIA_TYPE, OLDEST_API_VERSION, Operation, VERSION_HEADER,
+    API_VERSION, Call, ErrorBody, ErrorCode, FRAMES_MEDIA_TYPE, OLDEST_API_VERSION, Operation,
+    VERSION_HEADER,
     body::{ChannelBody, FrameReader},
     client::answer_json,
     operation::{self, EnvImport, EnvInspect, EnvList, EnvPrune, EnvPull, GetStatus, Run, Shutdown},
@@ -125,11 +126,16 @@ impl<H: Handler> Server<H> {
         let handler = Arc::clone(&self.handler);
         match operation.name {
             name if is::<Run>(name) => {
-                self.stream::<Run, _>(request, in_work, |request, streams| async move { handler.run(request, streams).await }).await
+                self.stream::<Run, _>(request, in_work, |request, streams| async move {
+                    handler.run(request, streams).await
+                })
+                .await
             }
             name if is::<EnvPull>(name) => {
-                self.stream::<EnvPull, _>(request, in_work, |request, streams| async move { handler.env_pull(request, streams).await })
-                    .await
+                self.stream::<EnvPull, _>(request, in_work, |request, streams| async move {
+                    handler.env_pull(request, streams).await
+                })
+                .await
             }
             name if is::<EnvImport>(name) => {
                 self.stream::<EnvImport, _>(request, in_work, |request, streams| async move {
@@ -138,17 +144,24 @@ impl<H: Handler> Server<H> {
                 .await
             }
             name if is::<EnvList>(name) => {
-                self.unary::<EnvList, _>(request, |request| async move { handler.env_list(request).await }).await
+                self.unary::<EnvList, _>(request, |request| async move { handler.env_list(request).await })
+                    .await
             }
             name if is::<EnvInspect>(name) => {
-                self.unary::<EnvInspect, _>(request, |request| async move { handler.env_inspect(request).await }).await
+                self.unary::<EnvInspect, _>(
+                    request,
+                    |request| async move { handler.env_inspect(request).await },
+                )
+                .await
             }
             name if is::<EnvPrune>(name) => {
-                self.unary::<EnvPrune, _>(request, |request| async move { handler.env_prune(request).await }).await
+                self.unary::<EnvPrune, _>(request, |request| async move { handler.env_prune(request).await })
+                    .await
             }
             name if is::<GetStatus>(name) => {
                 let server = Arc::clone(self);
-                self.unary::<GetStatus, _>(request, |StatusRequest {}| async move { Ok(server.status()) }).await
+                self.unary::<GetStatus, _>(request, |StatusRequest {}| async move { Ok(server.status()) })
+                    .await
             }
             name if is::<Shutdown>(name) => {
                 let server = Arc::clone(self);
@@ -176,7 +189,9 @@ impl<H: Handler> Server<H> {
         };
         match caught(work(request)).await {
             Ok(result) => respond(StatusCode::OK, &result),
-            Err(error) if error.code == ErrorCode::Internal => respond_error(StatusCode::INTERNAL_SERVER_ERROR, &error),
+            Err(error) if error.code == ErrorCode::Internal => {
+                respond_error(StatusCode::INTERNAL_SERVER_ERROR, &error)
+            }
             Err(error) => respond_error(StatusCode::UNPROCESSABLE_ENTITY, &error),
         }
     }
@@ -197,7 +212,8 @@ impl<H: Handler> Server<H> {
             Err(error) => return respond_error(StatusCode::BAD_REQUEST, &error),
         };
         tracing::debug!(operation = C::OPERATION.name, "begins");
-        let body = exchange::begin(frames, self.stop.child_token(), in_work, |streams| work(request, streams));
+        let body =
+            exchange::begin(frames, self.stop.child_token(), in_work, |streams| work(request, streams));
         with_headers(StatusCode::OK, FRAMES_MEDIA_TYPE, body)
     }
 
@@ -234,19 +250,20 @@ impl<H: Handler> Server<H> {
 }
 
 /// Who may ask what, before the body is read.
-fn admit(
-    request: &Request<Incoming>,
-    own_peer: bool,
-) -> Result<&'static Operation, (StatusCode, ErrorBody)> {
+fn admit(request: &Request<Incoming>, own_peer: bool) -> Result<&'static Operation, (StatusCode, ErrorBody)> {
     if !own_peer {
         let error = ErrorBody::new(ErrorCode::Forbidden, "this daemon serves another user");
         return Err((StatusCode::FORBIDDEN, error));
     }
     let path = request.uri().path();
-    let operation = operation::at_path(path).filter(|_| request.method() == Method::POST).ok_or_else(|| {
-        let error = ErrorBody::new(ErrorCode::UnknownOperation, format!("no operation at {} {path}", request.method()));
-        (StatusCode::NOT_FOUND, error)
-    })?;
+    let operation =
+        operation::at_path(path).filter(|_| request.method() == Method::POST).ok_or_else(|| {
+            let error = ErrorBody::new(
+                ErrorCode::UnknownOperation,
+                format!("no operation at {} {path}", request.method()),
+            );
+            (StatusCode::NOT_FOUND, error)
+        })?;
     // These two stay the same for ever, so that any client can ask and end any daemon.
     if operation.name != GetStatus::OPERATION.name && operation.name != Shutdown::OPERATION.name {
         check_version(request.headers().get(VERSION_HEADER))
@@ -279,8 +296,10 @@ fn check_version(header: Option<&HeaderValue>) -> Result<(), ErrorBody> {
 async fn read_unary<C: Call>(request: Request<Incoming>) -> Result<C::Request, ErrorBody> {
     let refuse = |text: String| ErrorBody::new(ErrorCode::InvalidRequest, text);
     let body = Limited::new(request.into_body(), MAX_REQUEST_BYTES).collect().await;
-    let bytes: Bytes = body.map_err(|error| refuse(format!("request that cannot be read: {error}")))?.to_bytes();
-    serde_json::from_slice(&bytes).map_err(|error| refuse(format!("request that cannot be understood: {error}")))
+    let bytes: Bytes =
+        body.map_err(|error| refuse(format!("request that cannot be read: {error}")))?.to_bytes();
+    serde_json::from_slice(&bytes)
+        .map_err(|error| refuse(format!("request that cannot be understood: {error}")))
 }
 
 /// Runs work as a task of its own, so that neither a panic in it nor a client that goes away in its middle

@@ -34,9 +34,9 @@ impl DaemonStarter {
             unavailable(format!("cannot make the directory {state}: {error}"))
                 .with_hint("set PYRO_HOME to a directory that you may write")
         })?;
-        let lock = File::create(settings.start_lock())
-            .and_then(|lock| lock.lock().map(|()| lock))
-            .map_err(|error| unavailable(format!("cannot lock {}: {error}", settings.start_lock().display())))?;
+        let lock = File::create(settings.start_lock()).and_then(|lock| lock.lock().map(|()| lock)).map_err(
+            |error| unavailable(format!("cannot lock {}: {error}", settings.start_lock().display())),
+        )?;
         // Whoever held the lock before may have started one.
         let ready = match settings.socket().connect() {
             Err(error) if nobody_listens(&error) => self.spawn().and_then(wait_until_ready),
@@ -88,7 +88,9 @@ impl Starter for DaemonStarter {
         let starting = tokio::task::spawn_blocking(move || starter.start_blocking());
         match tokio::time::timeout(PATIENCE, starting).await {
             Ok(Ok(started)) => started,
-            Ok(Err(error)) => Err(ErrorBody::new(ErrorCode::Internal, format!("starting the daemon failed: {error}"))),
+            Ok(Err(error)) => {
+                Err(ErrorBody::new(ErrorCode::Internal, format!("starting the daemon failed: {error}")))
+            }
             Err(_) => Err(unavailable(format!("the daemon was not ready after {} s", PATIENCE.as_secs()))
                 .with_hint("its log is daemon.log in the data directory")),
         }

@@ -147,7 +147,8 @@ impl Daemon {
     }
 
     async fn run(&self, command: &str) -> pyro_api::Exchange<Run> {
-        let request = RunRequest { stdin: true, ..RunRequest::new("debian:12", CommandLine::Shell(command.into())) };
+        let request =
+            RunRequest { stdin: true, ..RunRequest::new("debian:12", CommandLine::Shell(command.into())) };
         self.client.stream::<Run>(&request).await.unwrap()
     }
 }
@@ -329,7 +330,10 @@ async fn a_client_starts_once_and_says_so_when_that_was_in_vain() {
     let starter = Arc::new(CountingStarter { started: AtomicUsize::new(0), daemons: Mutex::default() });
     let client = Client::new(socket).starting_with(Arc::clone(&starter) as Arc<dyn Starter>);
     let error = ErrorBody::from(client.call::<EnvList>(&EnvListRequest {}).await.unwrap_err());
-    assert_eq!((error.code, error.work_started, error.retryable), (ErrorCode::DaemonUnavailable, Some(false), true));
+    assert_eq!(
+        (error.code, error.work_started, error.retryable),
+        (ErrorCode::DaemonUnavailable, Some(false), true)
+    );
     assert_eq!(starter.started.load(Ordering::SeqCst), 1);
 }
 
@@ -368,7 +372,10 @@ async fn strangers_are_told_what_is_wrong() {
         ("GET /v1/env_list HTTP/1.1\r\npyro-api-version: 1", "404", "unknown_operation"),
     ] {
         let answer = raw(&daemon, head, "{}").await;
-        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")) && answer.contains(code), "{head}: {answer}");
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {status} ")) && answer.contains(code),
+            "{head}: {answer}"
+        );
     }
     let head = "POST /v1/env_inspect HTTP/1.1\r\npyro-api-version: 1";
     let answer = raw(&daemon, head, r#"{"environment":"x","verfy":true}"#).await;

@@ -1,6 +1,6 @@
 //! The checks. Each looks at one thing and says what it found, whatever the others found.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
 use pyro_api::{ErrorBody, doctor::Check, environment::Environment, error::chain_text};
 use pyro_engine::{
@@ -101,8 +101,11 @@ async fn confinement(settings: &Settings, findings: &mut Findings) {
             if confinement.is_complete() {
                 passed("confinement", false, "every layer is in place")
             } else {
-                let missing: Vec<String> =
-                    confinement.missing.iter().map(|missing| format!("{} ({})", missing.layer, missing.reason)).collect();
+                let missing: Vec<String> = confinement
+                    .missing
+                    .iter()
+                    .map(|missing| format!("{} ({})", missing.layer, missing.reason))
+                    .collect();
                 let mend = "sudo sysctl -w user.max_user_namespaces=28633".to_owned();
                 failed("confinement", false, format!("missing: {}", missing.join(", ")), Some(mend))
             }
@@ -142,7 +145,9 @@ fn environments(settings: &Settings, findings: &mut Findings) -> Option<String> 
     findings.environments = list.into_iter().map(convert::environment).collect();
     findings.checks.extend(builder_checks(&environments, installed.is_none()));
     findings.checks.push(match &installed {
-        Some(name) => passed("cache", true, format!("{name} is installed in {}", settings.environments.display())),
+        Some(name) => {
+            passed("cache", true, format!("{name} is installed in {}", settings.environments.display()))
+        }
         None => failed(
             "cache",
             true,
@@ -155,7 +160,8 @@ fn environments(settings: &Settings, findings: &mut Findings) -> Option<String> 
 
 /// What building needs is required only as long as there is nothing to run in.
 fn builder_checks(environments: &Environments, required: bool) -> Vec<Check> {
-    let requirements = recipe(ENVIRONMENT).map(|recipe| environments.requirements(recipe)).unwrap_or_default();
+    let requirements =
+        recipe(ENVIRONMENT).map(|recipe| environments.requirements(recipe)).unwrap_or_default();
     let check = |Requirement { name, met, detail, mend }: Requirement| Check {
         name: name.to_owned(),
         ok: met,
@@ -172,15 +178,22 @@ async fn trial(settings: &Settings, checks: &[Check], installed: Option<String>)
     let (Some(environment), None) = (installed, in_vain) else {
         return failed("machine", true, "not tried, since something that it needs is missing", None);
     };
-    let host = match assembly::open_host(settings).await {
+    let opened = match assembly::environments(settings) {
+        Ok(environments) => assembly::open_host(settings, Arc::new(environments)).await,
+        Err(error) => Err(error),
+    };
+    let host = match opened {
         Ok(host) => host,
         Err(error) => return failed("machine", true, error.error, error.hint),
     };
     match trial_run(&host, &environment).await {
         Ok(outcome) => {
-            let detail = format!("ran `true` in {environment} ({:?}, {:?})", outcome.isolation, outcome.start);
+            let detail =
+                format!("ran `true` in {environment} ({:?}, {:?})", outcome.isolation, outcome.start);
             passed("machine", true, detail.to_lowercase())
         }
-        Err(error) => failed("machine", true, chain_text(&error), Some("see the machine's last words above".to_owned())),
+        Err(error) => {
+            failed("machine", true, chain_text(&error), Some("see the machine's last words above".to_owned()))
+        }
     }
 }

@@ -49,7 +49,8 @@ fn platform_check(asked: &str) -> Check {
 
 fn report(platform: String, settings: &Settings, findings: host::Findings) -> DoctorReport {
     let issue = |check: &Check| format!("{}: {}", check.name, check.detail);
-    let failed = |required| findings.checks.iter().filter(move |check| !check.ok && check.required == required);
+    let failed =
+        |required| findings.checks.iter().filter(move |check| !check.ok && check.required == required);
     let issues: Vec<String> = failed(true).chain(failed(false)).map(issue).collect();
     let reason = failed(true).map(issue).next();
     let runtime_ok = reason.is_none();
@@ -80,7 +81,12 @@ fn report(platform: String, settings: &Settings, findings: host::Findings) -> Do
 fn kvm(accelerates: bool) -> Kvm {
     use rustix::fs::{Access, access};
     let may = |what| access("/dev/kvm", what).is_ok();
-    Kvm { exists: may(Access::EXISTS), readable: may(Access::READ_OK), writable: may(Access::WRITE_OK), accelerates }
+    Kvm {
+        exists: may(Access::EXISTS),
+        readable: may(Access::READ_OK),
+        writable: may(Access::WRITE_OK),
+        accelerates,
+    }
 }
 
 fn networking(settings: &Settings) -> Networking {
@@ -97,7 +103,11 @@ fn networking(settings: &Settings) -> Networking {
 }
 
 fn human(report: &DoctorReport) -> String {
-    let mut text = format!("Platform: {}\nRuntime: {}\n", report.platform, if report.runtime_ok { "PASS" } else { "FAIL" });
+    let mut text = format!(
+        "Platform: {}\nRuntime: {}\n",
+        report.platform,
+        if report.runtime_ok { "PASS" } else { "FAIL" }
+    );
     for check in &report.checks {
         let verdict = match (check.ok, check.required) {
             (true, _) => "ok  ",
@@ -134,10 +144,18 @@ mod tests {
             mend: (!ok).then(|| "do so".into()),
         };
         let findings = |checks| host::Findings { checks, ..host::Findings::default() };
-        let slow = report(PLATFORM.into(), &settings, findings(vec![check("kvm", false, false), check("qemu", true, true)]));
+        let slow = report(
+            PLATFORM.into(),
+            &settings,
+            findings(vec![check("kvm", false, false), check("qemu", true, true)]),
+        );
         assert!(slow.runtime_ok && slow.runtime.capabilities.supports_vm_boot);
         assert_eq!(slow.issues, ["kvm: found so"]);
-        let broken = report(PLATFORM.into(), &settings, findings(vec![check("kvm", false, false), check("qemu", false, true)]));
+        let broken = report(
+            PLATFORM.into(),
+            &settings,
+            findings(vec![check("kvm", false, false), check("qemu", false, true)]),
+        );
         assert!(!broken.runtime_ok);
         assert_eq!(broken.issues, ["qemu: found so", "kvm: found so"]);
         assert!(human(&broken).contains("[FAIL] qemu: found so\n       mend: do so\n"));

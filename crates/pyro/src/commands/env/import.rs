@@ -27,12 +27,14 @@ pub(crate) struct Arguments {
 
 pub(super) async fn perform(arguments: Arguments, settings: &Settings) -> Result<Status, Failure> {
     let shown = arguments.source.display();
-    let source = arguments.source.canonicalize().map_err(|error| {
-        ErrorBody::new(ErrorCode::FileFailed, format!("cannot read {shown}: {error}"))
-    })?;
-    let source_path = source.into_os_string().into_string().map_err(|_| {
-        ErrorBody::new(ErrorCode::InvalidRequest, format!("the path {shown} is not UTF-8"))
-    })?;
+    let source = arguments
+        .source
+        .canonicalize()
+        .map_err(|error| ErrorBody::new(ErrorCode::FileFailed, format!("cannot read {shown}: {error}")))?;
+    let source_path = source
+        .into_os_string()
+        .into_string()
+        .map_err(|_| ErrorBody::new(ErrorCode::InvalidRequest, format!("the path {shown} is not UTF-8")))?;
     let mut indicator = Indicator::new("import", &arguments.name, true);
     let request = EnvImportRequest { name: arguments.name, source_path };
     let exchange = client(settings).stream::<EnvImport>(&request).await?;

@@ -22,7 +22,8 @@ pub(crate) struct Arguments {
 
 pub(super) async fn perform(arguments: Arguments, settings: &Settings) -> Result<Status, Failure> {
     let mut indicator = Indicator::new("pull", &arguments.environment, true);
-    let exchange = client(settings).stream::<EnvPull>(&EnvPullRequest { environment: arguments.environment }).await?;
+    let exchange =
+        client(settings).stream::<EnvPull>(&EnvPullRequest { environment: arguments.environment }).await?;
     let pulled = follow(exchange, &mut indicator).await?;
     if arguments.json {
         output::json(&pulled)?;
