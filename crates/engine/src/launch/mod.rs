@@ -1,0 +1,46 @@
+//! The jail in which every VMM process runs.
+//!
+//! The engine re-executes a launcher program (see [`intercept`]) and hands it, over a socket, what to run and the descriptors
+//! to run it with. The launcher forks; the parent reports the child's pid and exits, so that the VMM belongs to nobody; the child
+//! confines itself, reports what it could apply ([`Confinement`]), waits until the engine has
+//! written its record, and becomes the VMM.
+//!
+//! ```text
+//! engine ---plan, descriptors---> launcher ---fork---> child: namespaces, root, uid, limits, landlock, seccomp
+//!    <--------started: pid, pidfd-----'                  |
+//!    <--------------------confined: report---------------'
+//!    record written, ------------go--------------------->  exec
+//! ```
+//!
+//! If the engine dies on the way, the child reads the end of the socket and exits.
+
+mod child;
+mod descriptors;
+mod filter;
+mod private_root;
+mod report;
+mod spawn;
+mod system;
+mod wire;
+
+pub use report::{Confinement, Layer, Missing};
+pub use spawn::{LaunchError, Launcher, probe};
+pub(crate) use spawn::{Plan, run_hidden};
+pub(crate) use wire::{FIRST_DESCRIPTOR, Limits};
+
+/// First argument by which a program becomes the launcher.
+const LAUNCH: &str = "__pyro-launch";
+/// First argument by which a program measures KVM.
+pub(crate) const MEASURE_KVM: &str = "__pyro-measure-kvm";
+
+/// Lets the program that calls it serve as launcher: a program named in [`Launcher`] calls this first in `main`. Returns
+/// when it was started for something else, and otherwise never.
+#[expect(clippy::exit, reason = "a launcher has no business in its host program's main")]
+pub fn intercept() {
+    let mut arguments = std::env::args_os().skip(1);
+    match arguments.next() {
+        Some(first) if first == LAUNCH => std::process::exit(child::launch()),
+        Some(first) if first == MEASURE_KVM => std::process::exit(crate::acceleration::measure_here()),
+        _ => {}
+    }
+}

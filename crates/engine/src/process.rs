@@ -1,0 +1,104 @@
+//! Processes that are not our children: who they are, whether they live, and how they are ended.
+
+use std::{io, os::fd::OwnedFd};
+
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use serde::{Deserialize, Serialize};
+use tokio::io::unix::AsyncFd;
+
+use crate::readiness;
+
+/// A process, never mistaken for a later one that got the same number.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ProcessIdentity {
+    /// Process id in this process's pid namespace.
+    pub pid: u32,
+    /// Start time in clock ticks since the host booted, field 22 of `/proc/PID/stat`.
+    pub start_time_ticks: u64,
+}
+
+impl ProcessIdentity {
+    /// Reads the identity of the process that has this number now.
+    pub(crate) fn of(pid: u32) -> io::Result<Self> {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
+        // The command name, in parentheses, may hold anything; the fields after the last one start with field 3.
+        let after_name = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
+        let start_time_ticks =
+            after_name.split_ascii_whitespace().nth(19).and_then(|field| field.parse().ok()).ok_or_else(
+                || io::Error::new(io::ErrorKind::InvalidData, "no start time in /proc/PID/stat"),
+            )?;
+        Ok(Self { pid, start_time_ticks })
+    }
+}
+
+/// A process held by its pidfd: readable once it has ended.
+#[derive(Debug)]
+pub(crate) struct ProcessHandle {
+    identity: ProcessIdentity,
+    pidfd: AsyncFd<OwnedFd>,
+}
+
+impl ProcessHandle {
+    /// Holds a process through a pidfd that is known to be its own.
+    pub(crate) fn new(pid: u32, pidfd: OwnedFd) -> io::Result<Self> {
+        let identity = ProcessIdentity::of(pid)?;
+        Ok(Self { identity, pidfd: readiness::watch(pidfd)? })
+    }
+
+    /// Finds the very process of `identity`; `None` if it is gone.
+    pub(crate) fn find(identity: ProcessIdentity) -> io::Result<Option<Self>> {
+        let Some(pid) = i32::try_from(identity.pid).ok().and_then(Pid::from_raw) else { return Ok(None) };
+        let pidfd = match pidfd_open(pid, PidfdFlags::empty()) {
+            Ok(pidfd) => pidfd,
+            Err(rustix::io::Errno::SRCH) => return Ok(None),
+            Err(e) => return Err(e.into()),
+        };
+        // Compared after the pidfd is held, so that the number cannot change hands in between.
+        match ProcessIdentity::of(identity.pid) {
+            Ok(found) if found == identity => {}
+            _ => return Ok(None),
+        }
+        let handle = Self { identity, pidfd: readiness::watch(pidfd)? };
+        Ok((!handle.is_gone()).then_some(handle))
+    }
+
+    pub(crate) fn identity(&self) -> ProcessIdentity {
+        self.identity
+    }
+
+    /// Whether it has ended.
+    pub(crate) fn is_gone(&self) -> bool {
+        let mut poll = [rustix::event::PollFd::new(self.pidfd.get_ref(), rustix::event::PollFlags::IN)];
+        rustix::event::poll(&mut poll, Some(&rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 }))
+            .is_ok_and(|ready| ready > 0)
+    }
+
+    /// Ends it; already gone is fine.
+    pub(crate) fn kill(&self) -> io::Result<()> {
+        match pidfd_send_signal(self.pidfd.get_ref(), Signal::KILL) {
+            Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
+            Err(e) => Err(e.into()),
+        }
+    }
+
+    /// Waits until it has ended. Level-triggered: the pidfd stays readable, and its readiness is never cleared.
+    pub(crate) async fn gone(&self) {
+        // Only a runtime that shuts down makes this fail, and then nobody is left to be told.
+        if self.pidfd.readable().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_reused_number_is_a_stranger() {
+        let me = ProcessIdentity::of(std::process::id()).unwrap();
+        assert!(ProcessHandle::find(me).unwrap().is_some());
+        let other = ProcessIdentity { start_time_ticks: me.start_time_ticks - 1, ..me };
+        assert!(ProcessHandle::find(other).unwrap().is_none());
+    }
+}

@@ -1,0 +1,272 @@
+//! A running QEMU, started or adopted.
+
+use std::{
+    fs::OpenOptions,
+    io,
+    os::fd::AsFd,
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use rustix::net::sockopt::socket_peercred;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::UnixStream,
+    task::JoinHandle,
+};
+
+use super::{
+    UserId,
+    descriptors::{AGENT, CONSOLE, CONTROL, LOG},
+    start::migrated,
+};
+use crate::{
+    EngineError, ExitCause, ExitReport, GuestStream, Isolation, Machine, ProcessIdentity, ResizeDisk,
+    SaveMemory,
+    machine::tail,
+    process::ProcessHandle,
+    qmp::{Command, Event, Qmp, QmpError},
+    record::RuntimeRecord,
+    socket::SocketDirectory,
+};
+
+const CONSOLE_LOG: &str = "console.log";
+/// What is kept of the guest's console; the rest is read and dropped, so that the guest is never held up.
+const CONSOLE_LOG_BYTES: u64 = 256 << 10;
+/// A live QEMU greets at once; one that does not in this time serves another process.
+const GREETING_TIMEOUT: Duration = Duration::from_secs(5);
+/// After the process is gone, its last event is already in the socket.
+const LAST_EVENT_TIMEOUT: Duration = Duration::from_millis(200);
+
+/// A machine run by QEMU.
+#[derive(Debug)]
+pub(super) struct QemuMachine {
+    directory: PathBuf,
+    sockets: Arc<SocketDirectory>,
+    process: ProcessHandle,
+    control: Qmp,
+    isolation: Isolation,
+    killed: AtomicBool,
+    shutdown: Arc<Mutex<Option<String>>>,
+    /// Ends when the control socket does.
+    watcher: tokio::sync::watch::Receiver<()>,
+    tasks: Vec<JoinHandle<()>>,
+    _user_id: UserId,
+}
+
+impl QemuMachine {
+    pub(super) async fn new(
+        directory: &Path,
+        sockets: Arc<SocketDirectory>,
+        process: ProcessHandle,
+        control: Qmp,
+        isolation: Isolation,
+        user_id: UserId,
+    ) -> Result<Self, EngineError> {
+        let shutdown = Arc::new(Mutex::new(None));
+        let (watching, watcher) = tokio::sync::watch::channel(());
+        let mut events = control.events();
+        let reason = shutdown.clone();
+        let watch = tokio::spawn(async move {
+            let _watching = watching;
+            loop {
+                match events.recv().await {
+                    Ok(Event::Shutdown { reason: said }) => {
+                        *reason.lock().unwrap_or_else(PoisonError::into_inner) = Some(said);
+                    }
+                    Err(tokio::sync::broadcast::error::RecvError::Closed) => break,
+                    Ok(_) | Err(_) => {}
+                }
+            }
+        });
+        let console = sockets
+            .connect(CONSOLE)
+            .await
+            .map_err(|e| EngineError::file("connect to the console in", directory, e))?;
+        let log = directory.join(CONSOLE_LOG);
+        let console = tokio::spawn(async move {
+            if let Err(error) = keep_console(console, &log).await {
+                tracing::warn!(?log, %error, "the guest's console is not kept");
+            }
+        });
+        Ok(Self {
+            directory: directory.to_owned(),
+            sockets,
+            process,
+            control,
+            isolation,
+            killed: AtomicBool::new(false),
+            shutdown,
+            watcher,
+            tasks: vec![watch, console],
+            _user_id: user_id,
+        })
+    }
+
+    /// Finds the machine of a record; `None` if it is gone or is not it.
+    pub(super) async fn adopt(
+        directory: &Path,
+        record: &RuntimeRecord,
+        user_id: UserId,
+    ) -> Result<Option<Self>, EngineError> {
+        let pid = record.process.pid;
+        let found = ProcessHandle::find(record.process);
+        let Some(process) =
+            found.map_err(|source| EngineError::Process { operation: "find", pid, source })?
+        else {
+            return Ok(None);
+        };
+        let sockets =
+            SocketDirectory::open(directory).map_err(|e| EngineError::file("open", directory, e))?;
+        let Ok(socket) = sockets.connect(CONTROL).await else { return Ok(None) };
+        if !is_peer(&socket, pid) {
+            return Ok(None);
+        }
+        let control = Qmp::new(socket);
+        match tokio::time::timeout(GREETING_TIMEOUT, control.execute(Command::Capabilities {})).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(QmpError::Ended)) => return Ok(None),
+            Ok(Err(source)) => return Err(EngineError::Control { operation: "adopt", source }),
+            Err(_) => return Err(EngineError::Control { operation: "adopt", source: QmpError::Silent }),
+        }
+        Self::new(directory, Arc::new(sockets), process, control, record.isolation, user_id).await.map(Some)
+    }
+
+    async fn control(&self, operation: &'static str, command: Command) -> Result<(), EngineError> {
+        self.control
+            .execute(command)
+            .await
+            .map(drop)
+            .map_err(|source| EngineError::Control { operation, source })
+    }
+}
+
+/// The credentials of a listening socket are those of the process that last called listen, which QEMU does with what it inherits.
+fn is_peer(socket: &UnixStream, pid: u32) -> bool {
+    socket_peercred(socket)
+        .is_ok_and(|peer| u32::try_from(peer.pid.as_raw_nonzero().get()).is_ok_and(|peer| peer == pid))
+}
+
+/// Copies the console to its log until either ends, and drops what is too much.
+async fn keep_console(mut console: UnixStream, path: &Path) -> io::Result<()> {
+    let mut log = tokio::fs::OpenOptions::new().create(true).append(true).open(path).await?;
+    let mut kept = log.metadata().await?.len();
+    let mut buffer = vec![0; 4096];
+    loop {
+        let length = console.read(&mut buffer).await?;
+        if length == 0 {
+            return Ok(());
+        }
+        let room = usize::try_from(CONSOLE_LOG_BYTES.saturating_sub(kept)).unwrap_or(0);
+        let text = buffer.get(..length.min(room)).unwrap_or_default();
+        log.write_all(text).await?;
+        log.flush().await?;
+        kept += text.len() as u64;
+    }
+}
+
+#[async_trait]
+impl Machine for QemuMachine {
+    fn identity(&self) -> ProcessIdentity {
+        self.process.identity()
+    }
+
+    fn isolation(&self) -> Isolation {
+        self.isolation
+    }
+
+    async fn connect(&self) -> Result<Box<dyn GuestStream>, EngineError> {
+        let stream = self.sockets.connect(AGENT).await;
+        let stream =
+            stream.map_err(|e| EngineError::file("connect to the guest's port in", &self.directory, e))?;
+        Ok(Box::new(stream))
+    }
+
+    async fn pause(&self) -> Result<(), EngineError> {
+        self.control("pause", Command::Stop {}).await
+    }
+
+    async fn resume(&self) -> Result<(), EngineError> {
+        self.control("resume", Command::Cont {}).await
+    }
+
+    async fn kill(&self) -> Result<(), EngineError> {
+        if !self.process.is_gone() {
+            self.killed.store(true, Ordering::Relaxed);
+            let pid = self.process.identity().pid;
+            self.process.kill().map_err(|source| EngineError::Process { operation: "kill", pid, source })?;
+        }
+        self.process.gone().await;
+        Ok(())
+    }
+
+    async fn exited(&self) -> ExitReport {
+        self.process.gone().await;
+        // The watcher drops its side when it has seen the last event; a socket held up elsewhere is not waited for.
+        let mut watcher = self.watcher.clone();
+        let ended = async { while watcher.changed().await.is_ok() {} };
+        drop(tokio::time::timeout(LAST_EVENT_TIMEOUT, ended).await);
+        let reason = self.shutdown.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let cause = match reason.as_deref() {
+            Some("guest-shutdown") => ExitCause::GuestPowerOff,
+            Some("guest-reset" | "guest-panic") => ExitCause::GuestReset,
+            _ if self.killed.load(Ordering::Relaxed) => ExitCause::Killed,
+            _ => ExitCause::Unknown,
+        };
+        let tails = [LOG, CONSOLE_LOG].map(|name| tail(&self.directory.join(name), 4096).unwrap_or_default());
+        ExitReport { cause, last_output: tails.concat() }
+    }
+
+    fn save_memory(&self) -> Option<&dyn SaveMemory> {
+        Some(self)
+    }
+
+    fn resize_disk(&self) -> Option<&dyn ResizeDisk> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl SaveMemory for QemuMachine {
+    async fn save(&self, state: &Path) -> Result<(), EngineError> {
+        let created = OpenOptions::new().write(true).read(true).create_new(true).open(state);
+        let file = created.map_err(|e| EngineError::file("create", state, e))?;
+        let refused = |source| EngineError::Control { operation: "save", source };
+        let mut events = self.control.events();
+        let commands = [
+            Command::device_state_only(),
+            // The default is meant for a network and throttles.
+            Command::MigrateSetParameters { max_bandwidth: 1 << 40 },
+            Command::GetFd { fdname: "state" },
+            Command::Migrate { uri: "fd:state".to_owned() },
+        ];
+        let answers = self.control.send(&commands, &[file.as_fd()]).await.map_err(refused)?;
+        answers.all().await.map_err(refused)?;
+        migrated(&mut events).await.map_err(refused)?;
+        tokio::task::spawn_blocking(move || file.sync_all())
+            .await
+            .unwrap_or_else(|e| Err(io::Error::other(e)))
+            .map_err(|e| EngineError::file("write", state, e))
+    }
+}
+
+#[async_trait]
+impl ResizeDisk for QemuMachine {
+    async fn resize_disk(&self, bytes: u64) -> Result<(), EngineError> {
+        self.control("resize the disk of", Command::BlockResize { node_name: "disk".to_owned(), size: bytes })
+            .await
+    }
+}
+
+impl Drop for QemuMachine {
+    fn drop(&mut self) {
+        for task in &self.tasks {
+            task.abort();
+        }
+    }
+}

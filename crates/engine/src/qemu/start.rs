@@ -1,0 +1,198 @@
+//! From a specification to a running QEMU. Whatever fails on the way ends the process that was started.
+
+use std::{io, path::Path, sync::Arc, time::Instant};
+
+use rustix::fs::{Mode, OFlags};
+
+use super::{
+    QemuEngine, UserId,
+    command_line::{KernelArguments, TRANSLATION_BUFFER_MIB, command_line},
+    descriptors::{self, LOG, Opened},
+    running::QemuMachine,
+};
+use crate::{
+    EngineError, Isolation, MachineSpec, SavedMachine, Start,
+    launch::{Limits, Plan},
+    machine::tail,
+    process::ProcessHandle,
+    qmp::{Command, Event, Qmp, QmpError},
+    record::RuntimeRecord,
+    socket::SocketDirectory,
+};
+
+/// QEMU's code, libraries, thread stacks and arenas; 320 MiB were measured.
+const OWN_ADDRESS_SPACE_BYTES: u64 = 1 << 30;
+
+pub(super) async fn start(
+    engine: &QemuEngine,
+    spec: MachineSpec,
+    start: Start,
+) -> Result<QemuMachine, EngineError> {
+    let began = Instant::now();
+    if let Start::Restore(saved) = &start {
+        let (expected_bytes, actual_bytes) = (spec.shape.memory_bytes(), saved.memory.size_bytes());
+        if expected_bytes != actual_bytes {
+            return Err(EngineError::MemorySize { expected_bytes, actual_bytes });
+        }
+    }
+    let user_id = engine.user_ids.take(&spec.id)?;
+    let directory = Arc::new(
+        SocketDirectory::open(&spec.directory).map_err(|e| EngineError::file("open", &spec.directory, e))?,
+    );
+    let (spec, start, opened) = open(spec, start, directory.clone(), &user_id).await?;
+    let plan = plan(engine, &spec, opened, &user_id);
+    let launching = engine.config.launcher.launch(plan).await.map_err(EngineError::Launch)?;
+    let launched = began.elapsed();
+    RuntimeRecord {
+        version: RuntimeRecord::VERSION,
+        id: spec.id.clone(),
+        process: launching.process.identity(),
+        host_boot_id: engine.host_boot_id.clone(),
+        isolation: engine.config.isolation,
+        shape: spec.shape,
+        uid: user_id.number(),
+        confinement: launching.confinement.clone(),
+    }
+    .write(&spec.directory)?;
+    let process = launching.go().await.map_err(EngineError::Launch)?;
+    let executed = began.elapsed();
+    // From here on a failure has to end the process.
+    let started = bring_up(&directory, &spec, &start).await;
+    match started {
+        Ok(control) => {
+            tracing::debug!(
+                machine = %spec.id,
+                launched_us = launched.as_micros(),
+                executed_us = executed.as_micros(),
+                ready_us = began.elapsed().as_micros(),
+                "machine started"
+            );
+            QemuMachine::new(&spec.directory, directory, process, control, engine.config.isolation, user_id)
+                .await
+        }
+        Err(error) => Err(end(process, &spec.directory, &start, error).await),
+    }
+}
+
+async fn open(
+    spec: MachineSpec,
+    start: Start,
+    directory: Arc<SocketDirectory>,
+    user_id: &UserId,
+) -> Result<(MachineSpec, Start, Opened), EngineError> {
+    let user_id = user_id.number();
+    let path = spec.directory.clone();
+    tokio::task::spawn_blocking(move || {
+        let opened = descriptors::open(&spec, &start, &directory, user_id)?;
+        Ok((spec, start, opened))
+    })
+    .await
+    .unwrap_or_else(|e| Err(EngineError::file("open the files of", &path, io::Error::other(e))))
+}
+
+fn plan(engine: &QemuEngine, spec: &MachineSpec, opened: Opened, user_id: &UserId) -> Plan {
+    let (config, installation) = (&engine.config, &engine.installation);
+    let emulated = config.isolation == Isolation::Emulated;
+    let kernel_arguments = KernelArguments {
+        timestamp_khz: emulated.then_some(engine.timestamp_khz),
+        more: spec.boot.kernel_arguments.clone(),
+    };
+    let memory_bytes = spec.shape.memory_bytes();
+    Plan {
+        program: installation.program.clone(),
+        arguments: command_line(
+            spec.shape,
+            config.isolation,
+            &installation.firmware,
+            &opened.numbers,
+            &kernel_arguments,
+        ),
+        files: installation.files.clone(),
+        directories: installation.firmware.clone(),
+        executables: installation.executables.clone(),
+        devices: if emulated { Vec::new() } else { vec!["/dev/kvm".into()] },
+        reopened: opened.reopened,
+        mount_point: spec.directory.clone(),
+        user: user_id.number().map(|id| (id, id)),
+        limits: Limits {
+            address_space_bytes: memory_bytes + (TRANSLATION_BUFFER_MIB << 20) + OWN_ADDRESS_SPACE_BYTES,
+            file_size_bytes: config.largest_file_bytes.max(memory_bytes),
+            tasks: 64 + u64::from(spec.shape.vcpus),
+        },
+        log: opened.log,
+        descriptors: opened.descriptors,
+    }
+}
+
+/// Talks QEMU into running. Everything waits in the socket's backlog until QEMU is there.
+async fn bring_up(
+    directory: &SocketDirectory,
+    spec: &MachineSpec,
+    start: &Start,
+) -> Result<Qmp, EngineError> {
+    let socket = directory.connect(descriptors::CONTROL).await;
+    let qmp = Qmp::new(
+        socket.map_err(|e| EngineError::file("connect to the control socket in", &spec.directory, e))?,
+    );
+    let outcome = match start {
+        Start::Boot { .. } => qmp.execute(Command::Capabilities {}).await.map(drop),
+        Start::Restore(saved) => return restore(qmp, saved).await,
+    };
+    outcome.map_err(|source| EngineError::Control { operation: "start", source })?;
+    Ok(qmp)
+}
+
+async fn restore(qmp: Qmp, saved: &SavedMachine) -> Result<Qmp, EngineError> {
+    let state = rustix::fs::open(&saved.state, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+        .map_err(|e| EngineError::file("open", &saved.state, e))?;
+    let refused = |source| EngineError::Control { operation: "restore", source };
+    let mut events = qmp.events();
+    let commands = [
+        Command::Capabilities {},
+        Command::device_state_only(),
+        Command::GetFd { fdname: "state" },
+        Command::MigrateIncoming { uri: "fd:state".to_owned() },
+    ];
+    let answers = qmp.send(&commands, &[std::os::fd::AsFd::as_fd(&state)]).await.map_err(refused)?;
+    answers.all().await.map_err(refused)?;
+    migrated(&mut events).await.map_err(refused)?;
+    // A machine that was paused when it was saved stays so by itself.
+    qmp.execute(Command::Cont {}).await.map_err(refused)?;
+    Ok(qmp)
+}
+
+/// Waits until a save or restore has ended well.
+pub(super) async fn migrated(events: &mut tokio::sync::broadcast::Receiver<Event>) -> Result<(), QmpError> {
+    loop {
+        match events.recv().await {
+            Ok(Event::Migration { status }) if status == "completed" => return Ok(()),
+            Ok(Event::Migration { status }) if matches!(status.as_str(), "failed" | "cancelled") => {
+                return Err(QmpError::Migration { status });
+            }
+            Ok(_) => {}
+            Err(_) => return Err(QmpError::Ended),
+        }
+    }
+}
+
+/// Ends what was started and says what it said.
+async fn end(process: ProcessHandle, directory: &Path, start: &Start, error: EngineError) -> EngineError {
+    let ended_by_itself = process.is_gone();
+    if let Err(source) = process.kill() {
+        return EngineError::Process { operation: "end", pid: process.identity().pid, source };
+    }
+    process.gone().await;
+    let last_output = tail(&directory.join(LOG), 4096).unwrap_or_default();
+    match (&error, start) {
+        (EngineError::Control { source: QmpError::Migration { .. }, .. }, _) => {
+            EngineError::Refused { last_output }
+        }
+        // QEMU exits when it does not understand the state.
+        (EngineError::Control { source: QmpError::Ended, .. }, Start::Restore(_)) => {
+            EngineError::Refused { last_output }
+        }
+        (EngineError::Control { source: QmpError::Ended, .. }, _) => EngineError::Ended { last_output },
+        _ if ended_by_itself => EngineError::Ended { last_output },
+        _ => error,
+    }
+}

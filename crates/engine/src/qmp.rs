@@ -1,0 +1,335 @@
+//! A small client for QEMU's control socket: the commands this crate needs, as types.
+//!
+//! Commands may be sent without waiting for earlier answers; each carries an id by which its answer is found. Events that
+//! nobody waits for are dropped. When the socket ends, every waiting and later command fails with [`QmpError::Ended`].
+
+use std::{
+    collections::HashMap,
+    io::{self, IoSlice},
+    os::fd::{AsFd, BorrowedFd},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tokio::{
+    io::{AsyncBufReadExt, AsyncReadExt, BufReader, Interest},
+    net::{UnixStream, unix::OwnedReadHalf},
+    sync::{broadcast, oneshot},
+    task::JoinHandle,
+};
+
+/// QEMU answers in milliseconds; one that takes this long hangs.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+/// No answer this crate asks for comes near; a VMM that sends more is broken or hostile.
+const MAX_LINE_BYTES: u64 = 1 << 20;
+
+/// The commands this crate sends.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+#[serde(tag = "execute", content = "arguments")]
+#[expect(missing_docs, reason = "QEMU's reference documents them under the same names")]
+pub enum Command {
+    #[serde(rename = "qmp_capabilities")]
+    Capabilities {},
+    #[serde(rename = "query-status")]
+    QueryStatus {},
+    #[serde(rename = "stop")]
+    Stop {},
+    #[serde(rename = "cont")]
+    Cont {},
+    #[serde(rename = "quit")]
+    Quit {},
+    #[serde(rename = "getfd")]
+    GetFd { fdname: &'static str },
+    #[serde(rename = "migrate-set-capabilities")]
+    MigrateSetCapabilities { capabilities: Vec<MigrationCapability> },
+    #[serde(rename = "migrate-set-parameters", rename_all = "kebab-case")]
+    MigrateSetParameters { max_bandwidth: u64 },
+    #[serde(rename = "migrate")]
+    Migrate { uri: String },
+    #[serde(rename = "migrate-incoming")]
+    MigrateIncoming { uri: String },
+    #[serde(rename = "block_resize", rename_all = "kebab-case")]
+    BlockResize { node_name: String, size: u64 },
+}
+
+/// One switch of migration.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct MigrationCapability {
+    /// QEMU's name of it.
+    pub capability: &'static str,
+    /// On or off.
+    pub state: bool,
+}
+
+impl Command {
+    /// Leaves shared memory out of the stream, and reports migration by events.
+    pub fn device_state_only() -> Self {
+        let on = |capability| MigrationCapability { capability, state: true };
+        Self::MigrateSetCapabilities { capabilities: vec![on("x-ignore-shared"), on("events")] }
+    }
+}
+
+/// Something QEMU reports by itself.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Event {
+    /// The virtual processors run.
+    Resume,
+    /// The machine ends; the reason is QEMU's word, e.g. `guest-shutdown`.
+    Shutdown {
+        /// QEMU's word for it.
+        reason: String,
+    },
+    /// A save or restore went on to this status.
+    Migration {
+        /// QEMU's word for it, e.g. `completed`.
+        status: String,
+    },
+    /// One this crate does not use.
+    Other(String),
+}
+
+/// Why a command has no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum QmpError {
+    /// QEMU refused it.
+    #[error("qemu answered {class}: {description}")]
+    Refused {
+        /// QEMU's error class.
+        class: String,
+        /// QEMU's words.
+        description: String,
+    },
+    /// The socket ended: QEMU is gone.
+    #[error("the control socket ended")]
+    Ended,
+    /// Nothing came in time.
+    #[error("no answer within {} s", ANSWER_TIMEOUT.as_secs())]
+    Silent,
+    /// The save or restore ended with this status.
+    #[error("migration ended as {status:?}")]
+    Migration {
+        /// QEMU's word for it.
+        status: String,
+    },
+    /// The socket failed.
+    #[error("use the control socket")]
+    Socket(#[source] io::Error),
+}
+
+#[derive(Deserialize)]
+struct Line {
+    id: Option<u64>,
+    #[serde(rename = "return")]
+    result: Option<Value>,
+    error: Option<Refusal>,
+    event: Option<String>,
+    data: Option<Value>,
+}
+
+#[derive(Deserialize)]
+struct Refusal {
+    class: String,
+    desc: String,
+}
+
+#[derive(Serialize)]
+struct Numbered<'a> {
+    #[serde(flatten)]
+    command: &'a Command,
+    id: u64,
+}
+
+type Answer = Result<Value, QmpError>;
+/// Who waits for which answer; `None` once the socket has ended.
+type Waiting = Arc<Mutex<Option<HashMap<u64, oneshot::Sender<Answer>>>>>;
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Nothing panics while it holds these locks, and a map is never half changed.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A connection to one QEMU.
+#[derive(Debug)]
+pub struct Qmp {
+    writer: tokio::sync::Mutex<tokio::net::unix::OwnedWriteHalf>,
+    waiting: Waiting,
+    next_id: AtomicU64,
+    events: broadcast::Sender<Event>,
+    reader: JoinHandle<()>,
+}
+
+/// Answers to come, one for each command of a [`Qmp::send`], in order.
+#[derive(Debug)]
+pub struct Answers(Vec<oneshot::Receiver<Answer>>);
+
+impl Answers {
+    /// Waits for all; the first refusal ends it.
+    pub async fn all(self) -> Result<Vec<Value>, QmpError> {
+        let mut values = Vec::with_capacity(self.0.len());
+        for answer in self.0 {
+            let answer = tokio::time::timeout(ANSWER_TIMEOUT, answer).await.map_err(|_| QmpError::Silent)?;
+            values.push(answer.map_err(|_| QmpError::Ended)??);
+        }
+        Ok(values)
+    }
+}
+
+impl Qmp {
+    /// Takes a connected socket. The capabilities are the caller's first command.
+    pub fn new(stream: UnixStream) -> Self {
+        let (reader, writer) = stream.into_split();
+        let waiting: Waiting = Arc::new(Mutex::new(Some(HashMap::new())));
+        let (events, _) = broadcast::channel(64);
+        let reader = tokio::spawn(dispatch(reader, waiting.clone(), events.clone()));
+        Self { writer: writer.into(), waiting, next_id: AtomicU64::new(1), events, reader }
+    }
+
+    /// Events from now on. The channel closes when QEMU is gone or this connection is dropped.
+    pub fn events(&self) -> broadcast::Receiver<Event> {
+        self.events.subscribe()
+    }
+
+    /// Sends commands in one piece, with descriptors for the `getfd` among them.
+    pub async fn send(
+        &self,
+        commands: &[Command],
+        descriptors: &[BorrowedFd<'_>],
+    ) -> Result<Answers, QmpError> {
+        let mut bytes = Vec::new();
+        let mut answers = Vec::new();
+        for command in commands {
+            let id = self.next_id.fetch_add(1, Ordering::Relaxed);
+            let (sender, receiver) = oneshot::channel();
+            lock(&self.waiting).as_mut().ok_or(QmpError::Ended)?.insert(id, sender);
+            answers.push(receiver);
+            serde_json::to_writer(&mut bytes, &Numbered { command, id })
+                .map_err(|e| QmpError::Socket(e.into()))?;
+            bytes.push(b'\n');
+        }
+        self.write(&bytes, descriptors).await.map_err(|e| match e.kind() {
+            io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => QmpError::Ended,
+            _ => QmpError::Socket(e),
+        })?;
+        Ok(Answers(answers))
+    }
+
+    /// Sends one command and waits for its answer.
+    pub async fn execute(&self, command: Command) -> Result<Value, QmpError> {
+        let mut answers = self.send(&[command], &[]).await?.all().await?;
+        answers.pop().ok_or(QmpError::Ended)
+    }
+
+    async fn write(&self, mut bytes: &[u8], mut descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
+        let writer = self.writer.lock().await;
+        let stream: &UnixStream = writer.as_ref();
+        while !bytes.is_empty() {
+            let sent = stream.async_io(Interest::WRITABLE, || {
+                let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
+                let mut ancillary = SendAncillaryBuffer::new(&mut space);
+                if !descriptors.is_empty() && !ancillary.push(SendAncillaryMessage::ScmRights(descriptors)) {
+                    return Err(io::Error::from(io::ErrorKind::InvalidInput));
+                }
+                Ok(sendmsg(stream.as_fd(), &[IoSlice::new(bytes)], &mut ancillary, SendFlags::NOSIGNAL)?)
+            });
+            bytes = bytes.get(sent.await?..).unwrap_or_default();
+            descriptors = &[];
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Qmp {
+    fn drop(&mut self) {
+        self.reader.abort();
+    }
+}
+
+/// Hands every line to whom it belongs, until the socket ends or says something that is not QMP.
+async fn dispatch(reader: OwnedReadHalf, waiting: Waiting, events: broadcast::Sender<Event>) {
+    let mut reader = BufReader::new(reader);
+    let mut text = Vec::new();
+    loop {
+        text.clear();
+        match (&mut reader).take(MAX_LINE_BYTES).read_until(b'\n', &mut text).await {
+            Ok(length) if length > 0 => {}
+            _ => break,
+        }
+        let Ok(line) = serde_json::from_slice::<Line>(&text) else { break };
+        if let Some(name) = line.event {
+            // Nobody listening is fine.
+            drop(events.send(event(name, line.data.as_ref())));
+        } else if let Some(id) = line.id {
+            let waiter = lock(&waiting).as_mut().and_then(|waiting| waiting.remove(&id));
+            let answer = match line.error {
+                Some(Refusal { class, desc }) => Err(QmpError::Refused { class, description: desc }),
+                None => Ok(line.result.unwrap_or_default()),
+            };
+            if let Some(waiter) = waiter {
+                // The asker may have gone away.
+                drop(waiter.send(answer));
+            }
+        }
+    }
+    // Dropping the senders tells everybody who waits.
+    lock(&waiting).take();
+}
+
+fn event(name: String, data: Option<&Value>) -> Event {
+    let word = |key: &str| {
+        data.and_then(|data| data.get(key)).and_then(Value::as_str).unwrap_or_default().to_owned()
+    };
+    match name.as_str() {
+        "RESUME" => Event::Resume,
+        "SHUTDOWN" => Event::Shutdown { reason: word("reason") },
+        "MIGRATION" => Event::Migration { status: word("status") },
+        _ => Event::Other(name),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncWriteExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn answers_are_found_by_id_and_unknown_events_are_passed_over() {
+        let (client, mut server) = UnixStream::pair().unwrap();
+        let qmp = Qmp::new(client);
+        let mut events = qmp.events();
+        let answers = qmp.send(&[Command::Stop {}, Command::Cont {}], &[]).await.unwrap();
+        let mut received = vec![0; 200];
+        let length = server.read(&mut received).await.unwrap();
+        assert_eq!(
+            String::from_utf8_lossy(&received[..length]),
+            "{\"execute\":\"stop\",\"arguments\":{},\"id\":1}\n{\"execute\":\"cont\",\"arguments\":{},\"id\":2}\n"
+        );
+        server
+            .write_all(
+                b"{\"QMP\":{}}\n{\"event\":\"NEWS\",\"data\":{}}\n{\"return\":{},\"id\":2}\n\
+                {\"event\":\"SHUTDOWN\",\"data\":{\"reason\":\"guest-reset\"}}\n\
+                {\"error\":{\"class\":\"GenericError\",\"desc\":\"no\"},\"id\":1}\n",
+            )
+            .await
+            .unwrap();
+        assert!(matches!(answers.all().await, Err(QmpError::Refused { .. })));
+        assert_eq!(events.recv().await.unwrap(), Event::Other("NEWS".into()));
+        assert_eq!(events.recv().await.unwrap(), Event::Shutdown { reason: "guest-reset".into() });
+    }
+
+    #[tokio::test]
+    async fn the_end_of_the_socket_ends_every_command() {
+        let (client, server) = UnixStream::pair().unwrap();
+        let qmp = Qmp::new(client);
+        let answers = qmp.send(&[Command::Stop {}], &[]).await.unwrap();
+        drop(server);
+        assert!(matches!(answers.all().await, Err(QmpError::Ended)));
+        assert!(matches!(qmp.execute(Command::Cont {}).await, Err(QmpError::Ended)));
+    }
+}
