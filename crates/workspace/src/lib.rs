@@ -1,1 +1,33 @@
-//! (being written)
+//! The library: every decision about machines, templates and runs is taken here.
+//!
+//! It knows no HTTP, no command line, no terminal, no environment variable and no home directory: what it
+//! needs arrives in a [`HostConfig`]. Around it, `pyro` turns requests into calls of [`Host`]; below it,
+//! `engine` runs machines, `environments` makes what they boot, and `protocol` is what it says to the guest.
+//!
+//! Whatever dies, nothing is left: a machine's directory outlives its VMM, and whoever opens the store next
+//! ends the machines of the dead (see [`machine_directory`]).
+
+pub mod diagnosis;
+mod entropy;
+mod environment_store;
+mod error;
+pub mod fault;
+mod greeting;
+mod host;
+mod layout;
+mod lock;
+mod machine_directory;
+pub mod policy;
+pub mod run;
+pub mod session;
+mod task;
+mod template;
+
+pub use {
+    environment_store::EnvironmentStore,
+    error::{Error, chain},
+    host::{Host, HostConfig},
+    layout::Layout,
+    lock::FileLock,
+    run::{CommandEnd, PhaseTimes, RunEvent, RunIo, RunOutcome, RunRequest, StartKind},
+};

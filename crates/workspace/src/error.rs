@@ -1,0 +1,187 @@
+//! What can go wrong, for callers: each error says whether trying again helps, and often what to do. Stable codes are
+//! given by the public contract, which maps these variants.
+
+use std::{error::Error as StdError, fmt::Write as _, io, path::PathBuf};
+
+use pyro_engine::EngineError;
+use pyro_environments::Error as EnvironmentError;
+
+use crate::session::SessionError;
+
+/// Why an operation failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The request does not make sense.
+    #[error("{field}: {reason}")]
+    Invalid {
+        /// The request's field.
+        field: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// An environment is unknown, damaged or cannot be made.
+    #[error(transparent)]
+    Environment(#[from] EnvironmentError),
+    /// The store on disk cannot be used.
+    #[error("cannot {operation} `{}`", path.display())]
+    Store {
+        /// What was tried.
+        operation: &'static str,
+        /// On which path.
+        path: PathBuf,
+        /// Why it failed.
+        source: io::Error,
+    },
+    /// A helper program of the host failed.
+    #[error("`{program}` failed{}", if output.is_empty() { String::new() } else { format!(": {output}") })]
+    Tool {
+        /// Which program.
+        program: String,
+        /// The end of what it printed.
+        output: String,
+        /// Why it could not run, if it could not.
+        source: Option<io::Error>,
+    },
+    /// The engine cannot start, save or end a machine.
+    #[error("cannot {operation}")]
+    Engine {
+        /// What was tried.
+        operation: &'static str,
+        /// Why it failed.
+        source: EngineError,
+    },
+    /// This engine lacks an ability.
+    #[error("the engine cannot {ability}")]
+    Unable {
+        /// What it cannot do.
+        ability: &'static str,
+    },
+    /// The guest does not answer as it should.
+    #[error("cannot {operation}")]
+    Guest {
+        /// What was tried.
+        operation: &'static str,
+        /// Why it failed.
+        source: SessionError,
+    },
+    /// The guest took too long.
+    #[error("the guest did not {operation} within {seconds} s{}", evidence(console))]
+    GuestSilent {
+        /// What it should have done.
+        operation: &'static str,
+        /// The bound.
+        seconds: u64,
+        /// The end of the console, if it said anything.
+        console: String,
+    },
+    /// The virtual machine ended while it was needed.
+    #[error("the machine ended while it was used: {reason}{}", evidence(console))]
+    MachineLost {
+        /// What is known of its end.
+        reason: String,
+        /// The end of the console, if it said anything.
+        console: String,
+        /// Whether the command may have run.
+        work_started: bool,
+    },
+    /// The machine reached the end of its life.
+    #[error("the machine reached its time to live of {seconds} s and was ended")]
+    Expired {
+        /// The life it was given.
+        seconds: u64,
+    },
+    /// The caller went away or asked to stop.
+    #[error("the run was cancelled")]
+    Cancelled,
+    /// A task of ours ended where it must not.
+    #[error("an internal task failed: {0}")]
+    Task(String),
+}
+
+impl Error {
+    /// What the caller can do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Environment(error) => environment_hint(error),
+            Self::Engine { source, .. } => engine_hint(source),
+            Self::Store { source, .. } if is_disk_full(source) => {
+                Some(DISK_FULL_HINT.to_owned())
+            }
+            Self::Tool { source: Some(_), program, .. } => Some(format!("install `{program}`; `pyro doctor` says how")),
+            Self::Store { .. } | Self::Tool { .. } | Self::Guest { .. } | Self::GuestSilent { .. } => {
+                Some("`pyro doctor` checks this host and says what to mend".to_owned())
+            }
+            Self::MachineLost { .. } => Some("nothing outlives a one-shot machine: run the command again".to_owned()),
+            Self::Expired { .. } => Some("ask for a longer life with `--ttl-seconds`".to_owned()),
+            Self::Invalid { .. } | Self::Unable { .. } | Self::Cancelled | Self::Task(_) => None,
+        }
+    }
+
+    /// Whether the same request can succeed when it is simply made again.
+    pub fn retryable(&self) -> bool {
+        match self {
+            Self::Environment(error) => error.retryable(),
+            Self::Engine { source, .. } => !matches!(source, EngineError::Program { .. }),
+            Self::MachineLost { .. } | Self::GuestSilent { .. } | Self::Guest { .. } | Self::Cancelled => true,
+            Self::Invalid { .. }
+            | Self::Store { .. }
+            | Self::Tool { .. }
+            | Self::Unable { .. }
+            | Self::Expired { .. }
+            | Self::Task(_) => false,
+        }
+    }
+
+    /// Whether the command may have run, when that is in doubt.
+    pub fn work_started(&self) -> bool {
+        matches!(self, Self::MachineLost { work_started: true, .. } | Self::Expired { .. })
+    }
+}
+
+/// An error and its causes in one line, each said once.
+pub fn chain(error: &dyn StdError) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let message = error.to_string();
+        if !text.ends_with(&message) {
+            // Writing to a String cannot fail.
+            let _written = write!(text, ": {message}");
+        }
+        cause = error.source();
+    }
+    text
+}
+
+fn engine_hint(error: &EngineError) -> Option<String> {
+    match error {
+        EngineError::Program { .. } => Some("install QEMU; `pyro doctor` says how".to_owned()),
+        EngineError::NoUserId { .. } => Some("wait for a machine to end, or configure a larger range of user ids".to_owned()),
+        _ => Some("`pyro doctor` checks this host and says what to mend".to_owned()),
+    }
+}
+
+fn environment_hint(error: &EnvironmentError) -> Option<String> {
+    match error {
+        EnvironmentError::MissingTool { mend, .. } => Some(mend.clone()),
+        EnvironmentError::DiskFull { .. } => Some(DISK_FULL_HINT.to_owned()),
+        EnvironmentError::Damaged { .. } => {
+            Some("`pyro env pull` makes the environment again; `pyro env inspect --verify` checks every file".to_owned())
+        }
+        EnvironmentError::UnknownEnvironment { .. } => {
+            Some("`pyro env list` shows what there is; `pyro env import` adds your own".to_owned())
+        }
+        EnvironmentError::BuildFailed { .. } => Some("try again; `pyro doctor` checks what building needs".to_owned()),
+        _ => None,
+    }
+}
+
+const DISK_FULL_HINT: &str = "free some disk space, or remove left-overs with `pyro env prune`";
+
+fn is_disk_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
+fn evidence(console: &str) -> String {
+    if console.is_empty() { String::new() } else { format!("; its console ended with: {console}") }
+}

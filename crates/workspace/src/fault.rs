@@ -1,0 +1,103 @@
+//! Fault points: the places where a crash or a full disk must leave before or after, never between.
+//!
+//! Each point is declared once, in the list below, and reached with [`reach`]. A test lists them all
+//! (`pyro daemon fault-points`), arms one after the other in a real process, and fails on a point that was
+//! never reached. Unarmed, a point costs one relaxed load.
+
+use std::{
+    io,
+    sync::{
+        OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+macro_rules! fault_points {
+    ($($(#[$doc:meta])+ $variant:ident = $name:literal;)+) => {
+        /// One place where the armed fault happens.
+        #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+        pub enum FaultPoint { $($(#[$doc])+ $variant,)+ }
+
+        impl FaultPoint {
+            /// Every point there is.
+            pub const ALL: &'static [FaultPoint] = &[$(FaultPoint::$variant,)+];
+
+            /// Its stable name.
+            pub const fn name(self) -> &'static str {
+                match self { $(FaultPoint::$variant => $name,)+ }
+            }
+        }
+    };
+}
+
+fault_points! {
+    /// A machine's directory exists and is locked, and holds nothing else.
+    MachineDirectoryMade = "machine.directory-made";
+    /// The machine's writable layer exists.
+    MachineDiskMade = "machine.disk-made";
+    /// The VMM runs; nobody has spoken to the guest.
+    MachineStarted = "machine.started";
+    /// The guest answers and has its own identity.
+    MachineReady = "machine.ready";
+    /// The command runs.
+    CommandStarted = "run.command-started";
+    /// The command has ended; the machine still runs.
+    CommandEnded = "run.command-ended";
+    /// The VMM is gone; the directory is still there.
+    MachineKilled = "machine.killed";
+    /// The template's directory and disk exist.
+    TemplateDiskMade = "template.disk-made";
+    /// The machine that becomes the template has booted.
+    TemplateBooted = "template.booted";
+    /// Memory and device state are saved; the template is not installed.
+    TemplateSaved = "template.saved";
+    /// The template is installed; its builder has not used it.
+    TemplateInstalled = "template.installed";
+}
+
+/// What happens at the armed point.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Fault {
+    /// The process gets SIGKILL.
+    Kill,
+    /// The step fails as if the disk were full.
+    DiskFull,
+}
+
+static ARMED: AtomicBool = AtomicBool::new(false);
+static FAULT: OnceLock<(String, Fault)> = OnceLock::new();
+
+/// Arms one fault for the life of this process. Called by the binary at start, before any work; later calls do nothing.
+/// `point` may also be a point of the environments crate, which reports its own by name.
+pub fn arm(point: &str, fault: Fault) {
+    if FAULT.set((point.to_owned(), fault)).is_ok() {
+        ARMED.store(true, Ordering::Release);
+    }
+}
+
+/// Reaches a point: does nothing unless this very point is armed.
+pub fn reach(point: FaultPoint) -> io::Result<()> {
+    reach_name(point.name())
+}
+
+/// The same by name, for points declared by a crate below this one.
+pub fn reach_name(point: &str) -> io::Result<()> {
+    if !ARMED.load(Ordering::Relaxed) {
+        return Ok(());
+    }
+    match FAULT.get() {
+        Some((armed, fault)) if armed == point => happen(*fault),
+        _ => Ok(()),
+    }
+}
+
+fn happen(fault: Fault) -> io::Result<()> {
+    match fault {
+        Fault::Kill => {
+            rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL)?;
+            // SIGKILL to oneself is delivered before the call returns.
+            Ok(())
+        }
+        Fault::DiskFull => Err(io::Error::from_raw_os_error(rustix::io::Errno::NOSPC.raw_os_error())),
+    }
+}

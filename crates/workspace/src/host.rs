@@ -1,0 +1,163 @@
+//! The facade: one [`Host`] for each process that runs machines, the daemon above all.
+
+use std::{
+    fs::{self, DirBuilder},
+    io,
+    os::unix::fs::{DirBuilderExt, PermissionsExt},
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use pyro_engine::Engine;
+use pyro_environments::Environments;
+use tokio::sync::Semaphore;
+
+use crate::{
+    environment_store::EnvironmentStore,
+    error::Error,
+    layout::Layout,
+    machine_directory,
+    run::{self, RunIo, RunOutcome, RunRequest},
+    task,
+    template::{Templates, builder},
+};
+
+/// What a [`Host`] needs to know of the world around it.
+#[derive(Debug)]
+pub struct HostConfig {
+    /// Where things are kept.
+    pub layout: Layout,
+    /// Runs the machines.
+    pub engine: Arc<dyn Engine>,
+    /// Makes what they boot.
+    pub environments: Arc<Environments>,
+    /// The static guest binary.
+    pub agent: PathBuf,
+    /// `mke2fs` of e2fsprogs.
+    pub mke2fs: PathBuf,
+    /// Cap on the memory of templates kept loaded, bytes; the one in use is always kept.
+    pub template_memory_cap_bytes: u64,
+    /// Release of this program.
+    pub release: String,
+}
+
+/// Runs machines. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Host {
+    resources: Arc<Resources>,
+    live: Arc<AtomicUsize>,
+}
+
+/// What every run shares.
+#[derive(Debug)]
+pub(crate) struct Resources {
+    pub(crate) layout: Layout,
+    pub(crate) engine: Arc<dyn Engine>,
+    pub(crate) environments: EnvironmentStore,
+    pub(crate) templates: Arc<Templates>,
+    pub(crate) release: String,
+    /// Bounds how many machines start at once: more would only make each slower.
+    pub(crate) starts: Arc<Semaphore>,
+}
+
+/// Machines that may start at once, for each processor of the host.
+const STARTS_PER_CPU: usize = 2;
+
+impl Host {
+    /// Takes the store into use: makes its directories and ends the machines of processes that died.
+    pub async fn open(config: HostConfig) -> Result<Self, Error> {
+        let layout = config.layout;
+        for directory in [layout.state().to_owned(), layout.machines(), layout.templates(), layout.environments()] {
+            make_private(&directory).map_err(|source| Error::Store {
+                operation: "use the directory",
+                path: directory.clone(),
+                source,
+            })?;
+        }
+        machine_directory::end_orphans(&layout, config.engine.as_ref()).await?;
+        let builder = builder(config.mke2fs, config.release.clone());
+        let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+        let resources = Resources {
+            environments: EnvironmentStore::new(config.environments, config.agent),
+            templates: Arc::new(Templates::new(
+                layout.clone(),
+                Arc::clone(&config.engine),
+                builder,
+                config.template_memory_cap_bytes,
+            )),
+            layout,
+            engine: config.engine,
+            release: config.release,
+            starts: Arc::new(Semaphore::new(cpus * STARTS_PER_CPU)),
+        };
+        Ok(Self { resources: Arc::new(resources), live: Arc::default() })
+    }
+
+    /// Runs one command in a machine of its own. When this returns, machine and directory are gone. When the
+    /// caller drops the future or cancels, they go all the same, a moment later.
+    pub async fn run(&self, request: RunRequest, io: RunIo) -> Result<RunOutcome, Error> {
+        let resources = Arc::clone(&self.resources);
+        let alive = Alive::begin(&self.live);
+        let cancel = io.cancel.clone().drop_guard();
+        let outcome = task::spawn(async move {
+            let _alive = alive;
+            run::drive(resources, request, io).await
+        })
+        .await;
+        drop(cancel.disarm());
+        outcome
+    }
+
+    /// Ends the machines of processes that died since the store was opened. Returns how many there were.
+    pub async fn end_orphans(&self) -> Result<usize, Error> {
+        machine_directory::end_orphans(&self.resources.layout, self.resources.engine.as_ref()).await
+    }
+
+    /// Removes the templates that no installed environment leads to any more. Returns how many there were.
+    pub async fn prune_templates(&self) -> Result<usize, Error> {
+        let current = self.resources.environments.boot_digests().await?;
+        let templates = Arc::clone(&self.resources.templates);
+        task::blocking(move || templates.prune(&current)).await
+    }
+
+    /// Environments, to list, pull, import and prune.
+    pub fn environments(&self) -> &EnvironmentStore {
+        &self.resources.environments
+    }
+
+    /// Runs in progress, their cleaning up included.
+    pub fn live(&self) -> usize {
+        self.live.load(Ordering::Acquire)
+    }
+
+}
+
+/// Counts one run from begin to end, whatever the end.
+struct Alive(Arc<AtomicUsize>);
+
+impl Alive {
+    fn begin(live: &Arc<AtomicUsize>) -> Self {
+        live.fetch_add(1, Ordering::AcqRel);
+        Self(Arc::clone(live))
+    }
+}
+
+impl Drop for Alive {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// A directory that only its owner can enter, made if absent, mended if it is open to others.
+fn make_private(path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+    let mut permissions = fs::metadata(path)?.permissions();
+    if permissions.mode() & 0o077 != 0 {
+        permissions.set_mode(0o700);
+        fs::set_permissions(path, permissions)?;
+    }
+    Ok(())
+}

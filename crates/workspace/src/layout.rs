@@ -1,0 +1,90 @@
+//! Every path of the store, in one place.
+//!
+//! ```text
+//! <state>/                      0700, what must last
+//!   daemon.lock                 held by the one daemon for its whole life
+//!   machines/                   one directory for each live machine, named by its id
+//!     .lock                     held while a directory is made or looked over
+//!     <id>/owner.lock           held by the process that answers for the machine
+//!     <id>/active.qcow2         the machine's writable layer
+//!     <id>/…                    sockets, VMM output and runtime record of the engine
+//!   templates/
+//!     <key>.lock                held while that template is built
+//!     <key>/{memory,state,disk.raw,template.json}
+//!     .partial-<key>/           a template being built, or what a killed builder left
+//! <cache>/                      can be deleted at any time
+//!   environments/               owned by the environments crate
+//! ```
+
+use std::path::{Path, PathBuf};
+
+use pyro_engine::MachineId;
+
+/// Where the store keeps things; two roots, given by the caller.
+#[derive(Clone, Debug)]
+pub struct Layout {
+    state: PathBuf,
+    cache: PathBuf,
+}
+
+impl Layout {
+    /// A store with its lasting state under `state` and what can be made again under `cache`.
+    pub fn new(state: impl Into<PathBuf>, cache: impl Into<PathBuf>) -> Self {
+        Self { state: state.into(), cache: cache.into() }
+    }
+
+    /// Root of what must last.
+    pub fn state(&self) -> &Path {
+        &self.state
+    }
+
+    /// Lock of the one daemon.
+    pub fn daemon_lock(&self) -> PathBuf {
+        self.state.join("daemon.lock")
+    }
+
+    /// Directory of all live machines.
+    pub fn machines(&self) -> PathBuf {
+        self.state.join("machines")
+    }
+
+    /// Lock under which machine directories are made and looked over.
+    pub fn machines_lock(&self) -> PathBuf {
+        self.machines().join(".lock")
+    }
+
+    /// Directory of one machine.
+    pub fn machine(&self, id: &MachineId) -> PathBuf {
+        self.machines().join(id.as_str())
+    }
+
+    /// Directory of all templates.
+    pub fn templates(&self) -> PathBuf {
+        self.state.join("templates")
+    }
+
+    /// Directory of one template.
+    pub fn template(&self, key: &str) -> PathBuf {
+        self.templates().join(key)
+    }
+
+    /// Where a template grows until it is complete.
+    pub fn partial_template(&self, key: &str) -> PathBuf {
+        self.templates().join(format!(".partial-{key}"))
+    }
+
+    /// Lock of one template's builder.
+    pub fn template_lock(&self, key: &str) -> PathBuf {
+        self.templates().join(format!("{key}.lock"))
+    }
+
+    /// Cache of environments.
+    pub fn environments(&self) -> PathBuf {
+        self.cache.join("environments")
+    }
+
+    /// Cached verdict on `/dev/kvm`, valid for one boot of the host.
+    pub fn acceleration(&self) -> PathBuf {
+        self.cache.join("acceleration.json")
+    }
+}

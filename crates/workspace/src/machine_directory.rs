@@ -1,0 +1,134 @@
+//! A machine's directory, and who answers for it.
+//!
+//! ```text
+//!  made + locked ──(owner lives)──> removed by its owner
+//!        │
+//!        └──(owner died)──> found unlocked: its VMM is ended, then the directory is removed
+//! ```
+//!
+//! A directory exists for as long as its VMM may: it is made first and removed last, so whatever dies in
+//! between, the next process that looks over the machines finds the VMM and ends it. Ownership is an
+//! advisory lock on `owner.lock`; it ends with its holder.
+
+use std::{
+    fs, io,
+    os::unix::fs::DirBuilderExt,
+    path::{Path, PathBuf},
+};
+
+use pyro_engine::{Engine, MachineId};
+use tracing::{info, warn};
+
+use crate::{error::Error, layout::Layout, lock::FileLock};
+
+/// The directory of one machine of ours.
+#[derive(Debug)]
+pub(crate) struct MachineDirectory {
+    id: MachineId,
+    path: PathBuf,
+    _owner: FileLock,
+}
+
+impl MachineDirectory {
+    /// Makes and owns the directory of a new machine.
+    pub(crate) fn create(layout: &Layout) -> Result<Self, Error> {
+        let failed = |source| Error::Store { operation: "make a machine's directory", path: layout.machines(), source };
+        // Held so that nobody looks the directory over between its making and its locking.
+        let _listing = FileLock::wait(&layout.machines_lock()).map_err(failed)?;
+        loop {
+            let id = random_id().map_err(failed)?;
+            let path = layout.machine(&id);
+            match fs::DirBuilder::new().mode(0o700).create(&path) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
+                Err(error) => return Err(failed(error)),
+            }
+            return match FileLock::wait(&path.join(OWNER_LOCK)) {
+                Ok(owner) => Ok(Self { id, path, _owner: owner }),
+                Err(error) => {
+                    remove(&path);
+                    Err(failed(error))
+                }
+            };
+        }
+    }
+
+    pub(crate) fn id(&self) -> &MachineId {
+        &self.id
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Where the machine's writable layer belongs.
+    pub(crate) fn active_layer(&self) -> PathBuf {
+        self.path.join("active.qcow2")
+    }
+}
+
+impl Drop for MachineDirectory {
+    /// Removes the directory. The VMM is gone by now: a machine is dropped before its directory.
+    fn drop(&mut self) {
+        remove(&self.path);
+    }
+}
+
+/// Ends every machine whose owner is dead and removes its directory. Returns how many there were.
+pub(crate) async fn end_orphans(layout: &Layout, engine: &dyn Engine) -> Result<usize, Error> {
+    let mut ended = 0;
+    for (path, owner) in orphans(layout)? {
+        match engine.adopt(&path).await {
+            Ok(Some(machine)) => {
+                info!(machine = %path.display(), "ending the machine of a process that died");
+                if let Err(error) = machine.kill().await {
+                    warn!(machine = %path.display(), error = %crate::error::chain(&error), "cannot end it; it is left for the next look");
+                    continue;
+                }
+            }
+            Ok(None) => {}
+            Err(error) => {
+                warn!(machine = %path.display(), error = %crate::error::chain(&error), "cannot tell whether its VMM lives; it is left for the next look");
+                continue;
+            }
+        }
+        remove(&path);
+        drop(owner);
+        ended += 1;
+    }
+    Ok(ended)
+}
+
+/// Directories without a living owner, each with its lock, which we hold from now on.
+fn orphans(layout: &Layout) -> Result<Vec<(PathBuf, FileLock)>, Error> {
+    let machines = layout.machines();
+    let failed = |source| Error::Store { operation: "look over the machines in", path: machines.clone(), source };
+    let _listing = FileLock::wait(&layout.machines_lock()).map_err(failed)?;
+    let mut found = Vec::new();
+    for entry in fs::read_dir(&machines).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            continue;
+        }
+        if let Some(owner) = FileLock::try_take(&entry.path().join(OWNER_LOCK)).map_err(failed)? {
+            found.push((entry.path(), owner));
+        }
+    }
+    Ok(found)
+}
+
+fn random_id() -> io::Result<MachineId> {
+    let mut random = [0; 6];
+    crate::entropy::fill(&mut random)?;
+    Ok(MachineId::from_bytes(random))
+}
+
+const OWNER_LOCK: &str = "owner.lock";
+
+fn remove(path: &Path) {
+    if let Err(error) = fs::remove_dir_all(path)
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        warn!(path = %path.display(), %error, "cannot remove a machine's directory; the next look tries again");
+    }
+}

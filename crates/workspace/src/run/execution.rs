@@ -1,0 +1,176 @@
+//! One command in a guest: start, feed, listen, wait.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use pyro_protocol::message::{self, FailureCode};
+use tokio::sync::mpsc;
+
+use super::{CommandEnd, RunEvent, RunIo, RunRequest};
+use crate::{
+    error::Error,
+    fault::{self, FaultPoint},
+    machine_directory::MachineDirectory,
+    session::{GuestSession, InputStream, OutputKind, OutputStream, SessionError},
+};
+
+/// The guest enforces the timeout; a guest that is too broken for that is given up this much later.
+const TIMEOUT_GRACE: Duration = Duration::from_secs(15);
+
+/// Where commands start, unless told otherwise.
+const HOME: &[u8] = b"/workspace";
+
+/// How the command went.
+#[derive(Debug)]
+pub(super) struct Execution {
+    pub(super) end: CommandEnd,
+    pub(super) out_of_memory: bool,
+    pub(super) duration: Duration,
+    pub(super) stdout_bytes: u64,
+    pub(super) stderr_bytes: u64,
+}
+
+/// Runs the request's command and returns when it has ended and all its output is delivered.
+pub(super) async fn execute(
+    session: &GuestSession,
+    directory: &MachineDirectory,
+    request: &RunRequest,
+    io: &mut RunIo,
+) -> Result<Execution, Error> {
+    let failed = |source| Error::Guest { operation: "run the command", source };
+    let id = directory.id().as_str();
+    // All in one flight: the guest's answers come back in one round trip.
+    let started = session.start(start_message(id, request));
+    let stdout = session.output(id, OutputKind::Stdout, 0);
+    let stderr = session.output(id, OutputKind::Stderr, 0);
+    let input = request.stdin.then(|| session.input(id));
+    let exited = session.wait(id);
+
+    if let Err(error) = started.await {
+        return match refusal(&error, request) {
+            Some((code, said)) => Ok(refused(code, said, &io.events).await),
+            None => Err(failed(error)),
+        };
+    }
+    fault::reach(FaultPoint::CommandStarted).map_err(|source| Error::Store {
+        operation: "write to",
+        path: directory.path().to_owned(),
+        source,
+    })?;
+
+    let listen = async {
+        let (stdout, stderr, status) = tokio::join!(
+            deliver(stdout, &io.events, RunEvent::Stdout),
+            deliver(stderr, &io.events, RunEvent::Stderr),
+            exited
+        );
+        stdout?;
+        stderr?;
+        status
+    };
+    let give_up = tokio::time::sleep(request.timeout + TIMEOUT_GRACE);
+    let status = tokio::select! {
+        status = listen => status.map_err(failed)?,
+        never = feed(input, &mut io.stdin) => match never {},
+        () = give_up => return Ok(given_up(request)),
+    };
+    Ok(Execution {
+        end: end_of(&status),
+        out_of_memory: status.out_of_memory,
+        duration: Duration::from_micros(status.duration_us),
+        stdout_bytes: status.stdout_bytes,
+        stderr_bytes: status.stderr_bytes,
+    })
+}
+
+fn start_message(id: &str, request: &RunRequest) -> message::Start {
+    let stdin = if request.stdin { message::Stdin::Stream } else { message::Stdin::Null };
+    let variable = |(name, value): &(Vec<u8>, Vec<u8>)| message::Variable { name: name.clone(), value: value.clone() };
+    message::Start {
+        id: id.to_owned(),
+        argv: request.argv.clone(),
+        cwd: request.cwd.clone().unwrap_or_else(|| HOME.to_vec()),
+        env: request.env.iter().map(variable).collect(),
+        user: request.user.clone().unwrap_or_default(),
+        timeout_ms: millis(request.timeout),
+        stdin: stdin.into(),
+        ..message::Start::default()
+    }
+}
+
+/// A command that cannot start is the command's failure, told as a shell would tell it.
+fn refusal(error: &SessionError, request: &RunRequest) -> Option<(i32, String)> {
+    let SessionError::Refused { code, message } = error else { return None };
+    let program = String::from_utf8_lossy(request.argv.first()?);
+    match code {
+        FailureCode::ProgramNotFound => Some((127, format!("pyro: {program}: command not found\n"))),
+        FailureCode::ProgramNotExecutable => Some((126, format!("pyro: {program}: permission denied\n"))),
+        FailureCode::BadDirectory | FailureCode::Invalid => Some((125, format!("pyro: {message}\n"))),
+        _ => None,
+    }
+}
+
+async fn refused(code: i32, said: String, events: &mpsc::Sender<RunEvent>) -> Execution {
+    let said = Bytes::from(said);
+    let stderr_bytes = said.len() as u64;
+    drop(events.send(RunEvent::Stderr(said)).await);
+    Execution {
+        end: CommandEnd::Exited(code),
+        out_of_memory: false,
+        duration: Duration::ZERO,
+        stdout_bytes: 0,
+        stderr_bytes,
+    }
+}
+
+/// The guest is beyond telling how the command ended; what it printed has been delivered as it came.
+fn given_up(request: &RunRequest) -> Execution {
+    Execution {
+        end: CommandEnd::TimedOut,
+        out_of_memory: false,
+        duration: request.timeout + TIMEOUT_GRACE,
+        stdout_bytes: 0,
+        stderr_bytes: 0,
+    }
+}
+
+fn end_of(status: &message::ExitStatus) -> CommandEnd {
+    match (status.timed_out, status.signal, status.code) {
+        (true, ..) => CommandEnd::TimedOut,
+        (false, Some(signal), _) => CommandEnd::Signalled(signal),
+        (false, None, code) => CommandEnd::Exited(code.unwrap_or_default()),
+    }
+}
+
+/// Hands output on as it comes. A receiver that went away is noticed by the driver as a cancellation.
+async fn deliver(
+    mut output: OutputStream,
+    events: &mpsc::Sender<RunEvent>,
+    event: fn(Bytes) -> RunEvent,
+) -> Result<(), SessionError> {
+    while let Some(chunk) = output.next().await {
+        if events.send(event(chunk?)).await.is_err() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Feeds standard input until its end, then stays out of the way: the command alone decides when it ends.
+async fn feed(input: Option<InputStream>, stdin: &mut mpsc::Receiver<Bytes>) -> std::convert::Infallible {
+    if let Some(mut input) = input {
+        while let Some(bytes) = stdin.recv().await {
+            // A command that has closed its input, or has ended, wants no more: not an error.
+            if input.write_all(&bytes).await.is_err() {
+                return std::future::pending().await;
+            }
+        }
+        drop(input.finish().await);
+    }
+    std::future::pending().await
+}
+
+/// Whole milliseconds, at least one.
+pub(super) fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX).max(1)
+}

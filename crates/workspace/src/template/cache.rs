@@ -1,0 +1,220 @@
+//! Which templates exist, and which are loaded.
+
+use std::{
+    collections::{HashMap, HashSet},
+    fs, io,
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use pyro_engine::{Engine, MachineShape, SavedMachine, SealedMemory};
+use serde::{Deserialize, Serialize};
+use tracing::{info, warn};
+
+use super::{Template, TemplateKey, TemplateSource, build, digest};
+use crate::{error::Error, layout::Layout, lock::FileLock, task};
+
+/// File names inside a template's directory.
+pub(super) mod file {
+    pub(crate) const MEMORY: &str = "memory";
+    pub(crate) const STATE: &str = "state";
+    pub(crate) const DISK: &str = "disk.raw";
+    pub(crate) const RECORD: &str = "template.json";
+}
+
+/// What `template.json` says: the digest of each file. Written last.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Record {
+    pub(super) memory: String,
+    pub(super) state: String,
+    pub(super) disk: String,
+    /// Digest of what it boots; a template whose digest belongs to no environment is of no use any more.
+    pub(super) boot_digest: String,
+    /// For people: what this template is.
+    pub(super) about: String,
+}
+
+/// All templates of a store.
+#[derive(Debug)]
+pub(crate) struct Templates {
+    layout: Layout,
+    engine: Arc<dyn Engine>,
+    builder: build::Builder,
+    loaded: Mutex<Loaded>,
+    /// One gate for each key, so that in this process one caller loads or builds and the others wait without a thread.
+    gates: Mutex<HashMap<TemplateKey, Arc<tokio::sync::Mutex<()>>>>,
+}
+
+#[derive(Debug)]
+struct Loaded {
+    /// Least recently used first.
+    templates: Vec<Arc<Template>>,
+    cap_bytes: u64,
+}
+
+/// How a template came to be there.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Found {
+    /// It was in memory.
+    Loaded,
+    /// It was on disk.
+    Installed,
+    /// It was made now.
+    Built,
+}
+
+impl Templates {
+    pub(crate) fn new(layout: Layout, engine: Arc<dyn Engine>, builder: build::Builder, cap_bytes: u64) -> Self {
+        let loaded = Mutex::new(Loaded { templates: Vec::new(), cap_bytes });
+        Self { layout, engine, builder, loaded, gates: Mutex::default() }
+    }
+
+    /// The template for this shape and source: from memory, from disk, or built now.
+    ///
+    /// Building is not undone when the caller goes away: it ends in a template that the next one uses.
+    pub(crate) async fn get(
+        self: &Arc<Self>,
+        shape: MachineShape,
+        source: &TemplateSource,
+    ) -> Result<(Arc<Template>, Found), Error> {
+        let key = TemplateKey::of(self.engine.as_ref(), shape, source);
+        if let Some(template) = self.loaded(&key) {
+            return Ok((template, Found::Loaded));
+        }
+        let this = Arc::clone(self);
+        let source = source.clone();
+        task::spawn(async move { this.load_or_build(key, shape, source).await }).await
+    }
+
+    /// Called when a restore failed: a template whose files are damaged is removed, so that the next start builds it anew.
+    pub(crate) async fn suspect(&self, template: &Template) {
+        self.unload(&template.key);
+        let directory = self.layout.template(template.key.as_str());
+        if let Ok(Err(error)) = task::blocking(move || Ok(check(&directory))).await {
+            warn!(template = %template.key, %error, "the template is damaged and is removed");
+            remove(&self.layout.template(template.key.as_str()));
+        }
+    }
+
+    /// Removes the templates of other boot files than these. One that is being built is left alone.
+    pub(crate) fn prune(&self, current: &HashSet<String>) -> Result<usize, Error> {
+        let directory = self.layout.templates();
+        let failed = |source| Error::Store { operation: "look over the templates in", path: directory.clone(), source };
+        let mut removed = 0;
+        for entry in fs::read_dir(&directory).map_err(failed)? {
+            let path = entry.map_err(failed)?.path();
+            let Some(key) = path.file_name().and_then(|name| name.to_str()).map(str::to_owned) else { continue };
+            if key.starts_with('.') || !path.is_dir() {
+                continue;
+            }
+            let Some(_builder) = FileLock::try_take(&self.layout.template_lock(&key)).map_err(failed)? else { continue };
+            if record(&path).is_ok_and(|record| current.contains(&record.boot_digest)) {
+                continue;
+            }
+            remove(&path);
+            removed += 1;
+        }
+        Ok(removed)
+    }
+
+    async fn load_or_build(
+        &self,
+        key: TemplateKey,
+        shape: MachineShape,
+        source: TemplateSource,
+    ) -> Result<(Arc<Template>, Found), Error> {
+        let gate = Arc::clone(self.gates.lock().unwrap_or_else(PoisonError::into_inner).entry(key.clone()).or_default());
+        let _turn = gate.lock().await;
+        if let Some(template) = self.loaded(&key) {
+            return Ok((template, Found::Loaded));
+        }
+        let lock = self.layout.template_lock(key.as_str());
+        let _builder = task::blocking(move || {
+            FileLock::wait(&lock).map_err(|source| Error::Store { operation: "lock the template", path: lock, source })
+        })
+        .await?;
+        if let Some(template) = self.load(&key).await? {
+            return Ok((template, Found::Installed));
+        }
+        self.builder.build(self.engine.as_ref(), &self.layout, &key, shape, &source).await?;
+        let template = self.load(&key).await?.ok_or_else(|| Error::Store {
+            operation: "read the template just made in",
+            path: self.layout.template(key.as_str()),
+            source: io::ErrorKind::InvalidData.into(),
+        })?;
+        Ok((template, Found::Built))
+    }
+
+    /// Loads an installed template; a damaged one is removed and counts as absent.
+    async fn load(&self, key: &TemplateKey) -> Result<Option<Arc<Template>>, Error> {
+        let directory = self.layout.template(key.as_str());
+        if !directory.join(file::RECORD).exists() {
+            return Ok(None);
+        }
+        let from = directory.clone();
+        let loaded = task::blocking(move || Ok(check(&from).and_then(|()| SealedMemory::load(&from.join(file::MEMORY)).map_err(|error| error.source)))).await?;
+        match loaded {
+            Ok(memory) => {
+                let saved = SavedMachine { memory: Arc::new(memory), state: directory.join(file::STATE) };
+                let template = Template::new(key.clone(), saved, directory.join(file::DISK));
+                self.remember(&template);
+                Ok(Some(template))
+            }
+            Err(error) if matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof) => {
+                warn!(template = %key, %error, "the template is damaged and is built again");
+                remove(&directory);
+                Ok(None)
+            }
+            Err(source) => Err(Error::Store { operation: "load the template in", path: directory, source }),
+        }
+    }
+
+    fn loaded(&self, key: &TemplateKey) -> Option<Arc<Template>> {
+        let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = loaded.templates.iter().position(|template| template.key == *key)?;
+        let template = loaded.templates.remove(place);
+        loaded.templates.push(Arc::clone(&template));
+        Some(template)
+    }
+
+    /// Keeps the template loaded and lets go of the least recently used ones over the cap. Machines that run
+    /// from one keep its memory alive until they end.
+    fn remember(&self, template: &Arc<Template>) {
+        let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        loaded.templates.push(Arc::clone(template));
+        let mut total: u64 = loaded.templates.iter().map(|template| template.saved.memory.resident_bytes()).sum();
+        while total > loaded.cap_bytes && loaded.templates.len() > 1 {
+            let dropped = loaded.templates.remove(0);
+            total -= dropped.saved.memory.resident_bytes();
+            info!(template = %dropped.key, "unloading a template to stay under the memory cap");
+        }
+    }
+
+    fn unload(&self, key: &TemplateKey) {
+        let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        loaded.templates.retain(|template| template.key != *key);
+    }
+}
+
+/// Every file of the template against its recorded digest.
+fn check(directory: &Path) -> io::Result<()> {
+    let record = record(directory)?;
+    for (name, expected) in [(file::MEMORY, record.memory), (file::STATE, record.state), (file::DISK, record.disk)] {
+        if digest::sparse(&directory.join(name))? != expected {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, format!("`{name}` is not as it was saved")));
+        }
+    }
+    Ok(())
+}
+
+fn record(directory: &Path) -> io::Result<Record> {
+    Ok(serde_json::from_slice(&fs::read(directory.join(file::RECORD))?)?)
+}
+
+pub(super) fn remove(directory: &Path) {
+    if let Err(error) = fs::remove_dir_all(directory)
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        warn!(path = %directory.display(), %error, "cannot remove");
+    }
+}
