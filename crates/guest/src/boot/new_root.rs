@@ -17,6 +17,8 @@ const DISK: &str = "/pyro/disk";
 const ROOT: &str = "/pyro/root";
 const IMAGE_DEVICE: &str = "/dev/vda";
 const DISK_DEVICE: &str = "/dev/vdb";
+/// Inode tables stay as sparse as the disk was made: each clone would otherwise zero tens of megabytes of its own.
+const DISK_OPTIONS: &str = "noinit_itable";
 /// Directory renames and hard links of the image behave as on any file system; a change of an owner does not leave
 /// data behind in the image.
 const OVERLAY_OPTIONS: &str = "redirect_dir=on,index=on,metacopy=off";
@@ -40,7 +42,7 @@ impl Devices {
         mount_at(IMAGE_DEVICE, kind, Path::new(IMAGE), MountFlags::RDONLY, "")
             .during(Stage::RootImage, || format!("mount {IMAGE_DEVICE} as {kind}"))?;
         self.node(Stage::Disk, DISK_DEVICE)?;
-        mount_at(DISK_DEVICE, "ext4", Path::new(DISK), MountFlags::NOATIME, "")
+        mount_at(DISK_DEVICE, "ext4", Path::new(DISK), MountFlags::NOATIME, DISK_OPTIONS)
             .during(Stage::Disk, || format!("mount {DISK_DEVICE} as ext4"))?;
         let open =
             |path: &str| File::open(path).during(Stage::Disk, || format!("open {path}")).map(OwnedFd::from);
