@@ -390,6 +390,8 @@ mod tests {
         assert_eq!(shell, CommandLine::Shell("ls | wc".into()));
         let arguments: CommandLine = serde_json::from_str("[\"ls\",{\"base64\":\"/w==\"}]").unwrap();
         assert_eq!(arguments.to_argv(), [b"ls".to_vec(), vec![0xff]]);
+        let word: CommandLine = serde_json::from_str("[\"true\"]").unwrap();
+        assert_eq!(word, CommandLine::Arguments(vec!["true".into()]));
         assert!(serde_json::from_str::<CommandLine>("7").is_err());
     }
 

@@ -1,6 +1,8 @@
 //! Bytes in JSON. Arguments, paths and output of programs are bytes; JSON has only text. Bytes that are UTF-8
 //! travel as a string, any others as `{"base64": "…"}`, so nothing is lost and the usual case stays readable.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
 /// A byte string that is a plain string in JSON whenever it can be.
@@ -19,17 +21,18 @@ impl From<Vec<u8>> for ByteString {
     }
 }
 
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Serialize)]
 struct Encoded {
     base64: String,
 }
 
+/// A map and no struct: a struct can also be read from an array, and an argument vector of one word would be
+/// taken for base64.
 #[derive(Deserialize)]
 #[serde(untagged, expecting = "expected a string or {\"base64\": string}")]
 enum TextOrEncoded {
     Text(String),
-    Encoded(Encoded),
+    Encoded(BTreeMap<String, String>),
 }
 
 impl Serialize for ByteString {
@@ -45,9 +48,12 @@ impl<'de> Deserialize<'de> for ByteString {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         match TextOrEncoded::deserialize(deserializer)? {
             TextOrEncoded::Text(text) => Ok(Self(text.into_bytes())),
-            TextOrEncoded::Encoded(Encoded { base64 }) => {
-                from_base64(&base64).map(Self).ok_or_else(|| D::Error::custom("invalid base64"))
-            }
+            TextOrEncoded::Encoded(members) => match members.iter().next() {
+                Some((name, base64)) if name == "base64" && members.len() == 1 => {
+                    from_base64(base64).map(Self).ok_or_else(|| D::Error::custom("invalid base64"))
+                }
+                _ => Err(D::Error::custom("expected {\"base64\": string} and nothing else")),
+            },
         }
     }
 }
@@ -134,7 +140,9 @@ mod tests {
     fn text_stays_text() {
         assert_eq!(serde_json::to_string(&ByteString::from("grüße")).unwrap(), "\"grüße\"");
         assert_eq!(serde_json::to_string(&ByteString(vec![0xff])).unwrap(), r#"{"base64":"/w=="}"#);
-        assert!(serde_json::from_str::<ByteString>(r#"{"base64":"/w==","x":1}"#).is_err());
+        for bad in [r#"{"base64":"/w==","x":"1"}"#, r#"{"x":"/w=="}"#, r#"{}"#, r#"["true"]"#] {
+            assert!(serde_json::from_str::<ByteString>(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]
