@@ -135,7 +135,7 @@ impl Mapping {
         );
         // SAFETY: the range lies within the mapping, as just asserted, and the guest is not running.
         unsafe {
-            std::ptr::copy_nonoverlapping(data.as_ptr(), self.address.cast::<u8>().add(offset), data.len())
+            std::ptr::copy_nonoverlapping(data.as_ptr(), self.address.cast::<u8>().add(offset), data.len());
         }
     }
 }

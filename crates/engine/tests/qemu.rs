@@ -1,6 +1,8 @@
 //! Real QEMU through the real launcher, without an image: a kernel that halts at once is enough to start, save, restore,
 //! adopt, resize and end machines.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
 use std::{
     fs,
     os::unix::fs::PermissionsExt,

@@ -291,7 +291,7 @@ impl Switch for FormatNode {
             self.name, self.file, !self.writable
         );
         if self.format == DiskFormat::Qcow2 {
-            let backing = self.backing.as_ref().map_or("null".into(), |node| format!("\"{node}\""));
+            let backing = self.backing.as_ref().map_or_else(|| "null".into(), |node| format!("\"{node}\""));
             // Writing to a String does not fail.
             let _ = write!(value, ",\"backing\":{backing}");
         }
