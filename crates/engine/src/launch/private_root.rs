@@ -11,6 +11,7 @@ use std::{
 };
 
 use rustix::{
+    fs::Mode,
     mount::{
         MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_bind_recursive, mount_change, unmount,
     },
@@ -39,6 +40,8 @@ fn failed<E: Into<io::Error>>(operation: &'static str, path: &Path) -> impl FnOn
 /// Builds the root upon the order's mount point, which only this mount namespace sees, and enters it.
 pub(super) fn enter(order: &Order) -> Result<(), RootError> {
     let root = order.mount_point.as_path();
+    // The VMM's own user has to pass the directories made here, however private the engine keeps what it makes.
+    rustix::process::umask(Mode::from_raw_mode(0o022));
     mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
         .map_err(failed("make private", Path::new("/")))?;
     mount("pyro", root, "tmpfs", MountFlags::NOSUID | MountFlags::NODEV, Some(c"size=1m,mode=0755"))

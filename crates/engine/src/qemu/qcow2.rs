@@ -31,7 +31,8 @@ pub(crate) fn create(path: &Path, virtual_bytes: u64) -> io::Result<()> {
     let mut word = |value: u32| header.extend(value.to_be_bytes());
     word(u32::from_be_bytes(*b"QFI\xfb"));
     word(3); // version
-    [0, 0, 0].map(&mut word); // no backing file: offset (two words), length
+    long(&mut word, 0); // no backing file: its name's place
+    word(0); // and length
     word(CLUSTER_BITS);
     long(&mut word, virtual_bytes);
     word(0); // no encryption
@@ -41,7 +42,9 @@ pub(crate) fn create(path: &Path, virtual_bytes: u64) -> io::Result<()> {
     word(1); // clusters of the table of reference blocks
     word(0); // no snapshots
     long(&mut word, 0);
-    [0; 3].map(|features| long(&mut word, features)); // incompatible, compatible, autoclear
+    for _features in ["incompatible", "compatible", "autoclear"] {
+        long(&mut word, 0);
+    }
     word(REFCOUNT_ORDER);
     word(HEADER_BYTES);
 
