@@ -6,7 +6,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use pyro_engine::{DiskLayers, EngineError, Machine, MachineShape, MachineSpec, Nic, Start};
+use pyro_engine::{DiskLayers, EngineError, ExitReport, Machine, MachineShape, MachineSpec, Nic, Start};
 use pyro_protocol::message;
 use tokio::sync::{mpsc, OwnedSemaphorePermit};
 use tokio_util::sync::CancellationToken;
@@ -25,7 +25,7 @@ use crate::{
     host::Resources,
     machine_directory::MachineDirectory,
     policy,
-    session::GuestSession,
+    session::{GuestSession, SessionError},
     task,
     template::{DISK_BYTES, Template, TemplateSource},
 };
@@ -225,18 +225,27 @@ impl Running {
             reach(FaultPoint::CommandEnded, &self.directory)?;
             Ok(execution)
         };
-        tokio::select! {
+        let used = tokio::select! {
             biased;
             execution = work => execution,
             () = nobody_waits(&cancel, &events) => Err(Error::Cancelled),
             () = expired(request.ttl) => {
                 Err(Error::Expired { seconds: request.ttl.unwrap_or_default().as_secs() })
             }
-            report = self.machine.exited() => Err(Error::MachineLost {
-                reason: report.cause.to_string(),
-                console: greeting::quoted(&report.last_output),
-                work_started: true,
-            }),
+            report = self.machine.exited() => Err(machine_lost(&report)),
+        };
+        match used {
+            Err(error @ Error::Guest { source: SessionError::Lost { .. }, .. }) => Err(self.blame(error).await),
+            used => used,
+        }
+    }
+
+    /// A session that breaks off is mostly the end of the machine, seen from the inside a moment earlier: then
+    /// that is what happened.
+    async fn blame(&self, lost: Error) -> Error {
+        match tokio::time::timeout(END_AFTER_LOSS, self.machine.exited()).await {
+            Ok(report) => machine_lost(&report),
+            Err(_) => lost,
         }
     }
 
@@ -292,6 +301,17 @@ fn is_template_at_fault(error: &EngineError) -> bool {
 
 /// Fresh bytes for a guest's random pool.
 const ENTROPY_BYTES: usize = 64;
+
+/// How long after its session a machine may end for both to be one event.
+const END_AFTER_LOSS: Duration = Duration::from_secs(2);
+
+fn machine_lost(report: &ExitReport) -> Error {
+    Error::MachineLost {
+        reason: report.cause.to_string(),
+        console: greeting::quoted(&report.last_output),
+        work_started: true,
+    }
+}
 
 async fn expired(ttl: Option<Duration>) {
     match ttl {

@@ -101,7 +101,8 @@ fn start_message(id: &str, request: &RunRequest) -> message::Start {
 /// A command that cannot start is the command's failure, told as a shell would tell it.
 fn refusal(error: &SessionError, request: &RunRequest) -> Option<(i32, String)> {
     let SessionError::Refused { code, message } = error else { return None };
-    let program = String::from_utf8_lossy(request.argv.first()?);
+    let printable = |c: char| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c };
+    let program: String = String::from_utf8_lossy(request.argv.first()?).chars().map(printable).collect();
     match code {
         FailureCode::ProgramNotFound => Some((127, format!("pyro: {program}: command not found\n"))),
         FailureCode::ProgramNotExecutable => Some((126, format!("pyro: {program}: permission denied\n"))),

@@ -11,6 +11,7 @@ use std::{
 
 use pyro_engine::{DiskFormat, DiskLayer, DiskLayers, Engine, Machine, MachineShape, MachineSpec, Start};
 use pyro_protocol::message;
+use tracing::warn;
 
 use super::{
     DISK_BYTES, TemplateKey, TemplateSource,
@@ -29,6 +30,9 @@ use crate::{
 
 /// Longest time the warm-up command may take.
 const WARM_UP_PATIENCE: Duration = Duration::from_secs(60);
+
+/// A disk with less room than this has none for a machine's memory.
+const LEAST_FREE_BYTES: u64 = 1 << 20;
 
 /// Knows the tools that make a template.
 #[derive(Clone, Debug)]
@@ -69,8 +73,9 @@ impl Builder {
         let machine = engine
             .start(spec, Start::Boot { shared_memory: Some(memory) })
             .await
-            .map_err(|source| Error::Engine { operation: "boot the machine of a new template", source })?;
-        let saved = self.save(machine.as_ref(), &partial).await;
+            .map_err(|source| Error::Engine { operation: "boot the machine of a new template", source })
+            .map_err(|error| partial.blame_disk(error))?;
+        let saved = self.save(machine.as_ref(), &partial).await.map_err(|error| partial.blame_disk(error));
         let ended = machine.kill().await;
         drop(machine);
         drop(directory);
@@ -133,6 +138,20 @@ impl Partial {
 
     fn reach(&self, point: FaultPoint) -> Result<(), Error> {
         reach(point, &self.path)
+    }
+
+    /// A machine that cannot write its memory to a full disk dies without a word: then the disk is what failed.
+    fn blame_disk(&self, error: Error) -> Error {
+        let free_bytes = rustix::fs::statvfs(&self.path).map_or(u64::MAX, |disk| disk.f_bavail * disk.f_frsize);
+        if free_bytes >= LEAST_FREE_BYTES {
+            return error;
+        }
+        warn!(error = %crate::chain(&error), "a template cannot be built on a full disk");
+        Error::Store {
+            operation: "write the memory of a machine to",
+            path: self.path.clone(),
+            source: io::ErrorKind::StorageFull.into(),
+        }
     }
 
     /// Records digests, makes everything durable, and gives the directory its name.
