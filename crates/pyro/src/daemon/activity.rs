@@ -38,6 +38,13 @@ impl Activity {
         self.state.borrow().in_work
     }
 
+    /// Returns when at most so many are in work.
+    pub(crate) async fn at_most(&self, count: usize) {
+        let mut changes = self.state.subscribe();
+        // The sender lives in `self`, so this never fails.
+        let _state = changes.wait_for(|state| state.in_work <= count).await;
+    }
+
     /// Returns when nothing has been in work for so long, without a break.
     pub(crate) async fn idle_for(&self, idle: Duration) {
         let mut changes = self.state.subscribe();

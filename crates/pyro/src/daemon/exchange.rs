@@ -1,7 +1,7 @@
 //! One streaming operation on the server's side: the client's frames become a request, standard input and
 //! cancellation; what the handler tells becomes frames.
 
-use std::{future::Future, sync::Arc};
+use std::{future::Future, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use pyro_api::{
@@ -10,7 +10,10 @@ use pyro_api::{
     frame::{Frame, Kind, STDIN_WINDOW_BYTES},
 };
 use serde::{Serialize, de::DeserializeOwned};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::{
+    sync::{Semaphore, mpsc},
+    time::timeout,
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -18,6 +21,9 @@ use super::{
     handler::{StreamOutput, Streams},
     server::caught,
 };
+
+/// How long a client that has its answer may keep the connection.
+const PATIENCE_FOR_HANG_UP: Duration = Duration::from_secs(2);
 
 /// Reads the first frame of a streaming request.
 pub(crate) async fn read_request<R: DeserializeOwned>(frames: &mut FrameReader) -> Result<R, ErrorBody> {
@@ -48,12 +54,16 @@ where
     let work = work(streams);
     tokio::spawn(async move {
         let _in_work = in_work;
-        let listening = tokio::spawn(listen(frames, stdin, output.clone(), cancel.clone()));
+        let mut listening = tokio::spawn(listen(frames, stdin, output.clone(), cancel.clone()));
         let watching = tokio::spawn(cancel_when_gone(output.clone(), cancel));
         let last = last_frame(caught(work).await);
         // If the client has gone there is nobody to tell.
         let _sent = output.send(last).await;
-        listening.abort();
+        // The client hangs up first: a connection closed here would break under a frame that is on its way,
+        // the end of standard input mostly, and take the answer with it.
+        if timeout(PATIENCE_FOR_HANG_UP, &mut listening).await.is_err() {
+            listening.abort();
+        }
         watching.abort();
     });
     body
@@ -102,10 +112,11 @@ async fn listen(
             }
             Ok(Some(Frame { kind: Kind::StdinEof, .. })) => held = None,
             // The end of the body is only the end of input: the client may still be reading.
-            Ok(None) => break drop(held),
+            Ok(None) => break,
             Ok(Some(_)) | Err(_) => break cancel.cancel(),
         }
     }
+    drop(held);
     let _passed = passing.await;
 }
 

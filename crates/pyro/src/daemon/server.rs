@@ -25,7 +25,7 @@ use pyro_api::{
     service::{ShutdownRequest, ShutdownResult, Status, StatusRequest},
 };
 use serde::Serialize;
-use tokio::net::UnixStream;
+use tokio::{net::UnixStream, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -39,6 +39,9 @@ const MAX_REQUEST_BYTES: usize = 1024 * 1024;
 
 /// How long a client may take to send the head of its request.
 const PATIENCE_FOR_HEAD: Duration = Duration::from_secs(10);
+
+/// How long a daemon that is told to stop waits for requests that are just ending.
+const PATIENCE_FOR_QUIET: Duration = Duration::from_millis(300);
 
 /// Serves connections. One for each daemon, shared by all its connections.
 pub(crate) struct Server<H> {
@@ -165,7 +168,14 @@ impl<H: Handler> Server<H> {
             }
             name if is::<Shutdown>(name) => {
                 let server = Arc::clone(self);
-                self.unary::<Shutdown, _>(request, |request| async move { server.shut_down(&request) }).await
+                self.unary::<Shutdown, _>(request, |request| async move {
+                    if !request.force {
+                        // A client that has ended a moment ago may not have been noticed yet.
+                        let _quiet = timeout(PATIENCE_FOR_QUIET, server.activity.at_most(1)).await;
+                    }
+                    server.shut_down(&request)
+                })
+                .await
             }
             name => {
                 let error = ErrorBody::new(ErrorCode::Internal, format!("operation {name} has no route"));
