@@ -316,7 +316,8 @@ pub(crate) struct KernelArguments {
 
 impl fmt::Display for KernelArguments {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("quiet panic=-1 no_timer_check cryptomgr.notests init_on_alloc=0 random.trust_cpu=on")?;
+        // A panic resets the machine by a triple fault, which QEMU takes as its end; the other ways hang on microvm.
+        f.write_str("quiet panic=-1 reboot=t no_timer_check cryptomgr.notests init_on_alloc=0 random.trust_cpu=on")?;
         if let Some(khz) = self.timestamp_khz {
             write!(f, " tsc_early_khz={khz}")?;
         }
