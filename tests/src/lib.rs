@@ -17,6 +17,7 @@ mod home;
 mod invocation;
 mod leftovers;
 mod machine;
+mod mounts;
 mod outcome;
 mod process;
 mod running;
@@ -29,6 +30,7 @@ pub use {
     home::{Home, text_of},
     invocation::Invocation,
     machine::LiveMachine,
+    mounts::mount_wrapper,
     outcome::Outcome,
     process::Process,
     running::Running,

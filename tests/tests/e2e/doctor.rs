@@ -1,12 +1,8 @@
 //! `pyro doctor`: works on the most broken host, says what is missing and the command that mends it.
 
-use std::{
-    fs,
-    os::unix::fs::{PermissionsExt, symlink},
-    path::PathBuf,
-};
+use std::fs;
 
-use pyro_e2e::{Home, Outcome};
+use pyro_e2e::{Home, Outcome, mount_wrapper};
 use serde_json::Value;
 
 /// The check of that name.
@@ -84,9 +80,9 @@ fn a_host_without_qemu_is_told_the_command_that_installs_it() {
     let home = Home::warm();
     let outcome =
         home.pyro(["doctor", "--json"]).env("PYRO_QEMU", "/nowhere/qemu").output().without_traceback();
-    assert_missing(&outcome, "qemu", "apt");
-    let path = path_without(&home, &["qemu-system-x86_64"]);
-    let outcome = home.pyro(["doctor", "--json"]).env("PATH", path).output().without_traceback();
+    assert_missing(&outcome, "qemu", "PYRO_QEMU");
+    let hidden = without("qemu-system-x86_64");
+    let outcome = home.pyro(["doctor", "--json"]).under(hidden).output().without_traceback();
     assert_missing(&outcome, "qemu", "apt");
     home.pyro(["doctor"]).env("PYRO_QEMU", "/nowhere/qemu").output().exits(1).without_traceback();
 }
@@ -94,8 +90,8 @@ fn a_host_without_qemu_is_told_the_command_that_installs_it() {
 #[test]
 fn a_host_that_cannot_make_an_environment_is_told_the_command() {
     let home = Home::bare();
-    let path = path_without(&home, &["mmdebstrap"]);
-    let outcome = home.pyro(["doctor", "--json"]).env("PATH", path).output().without_traceback();
+    let hidden = without("mmdebstrap");
+    let outcome = home.pyro(["doctor", "--json"]).under(hidden).output().without_traceback();
     assert_missing(&outcome, "mmdebstrap", "apt");
 }
 
@@ -131,20 +127,7 @@ fn an_unknown_platform_is_refused() {
     assert_ne!(outcome.code(), 0, "{outcome}");
 }
 
-/// A PATH with every program of this host but some.
-fn path_without(home: &Home, missing: &[&str]) -> PathBuf {
-    let directory = home.scratch().join("programs");
-    drop(fs::remove_dir_all(&directory));
-    fs::create_dir(&directory).unwrap();
-    fs::set_permissions(&directory, fs::Permissions::from_mode(0o755)).unwrap();
-    for from in ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"] {
-        for entry in fs::read_dir(from).into_iter().flatten().flatten() {
-            let name = entry.file_name();
-            if !missing.iter().any(|missing| name == *missing) {
-                // The first directory that has a program wins, as in any PATH.
-                drop(symlink(entry.path(), directory.join(name)));
-            }
-        }
-    }
-    directory
+/// A wrapper on whose host a program is missing.
+fn without(program: &str) -> Vec<String> {
+    mount_wrapper(&format!("mount --bind /dev/null \"$(command -v {program})\""), "exec \"$@\"")
 }

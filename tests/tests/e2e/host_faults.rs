@@ -2,20 +2,19 @@
 
 use std::{
     fs::{self, File},
-    os::unix::fs::{FileExt, MetadataExt},
+    os::unix::fs::{FileExt, MetadataExt, PermissionsExt},
     path::Path,
     process::Command,
 };
 
-use pyro_e2e::{Home, LiveMachine, Running, Signal, warm};
-use rustix::process::getuid;
+use pyro_e2e::{Home, LiveMachine, Running, Signal, mount_wrapper, warm};
 use serde_json::Value;
 
 /// More than all buffers between a caller's pipe and a guest's command hold.
 const SWALLOWED_BYTES: usize = 16 << 20;
 
 /// A run with `--json` whose command has begun: it has swallowed input that nothing on the way could have kept.
-fn begun(home: &Home) -> (Running, LiveMachine) {
+pub(crate) fn begun(home: &Home) -> (Running, LiveMachine) {
     let script = format!("head -c {SWALLOWED_BYTES} > /dev/null; sleep 600");
     let mut running = home.sh(&script).json().stdin_open().timeout_s(600).start();
     running.write(vec![0; SWALLOWED_BYTES]);
@@ -173,30 +172,22 @@ fn a_full_disk_is_told_as_such_and_leaves_nothing() {
     assert!(outcome.errors().contains("left: none"), "{outcome}");
 }
 
-/// A wrapper that mounts 24 MiB at `directory` in namespaces of its own, runs its arguments there, stops the daemon
-/// and tells what is left. Works for root and for an ordinary user, who stays the same user inside.
+/// A wrapper that runs its arguments with 24 MiB at `directory`, stops the daemon and tells what is left.
 fn on_a_small_disk(directory: &Path) -> Vec<String> {
     fs::create_dir_all(directory).unwrap();
-    let script = r#"
-        mount -t tmpfs -o size=24m,mode=0700 small "$0" || exit 90
-        cd /
-        inside='"$@"; code=$?; "$1" daemon stop >/dev/null 2>&1; left=$(ls "$0/data/machines" "$0"/data/templates/.partial-* 2>/dev/null | grep -v : | tr "\n" " "); echo "left: ${left:-none}" >&2; exit $code'
-        if [ "$UID_OUTSIDE" = 0 ]; then exec sh -c "$inside" "$0" "$@"; fi
-        exec unshare --user --map-user="$UID_OUTSIDE" --map-group="$GID_OUTSIDE" -- sh -c "$inside" "$0" "$@"
-    "#;
-    let (uid, gid) = (getuid().as_raw(), rustix::process::getgid().as_raw());
-    let script = format!("UID_OUTSIDE={uid}; GID_OUTSIDE={gid}; {script}");
-    let mut words: Vec<String> = vec!["unshare".into()];
-    if uid != 0 {
-        words.extend(["--user".into(), "--map-root-user".into()]);
-    }
-    words.extend(["--mount", "--", "sh", "-c"].map(String::from));
-    words.extend([script, directory.display().to_string()]);
-    words
+    let directory = directory.display();
+    let mount = format!("mount -t tmpfs -o size=24m,mode=0700 small '{directory}'");
+    let inside = format!(
+        "\"$@\"; code=$?; \"$1\" daemon stop > /dev/null 2>&1; \
+         left=$(ls -d '{directory}'/data/machines/* '{directory}'/data/templates/.partial-* 2> /dev/null | tr '\\n' ' '); \
+         echo \"left: ${{left:-none}}\" >&2; exit $code"
+    );
+    mount_wrapper(&mount, &inside)
 }
 
 /// Changes one byte in the middle of the file's data; the second time it changes it back.
 fn flip(path: &Path) {
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
     let file = File::options().read(true).write(true).open(path).unwrap();
     // The first data in a sparse file.
     let from = rustix::fs::seek(&file, rustix::fs::SeekFrom::Data(0)).unwrap();
@@ -208,6 +199,7 @@ fn flip(path: &Path) {
 
 fn truncate(path: &Path) {
     warm::unshare_file(path);
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
     let length = fs::metadata(path).unwrap().size();
     File::options().write(true).open(path).unwrap().set_len(length / 2).unwrap();
 }

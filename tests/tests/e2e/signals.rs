@@ -1,7 +1,5 @@
 //! Whoever asked for a run goes away: the guest's command ends and nothing is left, no process, no file.
 
-use std::time::Duration;
-
 use pyro_e2e::{Home, LiveMachine, Running, Signal};
 
 /// A run whose command has begun and would last forever.
@@ -62,14 +60,10 @@ fn a_closed_standard_output_ends_the_run() {
 #[test]
 fn an_interrupted_run_tells_its_end_in_json() {
     let home = Home::warm();
-    let running = home.sh("sleep 600").json().timeout_s(600).start();
-    let directory = home.machines_directory();
-    std::fs::create_dir_all(&directory).unwrap();
-    pyro_e2e::wait_until("a machine comes to life", &directory, Duration::from_secs(60), || {
-        !home.machines().is_empty()
-    });
+    let (running, machine) = super::host_faults::begun(&home);
     running.signal(Signal::INT);
     running.finish().exits(130).fails_with("cancelled");
+    machine.assert_gone();
     home.wait_until_nothing_is_left();
 }
 
