@@ -61,6 +61,14 @@ impl Settings {
                 pyro.display()
             ));
         }
+        let agent = guest.clone().unwrap_or_else(|| pyro.with_file_name("pyro-guest"));
+        if !is_static(&agent) {
+            return Err(format!(
+                "the guest agent `{}` is not static and cannot run in a machine (a plain `cargo build` leaves such a one): \
+                 `cargo xtask build` makes the right one",
+                agent.display()
+            ));
+        }
         let uid = rustix::process::getuid().as_raw();
         let cache = match env::var_os("PYRO_TEST_HOME") {
             Some(path) => PathBuf::from(path),
@@ -85,4 +93,11 @@ fn named(variable: &str) -> Result<Option<PathBuf>, String> {
         )),
         path => Ok(path),
     }
+}
+
+/// Whether a program needs no dynamic loader, whose path would stand near its beginning.
+fn is_static(program: &Path) -> bool {
+    let head =
+        std::fs::read(program).map(|bytes| bytes[..bytes.len().min(4096)].to_vec()).unwrap_or_default();
+    !head.is_empty() && !head.windows(4).any(|window| window == b"/ld-")
 }
