@@ -1,0 +1,66 @@
+//! The product as its users meet it: the `pyro` binary, a process for each command.
+
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, Output, Stdio},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, ensure};
+
+/// The binary under test, with a home of its own.
+#[derive(Debug)]
+pub(crate) struct Pyro {
+    binary: PathBuf,
+    home: PathBuf,
+    cache: PathBuf,
+}
+
+impl Pyro {
+    pub(crate) fn new(binary: &Path, home: &Path, cache: &Path) -> Self {
+        Self { binary: binary.to_owned(), home: home.to_owned(), cache: cache.to_owned() }
+    }
+
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(&self.binary);
+        command
+            .args(arguments)
+            .env("PYRO_HOME", &self.home)
+            .env("PYRO_ENVIRONMENT_CACHE_DIR", &self.cache)
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Runs to a successful end; how long that took, and what it printed.
+    pub(crate) fn timed(&self, arguments: &[&str]) -> anyhow::Result<(Duration, Output)> {
+        let begin = Instant::now();
+        let output = self.command(arguments).output().with_context(|| format!("run {}", self.binary.display()))?;
+        let taken = begin.elapsed();
+        ensure!(
+            output.status.success(),
+            "pyro {arguments:?} failed: {}",
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
+        Ok((taken, output))
+    }
+
+    /// Starts `count` at once and waits for all; how long that took and how many failed.
+    pub(crate) fn burst(&self, arguments: &[&str], count: usize) -> anyhow::Result<(Duration, usize)> {
+        let begin = Instant::now();
+        let children = (0..count)
+            .map(|_| self.command(arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn())
+            .collect::<Result<Vec<_>, _>>()?;
+        let mut failed = 0;
+        for mut child in children {
+            failed += usize::from(!child.wait()?.success());
+        }
+        Ok((begin.elapsed(), failed))
+    }
+}
+
+impl Drop for Pyro {
+    fn drop(&mut self) {
+        // The measurements are done; a daemon that is gone already is no failure.
+        drop(self.command(&["daemon", "stop"]).stdout(Stdio::null()).stderr(Stdio::null()).status());
+    }
+}

@@ -1,0 +1,124 @@
+//! The floor: the engine alone restores the template and the agent runs the command, with no command line, no
+//! daemon and no store. What the product takes more than this is the product's own cost.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, ensure};
+use pyro_engine::{
+    BootFiles, DiskFormat, DiskLayer, DiskLayers, Engine, Machine, MachineId, MachineShape, MachineSpec, Nic,
+    SavedMachine, SealedMemory, Start,
+};
+use pyro_protocol::message;
+use pyro_workspace::session::{GuestSession, OutputKind};
+
+/// The shape that `pyro run` takes when it is not told otherwise.
+const SHAPE: MachineShape = MachineShape { vcpus: 1, mem_mib: 1024, nic: Nic::None };
+
+/// A template of the store, taken into use by hand.
+#[derive(Debug)]
+pub(crate) struct Floor {
+    engine: Arc<dyn Engine>,
+    saved: SavedMachine,
+    disk: PathBuf,
+    boot: BootFiles,
+    scratch: PathBuf,
+    count: u64,
+}
+
+/// A machine in use.
+#[derive(Debug)]
+pub(crate) struct Live {
+    pub(crate) machine: Box<dyn Machine>,
+    pub(crate) session: GuestSession,
+    pub(crate) directory: PathBuf,
+    commands: u64,
+}
+
+impl Floor {
+    /// Takes the one template that a single `pyro run` left in `home`.
+    pub(crate) fn new(engine: Arc<dyn Engine>, boot: BootFiles, templates: &Path, scratch: &Path) -> anyhow::Result<Self> {
+        let template = std::fs::read_dir(templates)?
+            .filter_map(Result::ok)
+            .map(|entry| entry.path())
+            .find(|path| path.join("template.json").exists())
+            .with_context(|| format!("no template in {}", templates.display()))?;
+        let memory = Arc::new(SealedMemory::load(&template.join("memory"))?);
+        let saved = SavedMachine { memory, state: template.join("state") };
+        Ok(Self { engine, saved, disk: template.join("disk.raw"), boot, scratch: scratch.to_owned(), count: 0 })
+    }
+
+    /// Restores a machine and greets its guest.
+    pub(crate) async fn restore(&mut self) -> anyhow::Result<Live> {
+        self.count += 1;
+        let id = MachineId::from_bytes(self.count.to_be_bytes()[2..].try_into()?);
+        let directory = self.scratch.join(id.as_str());
+        std::fs::create_dir(&directory)?;
+        let base = DiskLayer { path: self.disk.clone(), format: DiskFormat::Raw };
+        let active = self.engine.create_layer(&directory.join("active.qcow2"), std::fs::metadata(&base.path)?.len())?;
+        let spec = MachineSpec {
+            id: id.clone(),
+            directory: directory.clone(),
+            shape: SHAPE,
+            boot: self.boot.clone(),
+            disk: DiskLayers { lower: vec![base], active },
+        };
+        let machine = self.engine.start(spec, Start::Restore(self.saved.clone())).await?;
+        let session = GuestSession::open(machine.connect().await?, env!("CARGO_PKG_VERSION")).await?;
+        let individualize = message::Individualize {
+            entropy: vec![7; 64],
+            realtime_ns: u64::try_from(std::time::UNIX_EPOCH.elapsed()?.as_nanos())?,
+            host_name: format!("pyro-{id}"),
+            machine_id: format!("{:0>32}", id.as_str()),
+            deadline_ms: 600_000,
+        };
+        session.individualize(individualize).await?;
+        Ok(Live { machine, session, directory, commands: 0 })
+    }
+
+    /// The whole floor: restore, run `true`, end, clean up.
+    pub(crate) async fn run_true(&mut self) -> anyhow::Result<Duration> {
+        let begin = Instant::now();
+        let mut live = self.restore().await?;
+        live.run(&["true"]).await?;
+        live.end().await?;
+        Ok(begin.elapsed())
+    }
+}
+
+impl Live {
+    /// Runs a command as the daemon does; its standard output.
+    pub(crate) async fn run(&mut self, argv: &[&str]) -> anyhow::Result<Vec<u8>> {
+        self.commands += 1;
+        let id = format!("bench-{}", self.commands);
+        let start = message::Start {
+            id: id.clone(),
+            argv: argv.iter().map(|word| word.as_bytes().to_vec()).collect(),
+            cwd: b"/workspace".to_vec(),
+            timeout_ms: 60_000,
+            ..message::Start::default()
+        };
+        let started = self.session.start(start);
+        let mut stdout = self.session.output(&id, OutputKind::Stdout, 0);
+        let exited = self.session.wait(&id);
+        started.await?;
+        let mut output = Vec::new();
+        while let Some(chunk) = stdout.next().await {
+            output.extend_from_slice(&chunk?);
+        }
+        let status = exited.await?;
+        ensure!(status.code == Some(0), "{argv:?} ended with {status:?}");
+        self.session.remove(&id).await?;
+        Ok(output)
+    }
+
+    /// Ends the machine and removes its directory.
+    pub(crate) async fn end(self) -> anyhow::Result<()> {
+        self.machine.kill().await?;
+        std::fs::remove_dir_all(&self.directory)?;
+        Ok(())
+    }
+}
