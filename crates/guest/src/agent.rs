@@ -114,6 +114,7 @@ impl Agent {
             self.send_replies();
             moved |= self.poll_transmit(context, stream).map_err(ServeError::Stream)?;
             if !moved {
+                self.processes.tidy();
                 return Poll::Pending;
             }
         }

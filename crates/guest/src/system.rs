@@ -42,6 +42,8 @@ pub struct Powers {
 
 #[derive(Debug)]
 struct MachinePowers {
+    /// Who the kernel is; the same before and after a restore.
+    individual: Individual,
     disk: OwnedFd,
     disk_device: OwnedFd,
     deadline: Deadline,
@@ -60,7 +62,8 @@ impl System {
             }
             Self::Machine(Machine { disk, disk_device, confiner }) => {
                 let table = Table::new(confiner, Reaping::Everything);
-                let machine = MachinePowers { disk, disk_device, deadline: Deadline::new()? };
+                let individual = identity::individual();
+                let machine = MachinePowers { individual, disk, disk_device, deadline: Deadline::new()? };
                 Ok((table, Powers { machine: Some(machine) }))
             }
         }
@@ -89,6 +92,7 @@ impl Powers {
             identity::assume(wish)?;
             let deadline = (wish.deadline_ms > 0).then(|| Duration::from_millis(wish.deadline_ms));
             machine.deadline.set(deadline).map_err(IdentityError::Deadline)?;
+            return Ok(machine.individual.clone());
         }
         Ok(identity::individual())
     }

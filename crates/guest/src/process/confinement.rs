@@ -13,13 +13,8 @@ const DEFAULT_MAX_TASKS: u32 = 4096;
 /// Where confinements come from.
 #[derive(Debug)]
 pub enum Confiner {
-    /// A control group each, under this directory, which is the agent's alone.
-    ControlGroups {
-        /// For example `/sys/fs/cgroup/pyro`.
-        directory: PathBuf,
-        /// Number of the next one.
-        next: u64,
-    },
+    /// A control group each, under a directory that is the agent's alone.
+    ControlGroups(ControlGroups),
     /// A session and process group each: what leaves the group escapes.
     ProcessGroups,
 }
@@ -27,7 +22,18 @@ pub enum Confiner {
 impl Confiner {
     /// Control groups under `directory`.
     pub fn control_groups(directory: PathBuf) -> Self {
-        Self::ControlGroups { directory, next: 0 }
+        Self::ControlGroups(ControlGroups { directory, next: 0, spare: None })
+    }
+
+    /// Makes the next confinement ahead of its use, when there is time: the kernel takes long for it, and longest in a
+    /// restored machine of an emulating engine, where its code runs for the first time. Without a spare one
+    /// [`Confiner::confine`] makes it then.
+    pub fn prepare(&mut self) {
+        if let Self::ControlGroups(groups) = self
+            && groups.spare.is_none()
+        {
+            groups.spare = groups.make(DEFAULT_MAX_TASKS).ok();
+        }
     }
 
     /// Makes an empty confinement. `max_tasks` 0 takes the default of 4096.
@@ -37,24 +43,59 @@ impl Confiner {
     pub fn confine(&mut self, max_tasks: u32) -> io::Result<Confinement> {
         match self {
             Self::ProcessGroups => Ok(Confinement::ProcessGroup),
-            Self::ControlGroups { directory, next } => {
-                let group = directory.join(next.to_string());
-                *next += 1;
-                fs::create_dir(&group)?;
-                let max_tasks = if max_tasks == 0 { DEFAULT_MAX_TASKS } else { max_tasks };
-                // Without the pids controller the group is still killed whole.
-                let _unbounded = fs::write(group.join("pids.max"), max_tasks.to_string());
+            Self::ControlGroups(groups) => {
+                let spare = groups.spare.take_if(|_| matches!(max_tasks, 0 | DEFAULT_MAX_TASKS));
+                let group = match spare {
+                    Some(group) => group,
+                    None => groups.make(if max_tasks == 0 { DEFAULT_MAX_TASKS } else { max_tasks })?,
+                };
                 Ok(Confinement::ControlGroup(group))
             }
         }
     }
 }
 
+/// Numbered control groups in one directory.
+#[derive(Debug)]
+pub struct ControlGroups {
+    /// For example `/sys/fs/cgroup/pyro`.
+    directory: PathBuf,
+    /// Number of the next one.
+    next: u64,
+    /// The next one, made ahead, with the default bound.
+    spare: Option<ControlGroup>,
+}
+
+impl ControlGroups {
+    fn make(&mut self, max_tasks: u32) -> io::Result<ControlGroup> {
+        let directory = self.directory.join(self.next.to_string());
+        self.next += 1;
+        fs::create_dir(&directory)?;
+        // Without the pids controller the group is still killed whole.
+        let _unbounded = fs::write(directory.join("pids.max"), max_tasks.to_string());
+        match OpenOptions::new().write(true).open(directory.join("cgroup.procs")) {
+            Ok(entrance) => Ok(ControlGroup { directory, entrance }),
+            Err(error) => {
+                let _left = fs::remove_dir(&directory);
+                Err(error)
+            }
+        }
+    }
+}
+
+/// One control group.
+#[derive(Debug)]
+pub struct ControlGroup {
+    directory: PathBuf,
+    /// A child enters by writing `0`.
+    entrance: File,
+}
+
 /// One process and all that it starts.
 #[derive(Debug)]
 pub enum Confinement {
-    /// A control group's directory.
-    ControlGroup(PathBuf),
+    /// A control group.
+    ControlGroup(ControlGroup),
     /// The process group of the first process.
     ProcessGroup,
 }
@@ -66,9 +107,7 @@ impl Confinement {
     /// The kernel's.
     pub fn entrance(&self) -> io::Result<Option<File>> {
         match self {
-            Self::ControlGroup(group) => {
-                OpenOptions::new().write(true).open(group.join("cgroup.procs")).map(Some)
-            }
+            Self::ControlGroup(group) => group.entrance.try_clone().map(Some),
             Self::ProcessGroup => Ok(None),
         }
     }
@@ -79,8 +118,10 @@ impl Confinement {
     /// The kernel's; nobody left to signal is none.
     pub fn signal(&self, leader: Pid, signal: Signal) -> io::Result<()> {
         match self {
-            Self::ControlGroup(group) if signal == Signal::KILL => fs::write(group.join("cgroup.kill"), "1"),
-            Self::ControlGroup(group) => signal_members(group, signal),
+            Self::ControlGroup(group) if signal == Signal::KILL => {
+                fs::write(group.directory.join("cgroup.kill"), "1")
+            }
+            Self::ControlGroup(group) => signal_members(&group.directory, signal),
             Self::ProcessGroup => nobody_is_fine(kill_process_group(leader, signal)),
         }
     }
@@ -88,15 +129,25 @@ impl Confinement {
     /// Whether the kernel killed a task for want of memory.
     pub fn ran_out_of_memory(&self) -> bool {
         let Self::ControlGroup(group) = self else { return false };
-        let events = fs::read_to_string(group.join("memory.events")).unwrap_or_default();
+        let events = fs::read_to_string(group.directory.join("memory.events")).unwrap_or_default();
         let kills = events.lines().find_map(|line| line.strip_prefix("oom_kill "));
         kills.is_some_and(|count| count.trim() != "0")
+    }
+
+    /// Kills whoever is left of a process that has ended, and dissolves the confinement; false while a task is still
+    /// dying in it. Nobody being left is the usual case and costs one system call.
+    pub fn end(&self, leader: Pid) -> bool {
+        if matches!(self, Self::ControlGroup(_)) && self.dissolve() {
+            return true;
+        }
+        let _gone = self.signal(leader, Signal::KILL);
+        self.dissolve()
     }
 
     /// Removes what the kernel keeps for it; false while a task is still dying in it.
     pub fn dissolve(&self) -> bool {
         match self {
-            Self::ControlGroup(group) => match fs::remove_dir(group) {
+            Self::ControlGroup(group) => match fs::remove_dir(&group.directory) {
                 Ok(()) => true,
                 Err(error) => error.kind() == io::ErrorKind::NotFound,
             },

@@ -203,19 +203,17 @@ impl Process {
     fn finish(&mut self) {
         let State::Lingering { exit, .. } = &self.state else { return };
         let mut exit = exit.clone();
-        if self.leftovers == Leftovers::Kill {
-            let _gone = self.confinement.signal(self.pid, Signal::KILL);
-        }
         self.stdin = None;
         self.stdout.close();
         self.stderr.close();
         exit.stdout_bytes = self.stdout.spool.range().next;
         exit.stderr_bytes = self.stderr.spool.range().next;
-        exit.out_of_memory = self.confinement.ran_out_of_memory();
+        // A program that succeeded got over whatever the kernel killed; asking costs as much as running `true`.
+        exit.out_of_memory = exit.code != Some(0) && self.confinement.ran_out_of_memory();
         self.state = State::Finished(exit);
     }
 
-    /// Gives the confinement of a finished process away, to be dissolved when the last task in it is gone.
+    /// Gives the confinement of a finished process away, to be emptied and dissolved.
     pub fn take_spent_confinement(&mut self) -> Option<Confinement> {
         let spent = matches!(self.state, State::Finished(_)) && self.leftovers == Leftovers::Kill;
         spent.then(|| self.take_confinement())

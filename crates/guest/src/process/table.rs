@@ -28,8 +28,8 @@ pub struct Table {
     processes: Vec<Process>,
     confiner: Confiner,
     reaping: Reaping,
-    /// Confinements with tasks that are still dying.
-    spent: Vec<Confinement>,
+    /// Confinements of processes that ended, with the processes' ids: perhaps with tasks that are left or still dying.
+    spent: Vec<(Pid, Confinement)>,
 }
 
 /// Why the table refuses.
@@ -105,8 +105,7 @@ impl Table {
         }
         let position = self.processes.iter().position(|process| process.id() == id);
         let mut removed = self.processes.remove(position.ok_or_else(|| TableError::Unknown(id.to_owned()))?);
-        self.spent.push(removed.take_confinement());
-        self.spent.retain(|confinement| !confinement.dissolve());
+        self.spent.push((removed.pid(), removed.take_confinement()));
         Ok(())
     }
 
@@ -131,7 +130,13 @@ impl Table {
                 }
             }
         }
-        self.spent.retain(|confinement| !confinement.dissolve());
+    }
+
+    /// What can wait until the host has its answers: ends what finished processes left behind, dissolves their
+    /// confinements, and makes the next one ahead. To be called when nothing moves.
+    pub fn tidy(&mut self) {
+        self.spent.retain(|(leader, confinement)| !confinement.end(*leader));
+        self.confiner.prepare();
     }
 
     fn route(&mut self, pid: Pid, status: WaitStatus) {
@@ -149,7 +154,7 @@ impl Table {
             if process.poll_progress(context) {
                 moved = true;
                 let spent = process.take_spent_confinement();
-                self.spent.extend(spent.filter(|confinement| !confinement.dissolve()));
+                self.spent.extend(spent.map(|confinement| (process.pid(), confinement)));
             }
         }
         moved
