@@ -44,7 +44,9 @@ impl Arguments {
                 "--agent" => arguments.agent = value()?.into(),
                 "--qemu" => arguments.qemu = value()?.into(),
                 "--cache" => arguments.cache = value()?.into(),
-                other => bail!("unknown argument `{other}`; known: --json --rounds N --pyro --agent --qemu --cache PATH"),
+                other => bail!(
+                    "unknown argument `{other}`; known: --json --rounds N --pyro --agent --qemu --cache PATH"
+                ),
             }
         }
         Ok(arguments)

@@ -34,7 +34,8 @@ impl Pyro {
     /// Runs to a successful end; how long that took, and what it printed.
     pub(crate) fn timed(&self, arguments: &[&str]) -> anyhow::Result<(Duration, Output)> {
         let begin = Instant::now();
-        let output = self.command(arguments).output().with_context(|| format!("run {}", self.binary.display()))?;
+        let output =
+            self.command(arguments).output().with_context(|| format!("run {}", self.binary.display()))?;
         let taken = begin.elapsed();
         ensure!(
             output.status.success(),

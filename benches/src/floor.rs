@@ -40,7 +40,12 @@ pub(crate) struct Live {
 
 impl Floor {
     /// Takes the one template that a single `pyro run` left in `home`.
-    pub(crate) fn new(engine: Arc<dyn Engine>, boot: BootFiles, templates: &Path, scratch: &Path) -> anyhow::Result<Self> {
+    pub(crate) fn new(
+        engine: Arc<dyn Engine>,
+        boot: BootFiles,
+        templates: &Path,
+        scratch: &Path,
+    ) -> anyhow::Result<Self> {
         let template = std::fs::read_dir(templates)?
             .filter_map(Result::ok)
             .map(|entry| entry.path())
@@ -48,7 +53,14 @@ impl Floor {
             .with_context(|| format!("no template in {}", templates.display()))?;
         let memory = Arc::new(SealedMemory::load(&template.join("memory"))?);
         let saved = SavedMachine { memory, state: template.join("state") };
-        Ok(Self { engine, saved, disk: template.join("disk.raw"), boot, scratch: scratch.to_owned(), count: 0 })
+        Ok(Self {
+            engine,
+            saved,
+            disk: template.join("disk.raw"),
+            boot,
+            scratch: scratch.to_owned(),
+            count: 0,
+        })
     }
 
     /// Restores a machine and greets its guest.
@@ -58,7 +70,9 @@ impl Floor {
         let directory = self.scratch.join(id.as_str());
         std::fs::create_dir(&directory)?;
         let base = DiskLayer { path: self.disk.clone(), format: DiskFormat::Raw };
-        let active = self.engine.create_layer(&directory.join("active.qcow2"), std::fs::metadata(&base.path)?.len())?;
+        let active = self
+            .engine
+            .create_layer(&directory.join("active.qcow2"), std::fs::metadata(&base.path)?.len())?;
         let spec = MachineSpec {
             id: id.clone(),
             directory: directory.clone(),

@@ -22,12 +22,22 @@ const BURST: usize = 10;
 /// The first run in a home without templates: it boots a machine and saves it.
 pub(crate) fn cold(pyro: &Pyro, report: &mut Report) -> anyhow::Result<()> {
     let (taken, _) = pyro.timed(&RUN_TRUE)?;
-    report.add("run_cold_ms", milliseconds(taken), "ms", "first `pyro run debian:12 -- true`: daemon started, template built");
+    report.add(
+        "run_cold_ms",
+        milliseconds(taken),
+        "ms",
+        "first `pyro run debian:12 -- true`: daemon started, template built",
+    );
     Ok(())
 }
 
 /// Warm runs against the floor, taken in turn so that both meet the same load.
-pub(crate) async fn warm(pyro: &Pyro, floor: &mut Floor, rounds: usize, report: &mut Report) -> anyhow::Result<()> {
+pub(crate) async fn warm(
+    pyro: &Pyro,
+    floor: &mut Floor,
+    rounds: usize,
+    report: &mut Report,
+) -> anyhow::Result<()> {
     let (mut runs, mut floors) = (Samples::default(), Samples::default());
     // One of each is not counted: it finds the files in no cache.
     pyro.timed(&RUN_TRUE)?;
@@ -57,7 +67,12 @@ pub(crate) fn version(pyro: &Pyro, rounds: usize, report: &mut Report) -> anyhow
 /// Ten runs at once.
 pub(crate) fn burst(pyro: &Pyro, report: &mut Report) -> anyhow::Result<()> {
     let (taken, failed) = pyro.burst(&RUN_TRUE, BURST)?;
-    report.add("burst_ms", milliseconds(taken), "ms", format!("{BURST} warm runs at once, until the last has ended"));
+    report.add(
+        "burst_ms",
+        milliseconds(taken),
+        "ms",
+        format!("{BURST} warm runs at once, until the last has ended"),
+    );
     #[expect(clippy::cast_precision_loss, reason = "at most ten")]
     report.add("burst_failed", failed as f64, "count", "how many of them failed");
     Ok(())
@@ -79,10 +94,25 @@ pub(crate) async fn exec(live: &mut Live, rounds: usize, report: &mut Report) ->
         pings.push(begin.elapsed());
     }
     let parts = pings.median() + fork_exec;
-    report.add("port_round_trip_ms", pings.median(), "ms", format!("a request and its answer; median of {rounds}"));
-    report.add("guest_fork_exec_ms", fork_exec, "ms", "a shell in the guest starts `/bin/true` and waits, per command");
+    report.add(
+        "port_round_trip_ms",
+        pings.median(),
+        "ms",
+        format!("a request and its answer; median of {rounds}"),
+    );
+    report.add(
+        "guest_fork_exec_ms",
+        fork_exec,
+        "ms",
+        "a shell in the guest starts `/bin/true` and waits, per command",
+    );
     report.add("exec_ms", commands.median(), "ms", format!("`true` on a live machine; median of {rounds}"));
-    report.add("exec_over_parts", commands.median() / parts, "ratio", "`exec_ms` / (`port_round_trip_ms` + `guest_fork_exec_ms`)");
+    report.add(
+        "exec_over_parts",
+        commands.median() / parts,
+        "ratio",
+        "`exec_ms` / (`port_round_trip_ms` + `guest_fork_exec_ms`)",
+    );
     Ok(())
 }
 
@@ -105,7 +135,12 @@ pub(crate) async fn sizes(live: &mut Live, agent: &Path, report: &mut Report) ->
     report.add("guest_binary_mib", mebibytes(binary), "MiB", "the static agent");
     let status = live.run(&["cat", "/proc/1/status"]).await?;
     let resident = kibibytes(&String::from_utf8_lossy(&status), "VmRSS:").context("no VmRSS of the agent")?;
-    report.add("guest_resident_mib", mebibytes(resident << 10), "MiB", "resident memory of the agent, PID 1 in the guest");
+    report.add(
+        "guest_resident_mib",
+        mebibytes(resident << 10),
+        "MiB",
+        "resident memory of the agent, PID 1 in the guest",
+    );
     Ok(())
 }
 
@@ -117,9 +152,18 @@ pub(crate) async fn idle_clone(floor: &mut Floor, report: &mut Report) -> anyhow
     report.add("fresh_disk_mib", mebibytes(disk), "MiB", "a clone's disk, allocated, before use");
     let pid = clone.machine.identity().pid;
     let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
-    let private = ["Private_Clean:", "Private_Dirty:"].iter().filter_map(|field| kibibytes(&rollup, field)).sum::<u64>();
-    report.add("idle_clone_private_mib", mebibytes(private << 10), "MiB", "private memory of a restored, greeted, idle machine beside a sibling");
-    let shared = ["Shared_Clean:", "Shared_Dirty:"].iter().filter_map(|field| kibibytes(&rollup, field)).sum::<u64>();
+    let private = ["Private_Clean:", "Private_Dirty:"]
+        .iter()
+        .filter_map(|field| kibibytes(&rollup, field))
+        .sum::<u64>();
+    report.add(
+        "idle_clone_private_mib",
+        mebibytes(private << 10),
+        "MiB",
+        "private memory of a restored, greeted, idle machine beside a sibling",
+    );
+    let shared =
+        ["Shared_Clean:", "Shared_Dirty:"].iter().filter_map(|field| kibibytes(&rollup, field)).sum::<u64>();
     report.add("idle_clone_shared_mib", mebibytes(shared << 10), "MiB", "what it shares with its siblings");
     clone.end().await?;
     sibling.end().await

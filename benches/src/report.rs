@@ -28,7 +28,10 @@ pub(crate) struct Row {
 #[serde(deny_unknown_fields)]
 struct Budget {
     at_most: f64,
-    #[expect(dead_code, reason = "for the reader of the file; required so that no bound is without a reason")]
+    #[expect(
+        dead_code,
+        reason = "for the reader of the file; required so that no bound is without a reason"
+    )]
     why: String,
 }
 
@@ -74,8 +77,11 @@ impl Report {
         for row in &self.rows {
             let bound = row.at_most.map_or(String::new(), |bound| format!("≤ {bound}"));
             let mark = if row.kept { "" } else { " **exceeded**" };
-            let _written =
-                writeln!(text, "| `{}` | {:.2} {} | {bound}{mark} | {} |", row.name, row.value, row.unit, row.how);
+            let _written = writeln!(
+                text,
+                "| `{}` | {:.2} {} | {bound}{mark} | {} |",
+                row.name, row.value, row.unit, row.how
+            );
         }
         text
     }

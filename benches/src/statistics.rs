@@ -20,7 +20,11 @@ impl Samples {
     pub(crate) fn quantile(&self, share: f64) -> f64 {
         let mut sorted = self.0.clone();
         sorted.sort_by(f64::total_cmp);
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an index within the samples")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "an index within the samples"
+        )]
         let place = ((sorted.len().saturating_sub(1)) as f64 * share).round() as usize;
         sorted.get(place).copied().unwrap_or(f64::NAN)
     }

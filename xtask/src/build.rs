@@ -41,7 +41,18 @@ pub(crate) fn build(profile: &str) -> Result<Built> {
     // Without `--target` the flag would also reach build scripts and proc macros, which cannot be static.
     let triple = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
     let mut guest = checkout::cargo();
-    guest.args(["build", "--locked", "--package", "pyro-guest", "--profile", "guest", "--target", &triple]);
+    guest.args([
+        "build",
+        "--locked",
+        "--package",
+        "pyro-guest",
+        "--features",
+        "agent",
+        "--profile",
+        "guest",
+        "--target",
+        &triple,
+    ]);
     guest.env("RUSTFLAGS", "-C target-feature=+crt-static");
     step::run("build the guest agent (static)", &mut guest)?;
 

@@ -72,7 +72,9 @@ impl EnvironmentStore {
         self.with(move |environments, _| {
             let names = environments.list().into_iter().filter(|info| info.installed).map(|info| info.name);
             let installed = names.filter_map(|name| environments.installed(&name).ok().flatten());
-            installed.map(|environment| Ok(environments.boot_files(&environment, &agent)?.digest.to_string())).collect()
+            installed
+                .map(|environment| Ok(environments.boot_files(&environment, &agent)?.digest.to_string()))
+                .collect()
         })
         .await
     }

@@ -104,14 +104,16 @@ impl Error {
         match self {
             Self::Environment(error) => environment_hint(error),
             Self::Engine { source, .. } => engine_hint(source),
-            Self::Store { source, .. } if is_disk_full(source) => {
-                Some(DISK_FULL_HINT.to_owned())
+            Self::Store { source, .. } if is_disk_full(source) => Some(DISK_FULL_HINT.to_owned()),
+            Self::Tool { source: Some(_), program, .. } => {
+                Some(format!("install `{program}`; `pyro doctor` says how"))
             }
-            Self::Tool { source: Some(_), program, .. } => Some(format!("install `{program}`; `pyro doctor` says how")),
             Self::Store { .. } | Self::Tool { .. } | Self::Guest { .. } | Self::GuestSilent { .. } => {
                 Some("`pyro doctor` checks this host and says what to mend".to_owned())
             }
-            Self::MachineLost { .. } => Some("nothing outlives a one-shot machine: run the command again".to_owned()),
+            Self::MachineLost { .. } => {
+                Some("nothing outlives a one-shot machine: run the command again".to_owned())
+            }
             Self::Expired { .. } => Some("ask for a longer life with `--ttl-seconds`".to_owned()),
             Self::Invalid { .. } | Self::Unable { .. } | Self::Cancelled | Self::Task(_) => None,
         }
@@ -122,7 +124,9 @@ impl Error {
         match self {
             Self::Environment(error) => error.retryable(),
             Self::Engine { source, .. } => !matches!(source, EngineError::Program { .. }),
-            Self::MachineLost { .. } | Self::GuestSilent { .. } | Self::Guest { .. } | Self::Cancelled => true,
+            Self::MachineLost { .. } | Self::GuestSilent { .. } | Self::Guest { .. } | Self::Cancelled => {
+                true
+            }
             Self::Invalid { .. }
             | Self::Store { .. }
             | Self::Tool { .. }
@@ -156,7 +160,9 @@ pub fn chain(error: &dyn StdError) -> String {
 fn engine_hint(error: &EngineError) -> Option<String> {
     match error {
         EngineError::Program { .. } => Some("install QEMU; `pyro doctor` says how".to_owned()),
-        EngineError::NoUserId { .. } => Some("wait for a machine to end, or configure a larger range of user ids".to_owned()),
+        EngineError::NoUserId { .. } => {
+            Some("wait for a machine to end, or configure a larger range of user ids".to_owned())
+        }
         _ => Some("`pyro doctor` checks this host and says what to mend".to_owned()),
     }
 }
@@ -165,13 +171,16 @@ fn environment_hint(error: &EnvironmentError) -> Option<String> {
     match error {
         EnvironmentError::MissingTool { mend, .. } => Some(mend.clone()),
         EnvironmentError::DiskFull { .. } => Some(DISK_FULL_HINT.to_owned()),
-        EnvironmentError::Damaged { .. } => {
-            Some("`pyro env pull` makes the environment again; `pyro env inspect --verify` checks every file".to_owned())
-        }
+        EnvironmentError::Damaged { .. } => Some(
+            "`pyro env pull` makes the environment again; `pyro env inspect --verify` checks every file"
+                .to_owned(),
+        ),
         EnvironmentError::UnknownEnvironment { .. } => {
             Some("`pyro env list` shows what there is; `pyro env import` adds your own".to_owned())
         }
-        EnvironmentError::BuildFailed { .. } => Some("try again; `pyro doctor` checks what building needs".to_owned()),
+        EnvironmentError::BuildFailed { .. } => {
+            Some("try again; `pyro doctor` checks what building needs".to_owned())
+        }
         _ => None,
     }
 }

@@ -22,8 +22,10 @@ pub(crate) async fn greet(
     patience: Duration,
 ) -> Result<GuestSession, Error> {
     let open = async {
-        let stream =
-            machine.connect().await.map_err(|source| Error::Engine { operation: "connect to the guest", source })?;
+        let stream = machine
+            .connect()
+            .await
+            .map_err(|source| Error::Engine { operation: "connect to the guest", source })?;
         GuestSession::open(stream, release)
             .await
             .map_err(|source| Error::Guest { operation: "agree with the guest on a session", source })

@@ -70,7 +70,9 @@ impl Host {
     /// Takes the store into use: makes its directories and ends the machines of processes that died.
     pub async fn open(config: HostConfig) -> Result<Self, Error> {
         let layout = config.layout;
-        for directory in [layout.state().to_owned(), layout.machines(), layout.templates(), layout.environments()] {
+        for directory in
+            [layout.state().to_owned(), layout.machines(), layout.templates(), layout.environments()]
+        {
             make_private(&directory).map_err(|source| Error::Store {
                 operation: "use the directory",
                 path: directory.clone(),
@@ -132,7 +134,6 @@ impl Host {
     pub fn live(&self) -> usize {
         self.live.load(Ordering::Acquire)
     }
-
 }
 
 /// Counts one run from begin to end, whatever the end.

@@ -32,7 +32,11 @@ pub(crate) struct MachineDirectory {
 impl MachineDirectory {
     /// Makes and owns the directory of a new machine.
     pub(crate) fn create(layout: &Layout) -> Result<Self, Error> {
-        let failed = |source| Error::Store { operation: "make a machine's directory", path: layout.machines(), source };
+        let failed = |source| Error::Store {
+            operation: "make a machine's directory",
+            path: layout.machines(),
+            source,
+        };
         // Held so that nobody looks the directory over between its making and its locking.
         let _listing = FileLock::wait(&layout.machines_lock()).map_err(failed)?;
         loop {
@@ -102,7 +106,8 @@ pub(crate) async fn end_orphans(layout: &Layout, engine: &dyn Engine) -> Result<
 /// Directories without a living owner, each with its lock, which we hold from now on.
 fn orphans(layout: &Layout) -> Result<Vec<(PathBuf, FileLock)>, Error> {
     let machines = layout.machines();
-    let failed = |source| Error::Store { operation: "look over the machines in", path: machines.clone(), source };
+    let failed =
+        |source| Error::Store { operation: "look over the machines in", path: machines.clone(), source };
     let _listing = FileLock::wait(&layout.machines_lock()).map_err(failed)?;
     let mut found = Vec::new();
     for entry in fs::read_dir(&machines).map_err(failed)? {

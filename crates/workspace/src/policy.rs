@@ -20,10 +20,16 @@ pub fn admit_run(request: &RunRequest) -> Result<(), Error> {
         return refuse("command", "there is no command to run".to_owned());
     }
     if !VCPUS.contains(&request.vcpus) {
-        return refuse("vcpu_count", format!("{} is outside {} to {}", request.vcpus, VCPUS.start(), VCPUS.end()));
+        return refuse(
+            "vcpu_count",
+            format!("{} is outside {} to {}", request.vcpus, VCPUS.start(), VCPUS.end()),
+        );
     }
     if !MEM_MIB.contains(&request.mem_mib) {
-        return refuse("mem_mib", format!("{} is outside {} to {}", request.mem_mib, MEM_MIB.start(), MEM_MIB.end()));
+        return refuse(
+            "mem_mib",
+            format!("{} is outside {} to {}", request.mem_mib, MEM_MIB.start(), MEM_MIB.end()),
+        );
     }
     if request.timeout.is_zero() {
         return refuse("timeout_seconds", "it must be greater than 0".to_owned());
@@ -31,7 +37,10 @@ pub fn admit_run(request: &RunRequest) -> Result<(), Error> {
     if let Some(ttl) = request.ttl
         && ttl < SHORTEST_TTL
     {
-        return refuse("ttl_seconds", format!("it must be at least {}, or 0 for no bound", SHORTEST_TTL.as_secs()));
+        return refuse(
+            "ttl_seconds",
+            format!("it must be at least {}, or 0 for no bound", SHORTEST_TTL.as_secs()),
+        );
     }
     if request.cwd.as_ref().is_some_and(|cwd| cwd.first() != Some(&b'/')) {
         return refuse("cwd", "it must be an absolute path".to_owned());
@@ -41,7 +50,12 @@ pub fn admit_run(request: &RunRequest) -> Result<(), Error> {
         return refuse("command", "an argument or variable contains a NUL byte".to_owned());
     }
     if words.map(Vec::len).sum::<usize>() > LONGEST_ARGUMENTS_BYTES {
-        return refuse("command", format!("arguments and variables exceed {LONGEST_ARGUMENTS_BYTES} bytes; send long texts by standard input"));
+        return refuse(
+            "command",
+            format!(
+                "arguments and variables exceed {LONGEST_ARGUMENTS_BYTES} bytes; send long texts by standard input"
+            ),
+        );
     }
     if request.env.iter().any(|(name, _)| name.is_empty() || name.contains(&b'=')) {
         return refuse("env", "a variable's name is empty or contains `=`".to_owned());

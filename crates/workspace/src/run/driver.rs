@@ -8,7 +8,7 @@ use std::{
 
 use pyro_engine::{DiskLayers, EngineError, ExitReport, Machine, MachineShape, MachineSpec, Nic, Start};
 use pyro_protocol::message;
-use tokio::sync::{mpsc, OwnedSemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
@@ -31,7 +31,11 @@ use crate::{
 };
 
 /// Runs the request to its end; see the module's picture.
-pub(crate) async fn drive(resources: Arc<Resources>, request: RunRequest, mut io: RunIo) -> Result<RunOutcome, Error> {
+pub(crate) async fn drive(
+    resources: Arc<Resources>,
+    request: RunRequest,
+    mut io: RunIo,
+) -> Result<RunOutcome, Error> {
     policy::admit_run(&request)?;
     let mut phases = PhaseTimes::default();
     let mut laps = Laps::begin();
@@ -52,7 +56,8 @@ pub(crate) async fn drive(resources: Arc<Resources>, request: RunRequest, mut io
     phases.start = laps.lap();
 
     let used = running.use_once(&resources, &request, &mut io, turn, &mut phases, &mut laps).await;
-    let (machine_id, isolation, start) = (running.directory.id().clone(), running.machine.isolation(), running.start);
+    let (machine_id, isolation, start) =
+        (running.directory.id().clone(), running.machine.isolation(), running.start);
     let ended = running.end().await;
     phases.cleanup = laps.lap();
     let execution = used?;
@@ -158,7 +163,8 @@ struct Claimed {
 impl Claimed {
     /// Restores the machine from its template; when that fails, boots it.
     async fn start(self, resources: &Resources) -> Result<Running, Error> {
-        let restored = resources.engine.start(self.spec.clone(), Start::Restore(self.template.saved.clone())).await;
+        let restored =
+            resources.engine.start(self.spec.clone(), Start::Restore(self.template.saved.clone())).await;
         let (machine, start) = match restored {
             Ok(machine) => (machine, StartKind::Restored),
             Err(error) if !is_template_at_fault(&error) => {
@@ -212,8 +218,7 @@ impl Running {
         };
         let (cancel, events) = (io.cancel.clone(), io.events.clone());
         let work = async {
-            let session =
-                greeting::greet(self.machine.as_ref(), &resources.release, patience).await?;
+            let session = greeting::greet(self.machine.as_ref(), &resources.release, patience).await?;
             self.individualize(&session, request).await?;
             reach(FaultPoint::MachineReady, &self.directory)?;
             phases.greet = laps.lap();
@@ -235,7 +240,9 @@ impl Running {
             report = self.machine.exited() => Err(machine_lost(&report)),
         };
         match used {
-            Err(error @ Error::Guest { source: SessionError::Lost { .. }, .. }) => Err(self.blame(error).await),
+            Err(error @ Error::Guest { source: SessionError::Lost { .. }, .. }) => {
+                Err(self.blame(error).await)
+            }
             used => used,
         }
     }

@@ -85,7 +85,8 @@ pub(super) async fn execute(
 
 fn start_message(id: &str, request: &RunRequest) -> message::Start {
     let stdin = if request.stdin { message::Stdin::Stream } else { message::Stdin::Null };
-    let variable = |(name, value): &(Vec<u8>, Vec<u8>)| message::Variable { name: name.clone(), value: value.clone() };
+    let variable =
+        |(name, value): &(Vec<u8>, Vec<u8>)| message::Variable { name: name.clone(), value: value.clone() };
     message::Start {
         id: id.to_owned(),
         argv: request.argv.clone(),

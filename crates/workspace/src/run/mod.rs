@@ -20,8 +20,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 pub(crate) use driver::drive;
-use pyro_engine::{Isolation, MachineId};
 pub use phases::PhaseTimes;
+use pyro_engine::{Isolation, MachineId};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 

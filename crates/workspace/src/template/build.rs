@@ -82,7 +82,8 @@ impl Builder {
         saved?;
         ended.map_err(|source| Error::Engine { operation: "end the machine of a new template", source })?;
 
-        let about = format!("{} vCPU, {} MiB, kernel {}", shape.vcpus, shape.mem_mib, source.boot.vmlinux.display());
+        let about =
+            format!("{} vCPU, {} MiB, kernel {}", shape.vcpus, shape.mem_mib, source.boot.vmlinux.display());
         let (place, boot_digest) = (layout.template(key.as_str()), source.boot_digest.clone());
         task::blocking(move || partial.install(&place, about, boot_digest)).await?;
         reach(FaultPoint::TemplateInstalled, &layout.template(key.as_str()))
@@ -142,7 +143,8 @@ impl Partial {
 
     /// A machine that cannot write its memory to a full disk dies without a word: then the disk is what failed.
     fn blame_disk(&self, error: Error) -> Error {
-        let free_bytes = rustix::fs::statvfs(&self.path).map_or(u64::MAX, |disk| disk.f_bavail * disk.f_frsize);
+        let free_bytes =
+            rustix::fs::statvfs(&self.path).map_or(u64::MAX, |disk| disk.f_bavail * disk.f_frsize);
         if free_bytes >= LEAST_FREE_BYTES {
             return error;
         }
@@ -156,10 +158,8 @@ impl Partial {
 
     /// Records digests, makes everything durable, and gives the directory its name.
     fn install(self, place: &Path, about: String, boot_digest: String) -> Result<(), Error> {
-        self.record(about, boot_digest).and_then(|()| rename_over(&self.path, place)).map_err(|source| Error::Store {
-            operation: "install the template in",
-            path: place.to_owned(),
-            source,
+        self.record(about, boot_digest).and_then(|()| rename_over(&self.path, place)).map_err(|source| {
+            Error::Store { operation: "install the template in", path: place.to_owned(), source }
         })
     }
 
@@ -169,7 +169,13 @@ impl Partial {
             File::open(&path)?.sync_all()?;
             digest::sparse(&path)
         };
-        let record = Record { memory: digest(file::MEMORY)?, state: digest(file::STATE)?, disk: digest(file::DISK)?, boot_digest, about };
+        let record = Record {
+            memory: digest(file::MEMORY)?,
+            state: digest(file::STATE)?,
+            disk: digest(file::DISK)?,
+            boot_digest,
+            about,
+        };
         let path = self.path.join(file::RECORD);
         fs::write(&path, serde_json::to_vec_pretty(&record)?)?;
         File::open(&path)?.sync_all()?;
@@ -184,7 +190,11 @@ impl Drop for Partial {
 }
 
 fn reach(point: FaultPoint, path: &Path) -> Result<(), Error> {
-    fault::reach(point).map_err(|source| Error::Store { operation: "write to", path: path.to_owned(), source })
+    fault::reach(point).map_err(|source| Error::Store {
+        operation: "write to",
+        path: path.to_owned(),
+        source,
+    })
 }
 
 fn rename_over(from: &Path, to: &Path) -> io::Result<()> {
@@ -208,7 +218,11 @@ fn format_disk(mke2fs: &Path, path: &Path) -> Result<(), Error> {
         .arg(path)
         .stdin(Stdio::null())
         .output()
-        .map_err(|source| Error::Tool { program: program.clone(), output: String::new(), source: Some(source) })?;
+        .map_err(|source| Error::Tool {
+            program: program.clone(),
+            output: String::new(),
+            source: Some(source),
+        })?;
     if output.status.success() {
         return Ok(());
     }

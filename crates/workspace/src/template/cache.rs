@@ -64,7 +64,12 @@ pub(crate) enum Found {
 }
 
 impl Templates {
-    pub(crate) fn new(layout: Layout, engine: Arc<dyn Engine>, builder: build::Builder, cap_bytes: u64) -> Self {
+    pub(crate) fn new(
+        layout: Layout,
+        engine: Arc<dyn Engine>,
+        builder: build::Builder,
+        cap_bytes: u64,
+    ) -> Self {
         let loaded = Mutex::new(Loaded { templates: Vec::new(), cap_bytes });
         Self { layout, engine, builder, loaded, gates: Mutex::default() }
     }
@@ -99,15 +104,23 @@ impl Templates {
     /// Removes the templates of other boot files than these. One that is being built is left alone.
     pub(crate) fn prune(&self, current: &HashSet<String>) -> Result<usize, Error> {
         let directory = self.layout.templates();
-        let failed = |source| Error::Store { operation: "look over the templates in", path: directory.clone(), source };
+        let failed = |source| Error::Store {
+            operation: "look over the templates in",
+            path: directory.clone(),
+            source,
+        };
         let mut removed = 0;
         for entry in fs::read_dir(&directory).map_err(failed)? {
             let path = entry.map_err(failed)?.path();
-            let Some(key) = path.file_name().and_then(|name| name.to_str()).map(str::to_owned) else { continue };
+            let Some(key) = path.file_name().and_then(|name| name.to_str()).map(str::to_owned) else {
+                continue;
+            };
             if key.starts_with('.') || !path.is_dir() {
                 continue;
             }
-            let Some(_builder) = FileLock::try_take(&self.layout.template_lock(&key)).map_err(failed)? else { continue };
+            let Some(_builder) = FileLock::try_take(&self.layout.template_lock(&key)).map_err(failed)? else {
+                continue;
+            };
             if record(&path).is_ok_and(|record| current.contains(&record.boot_digest)) {
                 continue;
             }
@@ -123,14 +136,20 @@ impl Templates {
         shape: MachineShape,
         source: TemplateSource,
     ) -> Result<(Arc<Template>, Found), Error> {
-        let gate = Arc::clone(self.gates.lock().unwrap_or_else(PoisonError::into_inner).entry(key.clone()).or_default());
+        let gate = Arc::clone(
+            self.gates.lock().unwrap_or_else(PoisonError::into_inner).entry(key.clone()).or_default(),
+        );
         let _turn = gate.lock().await;
         if let Some(template) = self.loaded(&key) {
             return Ok((template, Found::Loaded));
         }
         let lock = self.layout.template_lock(key.as_str());
         let _builder = task::blocking(move || {
-            FileLock::wait(&lock).map_err(|source| Error::Store { operation: "lock the template", path: lock, source })
+            FileLock::wait(&lock).map_err(|source| Error::Store {
+                operation: "lock the template",
+                path: lock,
+                source,
+            })
         })
         .await?;
         if let Some(template) = self.load(&key).await? {
@@ -152,7 +171,11 @@ impl Templates {
             return Ok(None);
         }
         let from = directory.clone();
-        let loaded = task::blocking(move || Ok(check(&from).and_then(|()| SealedMemory::load(&from.join(file::MEMORY)).map_err(|error| error.source)))).await?;
+        let loaded = task::blocking(move || {
+            Ok(check(&from)
+                .and_then(|()| SealedMemory::load(&from.join(file::MEMORY)).map_err(|error| error.source)))
+        })
+        .await?;
         match loaded {
             Ok(memory) => {
                 let saved = SavedMachine { memory: Arc::new(memory), state: directory.join(file::STATE) };
@@ -160,7 +183,12 @@ impl Templates {
                 self.remember(&template);
                 Ok(Some(template))
             }
-            Err(error) if matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof) => {
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::InvalidData | io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof
+                ) =>
+            {
                 warn!(template = %key, %error, "the template is damaged and is built again");
                 remove(&directory);
                 Ok(None)
@@ -182,7 +210,8 @@ impl Templates {
     fn remember(&self, template: &Arc<Template>) {
         let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
         loaded.templates.push(Arc::clone(template));
-        let mut total: u64 = loaded.templates.iter().map(|template| template.saved.memory.resident_bytes()).sum();
+        let mut total: u64 =
+            loaded.templates.iter().map(|template| template.saved.memory.resident_bytes()).sum();
         while total > loaded.cap_bytes && loaded.templates.len() > 1 {
             let dropped = loaded.templates.remove(0);
             total -= dropped.saved.memory.resident_bytes();
@@ -199,9 +228,14 @@ impl Templates {
 /// Every file of the template against its recorded digest.
 fn check(directory: &Path) -> io::Result<()> {
     let record = record(directory)?;
-    for (name, expected) in [(file::MEMORY, record.memory), (file::STATE, record.state), (file::DISK, record.disk)] {
+    for (name, expected) in
+        [(file::MEMORY, record.memory), (file::STATE, record.state), (file::DISK, record.disk)]
+    {
         if digest::sparse(&directory.join(name))? != expected {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, format!("`{name}` is not as it was saved")));
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                format!("`{name}` is not as it was saved"),
+            ));
         }
     }
     Ok(())
