@@ -2,6 +2,7 @@
 //! process, confined; it knows nothing of workspaces, environments, requests or people.
 //!
 //! - [`Engine`] and [`Machine`]: the contract, documented by when each method is called.
+//! - `fake` (a feature): the real guest agent in this process, for tests of everything above.
 //! - [`qemu`]: QEMU's `microvm`, KVM where it truly accelerates, TCG otherwise.
 //! - [`launch`]: the jail in which every VMM process runs.
 //! - [`acceleration`]: what KVM is worth on this host, measured.
@@ -9,6 +10,8 @@
 pub mod acceleration;
 mod disk;
 mod engine;
+#[cfg(feature = "fake")]
+pub mod fake;
 mod kvm;
 pub mod launch;
 mod machine;

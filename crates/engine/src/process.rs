@@ -36,13 +36,20 @@ impl ProcessIdentity {
 pub(crate) struct ProcessHandle {
     identity: ProcessIdentity,
     pidfd: AsyncFd<OwnedFd>,
+    kill_on_drop: bool,
 }
 
 impl ProcessHandle {
-    /// Holds a process through a pidfd that is known to be its own.
+    /// Holds a process through a pidfd that is known to be its own. Until [`Self::keep`], dropping the handle kills it.
     pub(crate) fn new(pid: u32, pidfd: OwnedFd) -> io::Result<Self> {
-        let identity = ProcessIdentity::of(pid)?;
-        Ok(Self { identity, pidfd: readiness::watch(pidfd)? })
+        // Held first: whatever fails from here on ends the process.
+        let mut handle = Self {
+            identity: ProcessIdentity { pid, start_time_ticks: 0 },
+            pidfd: readiness::watch(pidfd)?,
+            kill_on_drop: true,
+        };
+        handle.identity = ProcessIdentity::of(pid)?;
+        Ok(handle)
     }
 
     /// Finds the very process of `identity`; `None` if it is gone.
@@ -58,7 +65,7 @@ impl ProcessHandle {
             Ok(found) if found == identity => {}
             _ => return Ok(None),
         }
-        let handle = Self { identity, pidfd: readiness::watch(pidfd)? };
+        let handle = Self { identity, pidfd: readiness::watch(pidfd)?, kill_on_drop: false };
         Ok((!handle.is_gone()).then_some(handle))
     }
 
@@ -68,9 +75,25 @@ impl ProcessHandle {
 
     /// Whether it has ended.
     pub(crate) fn is_gone(&self) -> bool {
-        let mut poll = [rustix::event::PollFd::new(self.pidfd.get_ref(), rustix::event::PollFlags::IN)];
-        rustix::event::poll(&mut poll, Some(&rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 }))
-            .is_ok_and(|ready| ready > 0)
+        has_ended(self.pidfd.get_ref())
+    }
+
+    /// Another hold on the same process, to ask [`has_ended`] later.
+    pub(crate) fn pidfd(&self) -> io::Result<OwnedFd> {
+        self.pidfd.get_ref().try_clone()
+    }
+
+    /// From now on the process outlives this handle.
+    pub(crate) fn keep(mut self) -> Self {
+        self.kill_on_drop = false;
+        self
+    }
+
+    /// Ends it and waits until it has.
+    pub(crate) async fn end(&self) -> io::Result<()> {
+        self.kill()?;
+        self.gone().await;
+        Ok(())
     }
 
     /// Ends it; already gone is fine.
@@ -90,6 +113,23 @@ impl ProcessHandle {
     }
 }
 
+impl Drop for ProcessHandle {
+    fn drop(&mut self) {
+        if self.kill_on_drop
+            && let Err(error) = self.kill()
+        {
+            tracing::error!(pid = self.identity.pid, %error, "a process that nobody keeps could not be ended");
+        }
+    }
+}
+
+/// Whether the process of this pidfd has ended.
+pub(crate) fn has_ended(pidfd: &OwnedFd) -> bool {
+    let mut poll = [rustix::event::PollFd::new(pidfd, rustix::event::PollFlags::IN)];
+    rustix::event::poll(&mut poll, Some(&rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 }))
+        .is_ok_and(|ready| ready > 0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -100,5 +140,24 @@ mod tests {
         assert!(ProcessHandle::find(me).unwrap().is_some());
         let other = ProcessIdentity { start_time_ticks: me.start_time_ticks - 1, ..me };
         assert!(ProcessHandle::find(other).unwrap().is_none());
+    }
+
+    #[tokio::test]
+    async fn a_process_that_nobody_keeps_ends_with_its_handle() {
+        use std::os::unix::process::ExitStatusExt;
+        for kept in [false, true] {
+            let mut child = std::process::Command::new("sleep").arg("600").spawn().unwrap();
+            let pid = Pid::from_child(&child);
+            let pidfd = pidfd_open(pid, PidfdFlags::empty()).unwrap();
+            let handle = ProcessHandle::new(child.id(), pidfd).unwrap();
+            if kept {
+                drop(handle.keep());
+                assert!(child.try_wait().unwrap().is_none());
+                child.kill().unwrap();
+            } else {
+                drop(handle);
+            }
+            assert_eq!(child.wait().unwrap().signal(), Some(9));
+        }
     }
 }

@@ -294,6 +294,7 @@ fn event(name: String, data: Option<&Value>) -> Event {
 
 #[cfg(test)]
 mod tests {
+    use qapi::qmp;
     use tokio::io::AsyncWriteExt;
 
     use super::*;
@@ -321,6 +322,82 @@ mod tests {
         assert!(matches!(answers.all().await, Err(QmpError::Refused { .. })));
         assert_eq!(events.recv().await.unwrap(), Event::Other("NEWS".into()));
         assert_eq!(events.recv().await.unwrap(), Event::Shutdown { reason: "guest-reset".into() });
+    }
+
+    /// Whether QEMU's schema has this command with these arguments: what it does not know is lost on the way there
+    /// and back, and what it cannot do without fails.
+    fn is_of_the_schema<C: qapi::Command + serde::de::DeserializeOwned>(ours: &Command) {
+        let ours = serde_json::to_value(ours).unwrap();
+        assert_eq!(ours["execute"], C::NAME);
+        let typed: C = serde_json::from_value(ours["arguments"].clone()).unwrap();
+        assert_eq!(serde_json::to_value(typed).unwrap(), ours["arguments"]);
+    }
+
+    #[test]
+    fn every_command_is_of_qemus_schema() {
+        let uri = || "fd:state".to_owned();
+        for command in [
+            Command::Capabilities {},
+            Command::QueryStatus {},
+            Command::Stop {},
+            Command::Cont {},
+            Command::Quit {},
+            Command::GetFd { fdname: "state" },
+            Command::device_state_only(),
+            Command::MigrateSetParameters { max_bandwidth: 1 << 40 },
+            Command::Migrate { uri: uri() },
+            Command::MigrateIncoming { uri: uri() },
+            Command::BlockResize { node_name: "disk".to_owned(), size: 1 << 40 },
+        ] {
+            // Without a wildcard, so that a new command finds its way here.
+            match &command {
+                Command::Capabilities {} => is_of_the_schema::<qmp::qmp_capabilities>(&command),
+                Command::QueryStatus {} => is_of_the_schema::<qmp::query_status>(&command),
+                Command::Stop {} => is_of_the_schema::<qmp::stop>(&command),
+                Command::Cont {} => is_of_the_schema::<qmp::cont>(&command),
+                Command::Quit {} => is_of_the_schema::<qmp::quit>(&command),
+                Command::GetFd { .. } => is_of_the_schema::<qmp::getfd>(&command),
+                Command::MigrateSetCapabilities { .. } => {
+                    is_of_the_schema::<qmp::migrate_set_capabilities>(&command);
+                }
+                Command::MigrateSetParameters { .. } => {
+                    is_of_the_schema::<qmp::migrate_set_parameters>(&command);
+                }
+                Command::Migrate { .. } => is_of_the_schema::<qmp::migrate>(&command),
+                Command::MigrateIncoming { .. } => is_of_the_schema::<qmp::migrate_incoming>(&command),
+                Command::BlockResize { .. } => is_of_the_schema::<qmp::block_resize>(&command),
+            }
+        }
+    }
+
+    #[test]
+    fn events_are_read_as_qemus_schema_writes_them() {
+        fn read(event: &qmp::Event) -> Event {
+            let line: Line = serde_json::from_value(serde_json::to_value(event).unwrap()).unwrap();
+            super::event(line.event.unwrap(), line.data.as_ref())
+        }
+        let timestamp =
+            || serde_json::from_str::<qapi::Timestamp>(r#"{"seconds":1,"microseconds":2}"#).unwrap();
+        for (reason, word) in [
+            (qmp::ShutdownCause::guest_shutdown, "guest-shutdown"),
+            (qmp::ShutdownCause::guest_reset, "guest-reset"),
+            (qmp::ShutdownCause::guest_panic, "guest-panic"),
+        ] {
+            let data = qmp::SHUTDOWN { guest: true, reason };
+            let read = read(&qmp::Event::SHUTDOWN { data, timestamp: timestamp() });
+            assert_eq!(read, Event::Shutdown { reason: word.to_owned() });
+        }
+        for (status, word) in [
+            (qmp::MigrationStatus::completed, "completed"),
+            (qmp::MigrationStatus::failed, "failed"),
+            (qmp::MigrationStatus::cancelled, "cancelled"),
+        ] {
+            let data = qmp::MIGRATION { status };
+            let read = read(&qmp::Event::MIGRATION { data, timestamp: timestamp() });
+            assert_eq!(read, Event::Migration { status: word.to_owned() });
+        }
+        let resumed = qmp::Event::RESUME { data: qmp::RESUME {}, timestamp: timestamp() };
+        assert_eq!(read(&resumed), Event::Resume);
     }
 
     #[tokio::test]

@@ -1,39 +1,37 @@
-//! What a VMM that has been taken over can still do: nothing of what is tried here, as root and as an ordinary user.
+//! What a VMM that has been taken over can still do: nothing of what is tried here, as root and as an ordinary user, with
+//! namespaces and where the host forbids them.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
+mod host;
 
 use std::{
     fs,
     io::Write,
     net::TcpListener,
-    os::unix::{fs::PermissionsExt, net::UnixListener},
+    os::unix::net::UnixListener,
     path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::Arc,
 };
 
+use host::{Account, Namespaces, probe};
 use pyro_engine::{
     BootFiles, DiskFormat, DiskLayer, DiskLayers, Engine, EngineError, Isolation, MachineId, MachineShape,
     MachineSpec, Nic, SavedMachine, SealedMemory, Start,
-    launch::Launcher,
+    launch::{Confinement, Launcher, Layer},
     qemu::{EngineConfig, QemuEngine},
 };
 
-const ATTEMPTS: usize = 17;
-/// Names another place of the probe, for a user who cannot reach the build directory.
-const PROBE: &str = "PYRO_TEST_PROBE";
-
-fn probe() -> PathBuf {
-    std::env::var_os(PROBE).map_or_else(|| env!("CARGO_BIN_EXE_vmm_probe").into(), PathBuf::from)
-}
+const ATTEMPTS: usize = 20;
 
 fn file(path: &Path, bytes: u64) -> PathBuf {
     fs::File::create(path).unwrap().set_len(bytes).unwrap();
     path.to_owned()
 }
 
-#[tokio::test]
-async fn a_program_in_the_place_of_the_vmm_is_denied_everything() {
+/// Runs the probe in the VMM's place; what confined it and what it was allowed.
+async fn confined_probe() -> (Confinement, Vec<String>) {
     let home = tempfile::tempdir().unwrap();
     let at = |name: &str| home.path().join(name);
     let unix = UnixListener::bind(at("listener.sock")).unwrap();
@@ -75,52 +73,84 @@ async fn a_program_in_the_place_of_the_vmm_is_denied_everything() {
         launcher: Launcher { program: probe() },
         isolation: Isolation::Emulated,
         user_ids: Some(900_200..900_300),
-        largest_file_bytes: 1 << 30,
+        largest_file_bytes: 1 << 40,
     })
     .await
     .unwrap();
+    let confinement = engine.confinement(home.path()).await.unwrap();
     let state = file(&at("state"), 0);
     let error = engine.start(spec, Start::Restore(SavedMachine { memory, state })).await.unwrap_err();
     sibling.kill().unwrap();
     sibling.wait().unwrap();
-
-    let log = fs::read_to_string(directory.join("vmm.log")).unwrap();
-    println!("{log}");
-    // The probe exits without having spoken to the engine.
-    assert!(matches!(error, EngineError::Refused { .. } | EngineError::Ended { .. }), "{error:?} {log}");
-    assert_eq!(log.lines().count(), ATTEMPTS, "{log}");
-    let allowed: Vec<_> = log.lines().filter(|line| !line.contains(" denied: ")).collect();
-    assert!(allowed.is_empty(), "{allowed:?}\n{log}");
     drop(unix);
+
+    // The probe exits without having spoken to the engine.
+    let (EngineError::Refused { last_output: log } | EngineError::Ended { last_output: log }) = error else {
+        panic!("{error:?}")
+    };
+    assert_eq!(log.lines().count(), ATTEMPTS, "{log}");
+    let allowed = log.lines().filter(|line| !line.contains(" denied: ")).map(str::to_owned).collect();
+    (confinement, allowed)
+}
+
+#[tokio::test]
+async fn a_program_in_the_place_of_the_vmm_is_denied_everything() {
+    let (_, allowed) = confined_probe().await;
+    assert!(allowed.is_empty(), "{allowed:?}");
 }
 
 /// The same again under an account without rights, when the tests themselves run as root.
 #[test]
 fn an_ordinary_user_gets_the_same_jail() {
-    if !rustix::process::geteuid().is_root() {
+    if !host::is_root() {
         // The test above has just shown it.
         return;
     }
-    let place = tempfile::tempdir().unwrap();
-    fs::set_permissions(place.path(), fs::Permissions::from_mode(0o755)).unwrap();
-    let copies = [("probe", probe()), ("tests", std::env::current_exe().unwrap())].map(|(name, original)| {
-        let copy = place.path().join(name);
-        // By another process: a program that this one has open for writing while the other test forks cannot be executed.
-        assert!(Command::new("cp").arg(original).arg(&copy).status().unwrap().success());
-        copy
-    });
-    let output = Command::new("setpriv")
-        .args(["--reuid", "65534", "--regid", "65534", "--clear-groups", "--"])
-        .arg(&copies[1])
-        .args(["--exact", "a_program_in_the_place_of_the_vmm_is_denied_everything"])
-        .env(PROBE, &copies[0])
-        .current_dir("/")
-        .output()
-        .unwrap();
-    let text = String::from_utf8_lossy(&output.stdout);
-    assert!(
-        output.status.success() && text.contains("1 passed"),
-        "{text}\n{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    let test = "a_program_in_the_place_of_the_vmm_is_denied_everything";
+    host::run_test(test, Account::Nobody, Namespaces::Allowed);
+}
+
+/// Run by the two tests below; elsewhere the host has nothing to show.
+#[tokio::test]
+async fn what_a_host_without_namespaces_has() {
+    if !host::namespaces_are_forbidden() {
+        return;
+    }
+    let (confinement, allowed) = confined_probe().await;
+    let user_layer = if host::is_root() { Layer::OwnUser } else { Layer::UserNamespace };
+    let expected_missing: Vec<_> = [
+        Layer::UserNamespace,
+        Layer::MountNamespace,
+        Layer::PidNamespace,
+        Layer::NetworkNamespace,
+        Layer::IpcNamespace,
+        Layer::UtsNamespace,
+        Layer::CgroupNamespace,
+        Layer::PrivateRoot,
+    ]
+    .into_iter()
+    .filter(|layer| *layer != Layer::UserNamespace || user_layer == *layer)
+    .collect();
+    let missing: Vec<_> = confinement.missing.iter().map(|missing| missing.layer).collect();
+    assert_eq!(missing, expected_missing, "{confinement:?}");
+    assert!(confinement.missing.iter().all(|missing| !missing.reason.is_empty()), "{confinement:?}");
+    for layer in [Layer::ResourceLimits, Layer::NoPrivileges, Layer::Landlock, Layer::SystemCallFilter] {
+        assert!(confinement.has(layer), "{layer}: {confinement:?}");
+    }
+    assert_eq!(confinement.has(Layer::OwnUser), host::is_root());
+    assert!(allowed.is_empty(), "{allowed:?}");
+}
+
+#[test]
+fn where_namespaces_are_forbidden_the_other_layers_deny_the_same() {
+    host::run_test("what_a_host_without_namespaces_has", Account::Own, Namespaces::Forbidden);
+}
+
+#[test]
+fn where_namespaces_are_forbidden_to_an_ordinary_user_the_other_layers_deny_the_same() {
+    if !host::is_root() {
+        // The test above has just shown it.
+        return;
+    }
+    host::run_test("what_a_host_without_namespaces_has", Account::Nobody, Namespaces::Forbidden);
 }

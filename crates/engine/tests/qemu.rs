@@ -3,6 +3,8 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
+mod host;
+
 use std::{
     fs,
     os::unix::fs::PermissionsExt,
@@ -10,6 +12,7 @@ use std::{
     sync::Arc,
 };
 
+use host::{Account, Namespaces};
 use pyro_engine::{
     BootFiles, DiskFormat, DiskLayer, DiskLayers, Engine, ExitCause, Isolation, MachineId, MachineShape,
     MachineSpec, Nic, SavedMachine, SealedMemory, Start,
@@ -33,7 +36,7 @@ impl Host {
     async fn engine(&self) -> QemuEngine {
         QemuEngine::new(EngineConfig {
             qemu: "/usr/bin/qemu-system-x86_64".into(),
-            launcher: Launcher { program: env!("CARGO_BIN_EXE_vmm_probe").into() },
+            launcher: Launcher { program: host::probe() },
             isolation: Isolation::Emulated,
             user_ids: Some(900_000..900_100),
             largest_file_bytes: 1 << 30,
@@ -190,4 +193,18 @@ async fn nothing_of_the_jail_is_missing_here() {
     let host = Host::new();
     let confinement = host.engine().await.confinement(host.home.path()).await.unwrap();
     assert!(confinement.is_complete(), "{confinement:?}");
+}
+
+#[test]
+fn a_machine_runs_where_namespaces_are_forbidden() {
+    host::run_test("a_machine_is_started_adopted_and_killed", Account::Own, Namespaces::Forbidden);
+}
+
+#[test]
+fn a_machine_of_an_ordinary_user_runs_where_namespaces_are_forbidden() {
+    if !host::is_root() {
+        // The test above has just shown it.
+        return;
+    }
+    host::run_test("a_machine_is_started_adopted_and_killed", Account::Nobody, Namespaces::Forbidden);
 }

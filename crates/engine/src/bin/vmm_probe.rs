@@ -54,6 +54,10 @@ fn attempt_everything() {
     attempt("write-root-image", || Ok(rustix::io::pwrite(image, b"x", 0)?));
     attempt("write-memory", || Ok(rustix::io::pwrite(memory, b"x", 0)?));
     attempt("shrink-memory", || Ok(rustix::fs::ftruncate(memory, 0)?));
+    let log = std::io::stdout();
+    attempt("grow-log", || Ok(rustix::fs::ftruncate(&log, 1 << 30)?));
+    attempt("write-beyond-log", || Ok(rustix::io::pwrite(&log, b"x", 1 << 30)?));
+    attempt("open-kvm", || OpenOptions::new().read(true).write(true).open("/dev/kvm"));
     attempt("reopen-memory-and-write", || {
         OpenOptions::new().write(true).open(format!("/proc/self/fd/{MEMORY}"))?.write_at(b"x", 0)
     });

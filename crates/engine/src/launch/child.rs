@@ -176,7 +176,8 @@ fn become_user(order: &Order) -> rustix::io::Result<()> {
             Err(e) => return Err(e),
         }
     }
-    set_thread_groups(&[])?;
+    let groups: Vec<_> = order.groups.iter().map(|group| Gid::from_raw(*group)).collect();
+    set_thread_groups(&groups)?;
     set_thread_res_gid(gid, gid, gid)?;
     set_thread_res_uid(uid, uid, uid)
 }

@@ -12,10 +12,26 @@
 //!    record written, ------------go--------------------->  exec
 //! ```
 //!
-//! If the engine dies on the way, the child reads the end of the socket and exits.
+//! If the engine dies on the way, the child reads the end of the socket and exits. If the engine gives up on the way, it
+//! kills the child.
+//!
+//! # A host that forbids namespaces
+//!
+//! Each layer stands by itself, and what a host refuses is named in the report. Never left out are the user id of its
+//! own (as root), the resource limits, the loss of every privilege and the system call filter: where one of them fails,
+//! nothing runs. Landlock is applied where the kernel has it. With these alone a VMM still cannot run a program, make or
+//! connect a socket, signal anybody, trace anybody, or open any file but QEMU's own program, libraries and firmware and
+//! what it was handed. What it can do then, and not otherwise:
+//!
+//! - learn which files and processes exist, and their sizes, owners and times (landlock does not cover `stat`, and
+//!   `/proc` is the host's);
+//! - learn the host's name;
+//! - where the kernel has no landlock either: open files as its user id may, which as root is one that owns nothing, and
+//!   as an ordinary user the person's own. `doctor` names both as missing.
 
 mod child;
 mod descriptors;
+mod device;
 mod filter;
 mod private_root;
 mod report;

@@ -36,6 +36,25 @@ pub enum Layer {
     SystemCallFilter,
 }
 
+impl Layer {
+    /// All of them. Which of the first two a jail has depends on who starts it.
+    pub const ALL: [Self; 13] = [
+        Self::OwnUser,
+        Self::UserNamespace,
+        Self::MountNamespace,
+        Self::PidNamespace,
+        Self::NetworkNamespace,
+        Self::IpcNamespace,
+        Self::UtsNamespace,
+        Self::CgroupNamespace,
+        Self::PrivateRoot,
+        Self::ResourceLimits,
+        Self::NoPrivileges,
+        Self::Landlock,
+        Self::SystemCallFilter,
+    ];
+}
+
 impl fmt::Display for Layer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

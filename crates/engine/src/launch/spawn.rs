@@ -17,7 +17,7 @@ use tokio::{
 };
 
 use super::{
-    Confinement, LAUNCH, Limits,
+    Confinement, LAUNCH, Limits, device,
     wire::{self, Notice, Order},
 };
 use crate::{process::ProcessHandle, readiness};
@@ -81,7 +81,31 @@ pub(crate) struct Plan {
     pub descriptors: Vec<OwnedFd>,
 }
 
-/// A confined process that has not yet become its program.
+impl Plan {
+    /// What the launcher is told, and the descriptors that go with it.
+    fn into_order(self) -> (Order, Vec<OwnedFd>) {
+        let groups = match self.user {
+            Some(_) => self.devices.iter().filter_map(|device| device::group(device)).collect(),
+            None => Vec::new(),
+        };
+        let order = Order {
+            program: Some(self.program),
+            arguments: self.arguments,
+            files: self.files,
+            directories: self.directories,
+            executables: self.executables,
+            devices: self.devices,
+            reopened: self.reopened,
+            mount_point: self.mount_point,
+            user: self.user,
+            groups,
+            limits: self.limits,
+        };
+        (order, std::iter::once(self.log).chain(self.descriptors).collect())
+    }
+}
+
+/// A confined process that has not yet become its program. Dropping it ends the process.
 #[derive(Debug)]
 pub(crate) struct Launching {
     socket: AsyncFd<OwnedFd>,
@@ -92,20 +116,7 @@ pub(crate) struct Launching {
 impl Launcher {
     /// Starts the process up to the point where it waits for [`Launching::go`].
     pub(crate) async fn launch(&self, plan: Plan) -> Result<Launching, LaunchError> {
-        let order = Order {
-            program: Some(plan.program),
-            arguments: plan.arguments,
-            files: plan.files,
-            directories: plan.directories,
-            executables: plan.executables,
-            devices: plan.devices,
-            reopened: plan.reopened,
-            mount_point: plan.mount_point,
-            user: plan.user,
-            limits: plan.limits,
-        };
-        let mut descriptors = vec![plan.log];
-        descriptors.extend(plan.descriptors);
+        let (order, descriptors) = plan.into_order();
         let (socket, process, confinement) = within(self.negotiate(&order, descriptors)).await?;
         Ok(Launching { socket, process, confinement })
     }
@@ -125,6 +136,7 @@ impl Launcher {
             .stdin(Stdio::from(theirs))
             .stdout(Stdio::null())
             .stderr(Stdio::null())
+            .kill_on_drop(true)
             .spawn()
             .map_err(|source| LaunchError::Spawn { program: self.program.clone(), source })?;
         let socket = readiness::watch(ours).map_err(LaunchError::Talk)?;
@@ -146,29 +158,48 @@ impl Launcher {
             },
             other => return Err(unexpected(other)),
         };
-        // Reaped here; the child is nobody's by then.
-        launcher.wait().await.map_err(LaunchError::Talk)?;
-        let confined = match early {
-            Some(notice) => Some((notice, Vec::new())),
-            None => notice(&socket).await?,
+        let confined = async {
+            // Reaped here; the child is nobody's by then.
+            launcher.wait().await.map_err(LaunchError::Talk)?;
+            let confined = match early {
+                Some(notice) => Some((notice, Vec::new())),
+                None => notice(&socket).await?,
+            };
+            match confined {
+                Some((Notice::Confined(confinement), _)) => Ok(confinement),
+                other => Err(unexpected(other)),
+            }
         };
-        match confined {
-            Some((Notice::Confined(confinement), _)) => Ok((socket, process, confinement)),
-            other => Err(unexpected(other)),
+        match confined.await {
+            Ok(confinement) => Ok((socket, process, confinement)),
+            Err(error) => Err(after_end(&process, error).await),
         }
     }
 }
 
 impl Launching {
-    /// Lets the process become its program, and waits until it has.
+    /// Lets the process become its program, and waits until it has. It still ends with its handle; see
+    /// [`ProcessHandle::keep`].
     pub(crate) async fn go(self) -> Result<ProcessHandle, LaunchError> {
-        wire::send(self.socket.get_ref(), &(), &[]).map_err(LaunchError::Talk)?;
-        match within(notice(&self.socket)).await? {
-            // The socket closes on exec.
-            None => Ok(self.process),
-            other => Err(unexpected(other)),
+        let Self { socket, process, .. } = self;
+        let gone = async {
+            wire::send(socket.get_ref(), &(), &[]).map_err(LaunchError::Talk)?;
+            match within(notice(&socket)).await? {
+                // The socket closes on exec.
+                None => Ok(()),
+                other => Err(unexpected(other)),
+            }
+        };
+        match gone.await {
+            Ok(()) => Ok(process),
+            Err(error) => Err(after_end(&process, error).await),
         }
     }
+}
+
+/// Ends a process that a failed launch leaves, and passes the failure on.
+async fn after_end(process: &ProcessHandle, error: LaunchError) -> LaunchError {
+    process.end().await.map_or_else(LaunchError::Talk, |()| error)
 }
 
 /// Reports what a jail on this host has and lacks, without running anything in it. `mount_point` is an
@@ -194,6 +225,7 @@ pub async fn probe(
         reopened: Vec::new(),
         mount_point: mount_point.to_owned(),
         user,
+        groups: Vec::new(),
         limits: Limits { address_space_bytes: 1 << 30, file_size_bytes: 1 << 20, tasks: 16 },
     };
     let (_, process, confinement) = within(launcher.negotiate(&order, vec![null])).await?;

@@ -42,6 +42,8 @@ pub(super) struct Order {
     pub mount_point: PathBuf,
     /// User and group to become; only root can.
     pub user: Option<(u32, u32)>,
+    /// Supplementary groups to keep; applied only with a user of its own.
+    pub groups: Vec<u32>,
     /// Resource limits.
     pub limits: Limits,
 }

@@ -9,21 +9,20 @@ use std::{
 
 use rustix::fs::{Gid, MemfdFlags, Uid, fchown, memfd_create};
 
-use super::command_line::Descriptors;
+use super::{command_line::Descriptors, vmm_log::VmmLog};
 use crate::{EngineError, MachineSpec, Nic, Start, launch::FIRST_DESCRIPTOR, socket::SocketDirectory};
 
 pub(super) const AGENT: &str = "agent.sock";
 pub(super) const CONTROL: &str = "control.sock";
 pub(super) const CONSOLE: &str = "console.sock";
 const NIC: &str = "nic.sock";
-pub(super) const LOG: &str = "vmm.log";
 
 /// Open descriptors, the numbers they will have in the VMM, and those among them that QEMU opens again by name.
 pub(super) struct Opened {
     pub descriptors: Vec<OwnedFd>,
     pub numbers: Descriptors,
     pub reopened: Vec<u32>,
-    pub log: OwnedFd,
+    pub log: VmmLog,
 }
 
 struct Opening {
@@ -83,14 +82,9 @@ pub(super) fn open(
         }
     };
     reopened.extend(memory.map(|(number, _)| number));
-    let path = spec.directory.join(LOG);
-    let log = OpenOptions::new()
-        .create(true)
-        .append(true)
-        .open(&path)
-        .map_err(|e| EngineError::file("create", &path, e))?;
+    let log = VmmLog::create().map_err(|e| EngineError::file("create a log for", &spec.directory, e))?;
     let numbers = Descriptors { agent, control, console, nic, root, disk, memory, kernel };
-    Ok(Opened { descriptors: opening.descriptors, numbers, reopened, log: log.into() })
+    Ok(Opened { descriptors: opening.descriptors, numbers, reopened, log })
 }
 
 fn open_file(path: &Path, writable: bool) -> Result<File, EngineError> {

@@ -10,10 +10,12 @@ use std::{
 use sha2::{Digest, Sha256};
 use tokio::process::Command;
 
-use crate::{Build, EngineError, Isolation};
+use super::command_line::{Descriptors, KernelArguments, command_line};
+use crate::{Build, DiskFormat, EngineError, Isolation, MachineShape, Nic};
 
-/// Raised when machines get other devices, or the same ones in another order.
-const DEVICE_SET: &str = "microvm rtc acpi; serial agent, root, disk[, nic]; 1";
+/// Raised when saved memory of one engine stops fitting another in a way that [`device_set`] does not show, e.g. when what the
+/// guest is told by other means changes. Nobody has to raise it for a change of the command line.
+const GENERATION: u32 = 1;
 
 /// An installed QEMU.
 #[derive(Debug)]
@@ -65,15 +67,39 @@ impl Installation {
         let program = fs::metadata(&self.program).map_err(failed)?;
         let processor = processor().map_err(failed)?;
         let text = format!(
-            "{}\n{} {}.{}\n{DEVICE_SET}\n{isolation:?}\n{processor}",
+            "{}\n{} {}.{}\n{GENERATION}\n{}\n{processor}",
             self.version,
             program.size(),
             program.mtime(),
-            program.mtime_nsec()
+            program.mtime_nsec(),
+            device_set(isolation)
         );
         let digest = Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
         Ok(Build { name: "qemu".to_owned(), version: self.version.clone(), digest })
     }
+}
+
+/// The command lines of both shapes with everything that differs between machines held still: whenever machines
+/// get other devices, the same ones in another order, or are told something else, this changes, and with it the key
+/// of every template.
+fn device_set(isolation: Isolation) -> String {
+    [Nic::None, Nic::Stream]
+        .map(|nic| {
+            let shape = MachineShape { vcpus: 1, mem_mib: 1, nic };
+            let descriptors = Descriptors {
+                agent: 0,
+                control: 0,
+                console: 0,
+                nic: (nic == Nic::Stream).then_some(0),
+                root: 0,
+                disk: vec![(0, DiskFormat::Raw)],
+                memory: Some((0, true)),
+                kernel: Some((0, 0)),
+            };
+            let arguments = KernelArguments { timestamp_khz: None, more: Vec::new() };
+            command_line(shape, isolation, &[], &descriptors, &arguments).join(" ")
+        })
+        .join("\n")
 }
 
 async fn output(program: &Path, arguments: &[&str]) -> io::Result<String> {
@@ -165,6 +191,15 @@ mod tests {
         let listing =
             "\tlinux-vdso.so.1 (0x7ff)\n\tlibc.so.6 => /lib/x/libc.so.6 (0x7f1)\n\t/lib64/ld.so.2 (0x7f0)\n";
         assert_eq!(libraries(listing), [PathBuf::from("/lib/x/libc.so.6"), PathBuf::from("/lib64/ld.so.2")]);
+    }
+
+    #[test]
+    fn the_device_set_tells_acceleration_and_every_device() {
+        let emulated = device_set(Isolation::Emulated);
+        assert_ne!(emulated, device_set(Isolation::Kvm));
+        for device in ["virtio-serial-device", "drive=root", "drive=disk", "virtio-net-device"] {
+            assert!(emulated.contains(device), "{device}");
+        }
     }
 
     #[test]

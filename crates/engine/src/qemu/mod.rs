@@ -2,8 +2,8 @@
 //!
 //! Every socket of a machine is made by the engine, listening, before QEMU runs, and every image is open before; QEMU
 //! gets descriptors and no path that it could not read in its jail. In the machine's directory there are afterwards:
-//! `agent.sock`, `control.sock`, `console.sock` (and `nic.sock`), `vmm.log` (QEMU's own words), `console.log` (the
-//! guest's, bounded) and `runtime.json`.
+//! `agent.sock`, `control.sock`, `console.sock` (and `nic.sock`), `console.log` (the guest's words, bounded) and
+//! `runtime.json`. QEMU's own words stay in memory (`vmm_log`), where they are bounded whatever QEMU does.
 
 mod command_line;
 mod descriptors;
@@ -11,12 +11,12 @@ mod installation;
 mod qcow2;
 mod running;
 mod start;
+mod user_ids;
+mod vmm_log;
 
 use std::{
-    collections::HashSet,
     ops::Range,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
 };
 
 use async_trait::async_trait;
@@ -29,6 +29,7 @@ use crate::{
 };
 use installation::Installation;
 use running::QemuMachine;
+use user_ids::UserIds;
 
 /// How QEMU is to be used on this host.
 #[derive(Clone, Debug)]
@@ -64,7 +65,7 @@ impl QemuEngine {
         let timestamp_khz = tokio::task::spawn_blocking(timestamp_counter::measure_khz).await.unwrap_or(0);
         let boot_id_file = Path::new("/proc/sys/kernel/random/boot_id");
         let host_boot_id = host_boot_id().map_err(|e| EngineError::file("read", boot_id_file, e))?;
-        let user_ids = UserIds { range: config.user_ids.clone(), taken: Arc::default() };
+        let user_ids = UserIds::new(config.user_ids.clone());
         Ok(Self { config, installation, build, timestamp_khz, host_boot_id, user_ids })
     }
 }
@@ -93,8 +94,7 @@ impl Engine for QemuEngine {
         if record.version != RuntimeRecord::VERSION || record.host_boot_id != self.host_boot_id {
             return Ok(None);
         }
-        let user_id = self.user_ids.keep(record.uid);
-        let machine = QemuMachine::adopt(directory, &record, user_id).await?;
+        let machine = QemuMachine::adopt(directory, &record, &self.user_ids).await?;
         Ok(machine.map(|machine| Box::new(machine) as Box<dyn Machine>))
     }
 
@@ -102,57 +102,5 @@ impl Engine for QemuEngine {
         let user_id = self.user_ids.take(&MachineId::from_bytes([0; 6]))?;
         let user = user_id.number().map(|id| (id, id));
         launch::probe(&self.config.launcher, scratch, user).await.map_err(EngineError::Launch)
-    }
-}
-
-/// User ids for machines, each in use by at most one machine of this engine.
-#[derive(Debug)]
-struct UserIds {
-    range: Option<Range<u32>>,
-    taken: Arc<Mutex<HashSet<u32>>>,
-}
-
-/// A user id that is given back when its machine's handle is dropped.
-#[derive(Debug)]
-struct UserId {
-    number: Option<u32>,
-    taken: Arc<Mutex<HashSet<u32>>>,
-}
-
-impl UserId {
-    fn number(&self) -> Option<u32> {
-        self.number
-    }
-}
-
-impl UserIds {
-    /// Takes one, by preference always the same for the same machine.
-    fn take(&self, id: &MachineId) -> Result<UserId, EngineError> {
-        let Some(range) = self.range.clone().filter(|_| rustix::process::geteuid().is_root()) else {
-            return Ok(self.keep(None));
-        };
-        let count = range.end.saturating_sub(range.start);
-        let first = u32::try_from(id.number() % u64::from(count.max(1))).unwrap_or(0);
-        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        let number = (0..count)
-            .map(|step| range.start + (first + step) % count)
-            .find(|number| !taken.contains(number))
-            .ok_or(EngineError::NoUserId { count })?;
-        taken.insert(number);
-        Ok(UserId { number: Some(number), taken: self.taken.clone() })
-    }
-
-    /// Takes the one that an adopted machine has already.
-    fn keep(&self, number: Option<u32>) -> UserId {
-        self.taken.lock().unwrap_or_else(PoisonError::into_inner).extend(number);
-        UserId { number, taken: self.taken.clone() }
-    }
-}
-
-impl Drop for UserId {
-    fn drop(&mut self) {
-        if let Some(number) = self.number {
-            self.taken.lock().unwrap_or_else(PoisonError::into_inner).remove(&number);
-        }
     }
 }

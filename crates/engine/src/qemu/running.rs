@@ -21,9 +21,10 @@ use tokio::{
 };
 
 use super::{
-    UserId,
-    descriptors::{AGENT, CONSOLE, CONTROL, LOG},
-    start::migrated,
+    descriptors::{AGENT, CONSOLE, CONTROL},
+    start::{LAST_OUTPUT_BYTES, migrated},
+    user_ids::UserIds,
+    vmm_log::VmmLog,
 };
 use crate::{
     EngineError, ExitCause, ExitReport, GuestStream, Isolation, Machine, ProcessIdentity, ResizeDisk,
@@ -56,17 +57,19 @@ pub(super) struct QemuMachine {
     /// Ends when the control socket does.
     watcher: tokio::sync::watch::Receiver<()>,
     tasks: Vec<JoinHandle<()>>,
-    _user_id: UserId,
+    /// Missing when an adopted VMM does not show it.
+    log: Option<VmmLog>,
 }
 
 impl QemuMachine {
+    /// From here on the process outlives its handle; after an error one that was just started does not.
     pub(super) async fn new(
         directory: &Path,
         sockets: Arc<SocketDirectory>,
         process: ProcessHandle,
         control: Qmp,
         isolation: Isolation,
-        user_id: UserId,
+        log: Option<VmmLog>,
     ) -> Result<Self, EngineError> {
         let shutdown = Arc::new(Mutex::new(None));
         let (watching, watcher) = tokio::sync::watch::channel(());
@@ -88,23 +91,23 @@ impl QemuMachine {
             .connect(CONSOLE)
             .await
             .map_err(|e| EngineError::file("connect to the console in", directory, e))?;
-        let log = directory.join(CONSOLE_LOG);
+        let path = directory.join(CONSOLE_LOG);
         let console = tokio::spawn(async move {
-            if let Err(error) = keep_console(console, &log).await {
-                tracing::warn!(?log, %error, "the guest's console is not kept");
+            if let Err(error) = keep_console(console, &path).await {
+                tracing::warn!(?path, %error, "the guest's console is not kept");
             }
         });
         Ok(Self {
             directory: directory.to_owned(),
             sockets,
-            process,
+            process: process.keep(),
             control,
             isolation,
             killed: AtomicBool::new(false),
             shutdown,
             watcher,
             tasks: vec![watch, console],
-            _user_id: user_id,
+            log,
         })
     }
 
@@ -112,7 +115,7 @@ impl QemuMachine {
     pub(super) async fn adopt(
         directory: &Path,
         record: &RuntimeRecord,
-        user_id: UserId,
+        user_ids: &UserIds,
     ) -> Result<Option<Self>, EngineError> {
         let pid = record.process.pid;
         let found = ProcessHandle::find(record.process);
@@ -121,6 +124,14 @@ impl QemuMachine {
         else {
             return Ok(None);
         };
+        if let Some(number) = record.uid {
+            let noted = user_ids.note(number, &process);
+            noted.map_err(|source| EngineError::Process { operation: "hold", pid, source })?;
+        }
+        // The greeting below shows that the process still had its number when this was opened.
+        let log = VmmLog::of_process(pid)
+            .inspect_err(|error| tracing::warn!(pid, %error, "the log of an adopted machine is out of reach"))
+            .ok();
         let sockets =
             SocketDirectory::open(directory).map_err(|e| EngineError::file("open", directory, e))?;
         let Ok(socket) = sockets.connect(CONTROL).await else { return Ok(None) };
@@ -134,7 +145,7 @@ impl QemuMachine {
             Ok(Err(source)) => return Err(EngineError::Control { operation: "adopt", source }),
             Err(_) => return Err(EngineError::Control { operation: "adopt", source: QmpError::Silent }),
         }
-        Self::new(directory, Arc::new(sockets), process, control, record.isolation, user_id).await.map(Some)
+        Self::new(directory, Arc::new(sockets), process, control, record.isolation, log).await.map(Some)
     }
 
     async fn control(&self, operation: &'static str, command: Command) -> Result<(), EngineError> {
@@ -218,8 +229,9 @@ impl Machine for QemuMachine {
             _ if self.killed.load(Ordering::Relaxed) => ExitCause::Killed,
             _ => ExitCause::Unknown,
         };
-        let tails = [LOG, CONSOLE_LOG].map(|name| tail(&self.directory.join(name), 4096).unwrap_or_default());
-        ExitReport { cause, last_output: tails.concat() }
+        let mut last_output = self.log.as_ref().map(|log| log.tail(LAST_OUTPUT_BYTES)).unwrap_or_default();
+        last_output.push_str(&tail(&self.directory.join(CONSOLE_LOG), 4096).unwrap_or_default());
+        ExitReport { cause, last_output }
     }
 
     fn save_memory(&self) -> Option<&dyn SaveMemory> {

@@ -1,19 +1,20 @@
 //! From a specification to a running QEMU. Whatever fails on the way ends the process that was started.
 
-use std::{io, path::Path, sync::Arc, time::Instant};
+use std::{io, sync::Arc, time::Instant};
 
 use rustix::fs::{Mode, OFlags};
 
 use super::{
-    QemuEngine, UserId,
+    QemuEngine,
     command_line::{KernelArguments, TRANSLATION_BUFFER_MIB, command_line},
-    descriptors::{self, LOG, Opened},
+    descriptors::{self, Opened},
     running::QemuMachine,
+    user_ids::UserId,
+    vmm_log::VmmLog,
 };
 use crate::{
     EngineError, Isolation, MachineSpec, SavedMachine, Start,
     launch::{Limits, Plan},
-    machine::tail,
     process::ProcessHandle,
     qmp::{Command, Event, Qmp, QmpError},
     record::RuntimeRecord,
@@ -22,6 +23,8 @@ use crate::{
 
 /// QEMU's code, libraries, thread stacks and arenas; 320 MiB were measured.
 const OWN_ADDRESS_SPACE_BYTES: u64 = 1 << 30;
+/// What is told of a VMM's last words.
+pub(super) const LAST_OUTPUT_BYTES: usize = 4096;
 
 pub(super) async fn start(
     engine: &QemuEngine,
@@ -40,10 +43,10 @@ pub(super) async fn start(
         SocketDirectory::open(&spec.directory).map_err(|e| EngineError::file("open", &spec.directory, e))?,
     );
     let (spec, start, opened) = open(spec, start, directory.clone(), &user_id).await?;
-    let plan = plan(engine, &spec, opened, &user_id);
+    let (plan, log) = plan(engine, &spec, opened, &user_id)?;
     let launching = engine.config.launcher.launch(plan).await.map_err(EngineError::Launch)?;
     let launched = began.elapsed();
-    RuntimeRecord {
+    let record = RuntimeRecord {
         version: RuntimeRecord::VERSION,
         id: spec.id.clone(),
         process: launching.process.identity(),
@@ -52,11 +55,18 @@ pub(super) async fn start(
         shape: spec.shape,
         uid: user_id.number(),
         confinement: launching.confinement.clone(),
+    };
+    let process = &launching.process;
+    let recorded = user_id
+        .give(process)
+        .map_err(process_failed("hold", process))
+        .and_then(|()| record.write(&spec.directory));
+    if let Err(error) = recorded {
+        process.end().await.map_err(process_failed("end", process))?;
+        return Err(error);
     }
-    .write(&spec.directory)?;
     let process = launching.go().await.map_err(EngineError::Launch)?;
     let executed = began.elapsed();
-    // From here on a failure has to end the process.
     let started = bring_up(&directory, &spec, &start).await;
     match started {
         Ok(control) => {
@@ -67,10 +77,10 @@ pub(super) async fn start(
                 ready_us = began.elapsed().as_micros(),
                 "machine started"
             );
-            QemuMachine::new(&spec.directory, directory, process, control, engine.config.isolation, user_id)
-                .await
+            let isolation = engine.config.isolation;
+            QemuMachine::new(&spec.directory, directory, process, control, isolation, Some(log)).await
         }
-        Err(error) => Err(end(process, &spec.directory, &start, error).await),
+        Err(error) => Err(end(&process, &log, &start, error).await),
     }
 }
 
@@ -90,7 +100,12 @@ async fn open(
     .unwrap_or_else(|e| Err(EngineError::file("open the files of", &path, io::Error::other(e))))
 }
 
-fn plan(engine: &QemuEngine, spec: &MachineSpec, opened: Opened, user_id: &UserId) -> Plan {
+fn plan(
+    engine: &QemuEngine,
+    spec: &MachineSpec,
+    opened: Opened,
+    user_id: &UserId,
+) -> Result<(Plan, VmmLog), EngineError> {
     let (config, installation) = (&engine.config, &engine.installation);
     let emulated = config.isolation == Isolation::Emulated;
     let kernel_arguments = KernelArguments {
@@ -98,7 +113,8 @@ fn plan(engine: &QemuEngine, spec: &MachineSpec, opened: Opened, user_id: &UserI
         more: spec.boot.kernel_arguments.clone(),
     };
     let memory_bytes = spec.shape.memory_bytes();
-    Plan {
+    let log = opened.log.share().map_err(|e| EngineError::file("share the log of", &spec.directory, e))?;
+    let plan = Plan {
         program: installation.program.clone(),
         arguments: command_line(
             spec.shape,
@@ -119,9 +135,10 @@ fn plan(engine: &QemuEngine, spec: &MachineSpec, opened: Opened, user_id: &UserI
             file_size_bytes: config.largest_file_bytes.max(memory_bytes),
             tasks: 64 + u64::from(spec.shape.vcpus),
         },
-        log: opened.log,
+        log,
         descriptors: opened.descriptors,
-    }
+    };
+    Ok((plan, opened.log))
 }
 
 /// Talks QEMU into running. Everything waits in the socket's backlog until QEMU is there.
@@ -175,14 +192,18 @@ pub(super) async fn migrated(events: &mut tokio::sync::broadcast::Receiver<Event
     }
 }
 
+fn process_failed(operation: &'static str, process: &ProcessHandle) -> impl FnOnce(io::Error) -> EngineError {
+    let pid = process.identity().pid;
+    move |source| EngineError::Process { operation, pid, source }
+}
+
 /// Ends what was started and says what it said.
-async fn end(process: ProcessHandle, directory: &Path, start: &Start, error: EngineError) -> EngineError {
+async fn end(process: &ProcessHandle, log: &VmmLog, start: &Start, error: EngineError) -> EngineError {
     let ended_by_itself = process.is_gone();
-    if let Err(source) = process.kill() {
-        return EngineError::Process { operation: "end", pid: process.identity().pid, source };
+    if let Err(source) = process.end().await {
+        return process_failed("end", process)(source);
     }
-    process.gone().await;
-    let last_output = tail(&directory.join(LOG), 4096).unwrap_or_default();
+    let last_output = log.tail(LAST_OUTPUT_BYTES);
     match (&error, start) {
         (EngineError::Control { source: QmpError::Migration { .. }, .. }, _) => {
             EngineError::Refused { last_output }

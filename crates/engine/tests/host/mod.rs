@@ -1,0 +1,111 @@
+//! Other hosts than this one: a test of this binary is run again by an ordinary account, or where namespaces are forbidden.
+
+#![allow(dead_code, reason = "each test binary uses a part of it")]
+
+use std::{
+    fs,
+    io::{BufRead, BufReader, Write},
+    os::unix::fs::PermissionsExt,
+    path::PathBuf,
+    process::{Command, Stdio},
+};
+
+/// Names another place of the probe, for a user who cannot reach the build directory.
+const PROBE: &str = "PYRO_TEST_PROBE";
+/// Tells a test that it runs where namespaces are forbidden.
+const FORBIDDEN: &str = "PYRO_TEST_NAMESPACES_FORBIDDEN";
+
+/// Forbids namespaces of every kind and becomes its arguments.
+const FORBID: &str =
+    r#"for limit in /proc/sys/user/max_*_namespaces; do echo 0 > "$limit" || exit 90; done; exec "$@""#;
+
+/// Who runs a test again.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Account {
+    /// Who runs this one.
+    Own,
+    /// One without rights; only root can become it.
+    Nobody,
+}
+
+/// What the kernel says to new namespaces.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Namespaces {
+    Allowed,
+    Forbidden,
+}
+
+/// The probe, which is launcher and VMM of these tests.
+pub(crate) fn probe() -> PathBuf {
+    std::env::var_os(PROBE).map_or_else(|| env!("CARGO_BIN_EXE_vmm_probe").into(), PathBuf::from)
+}
+
+pub(crate) fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+pub(crate) fn namespaces_are_forbidden() -> bool {
+    std::env::var_os(FORBIDDEN).is_some()
+}
+
+/// Runs a test of this binary on such a host and fails if it does.
+pub(crate) fn run_test(name: &str, account: Account, namespaces: Namespaces) {
+    let place = tempfile::tempdir().unwrap();
+    fs::set_permissions(place.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let [probe, tests] =
+        [("probe", probe()), ("tests", std::env::current_exe().unwrap())].map(|(name, original)| {
+            let copy = place.path().join(name);
+            // By another process: a program that this one has open for writing while another test forks cannot be executed.
+            assert!(Command::new("cp").arg(original).arg(&copy).status().unwrap().success());
+            copy
+        });
+    let root = is_root() && account == Account::Own;
+    let mut words: Vec<String> = Vec::new();
+    let mut add = |more: &[&str]| words.extend(more.iter().map(|word| (*word).to_owned()));
+    if account == Account::Nobody {
+        add(&["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "--"]);
+    }
+    match namespaces {
+        Namespaces::Allowed => {}
+        // Powers over the new user namespace come with the execution after its root is mapped.
+        Namespaces::Forbidden if root => {
+            let wait = r#"echo ready; read -r mapped; exec "$@""#;
+            add(&["unshare", "--user", "sh", "-c", wait, "sh", "sh", "-c", FORBID, "sh"]);
+        }
+        Namespaces::Forbidden => {
+            let (uid, gid) = match account {
+                Account::Own => (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw()),
+                Account::Nobody => (65534, 65534),
+            };
+            let (uid, gid) = (format!("--map-user={uid}"), format!("--map-group={gid}"));
+            add(&["unshare", "--user", &uid, &gid, "--keep-caps", "sh", "-c", FORBID, "sh"]);
+            add(&["setpriv", "--ambient-caps=-all", "--inh-caps=-all", "--"]);
+        }
+    }
+    add(&[&tests.to_string_lossy(), "--exact", name]);
+    let (program, arguments) = words.split_first().unwrap();
+    let mut command = Command::new(program);
+    command.args(arguments).env(PROBE, &probe).current_dir("/");
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    if namespaces == Namespaces::Forbidden {
+        command.env(FORBIDDEN, "1");
+    }
+    let mut child = command.spawn().unwrap();
+    if root && namespaces == Namespaces::Forbidden {
+        let mut ready = String::new();
+        BufReader::with_capacity(1, child.stdout.as_mut().unwrap()).read_line(&mut ready).unwrap();
+        assert_eq!(ready, "ready\n");
+        for map in ["uid_map", "gid_map"] {
+            // Everybody keeps their number.
+            fs::write(format!("/proc/{}/{map}", child.id()), "0 0 4294967295").unwrap();
+        }
+        child.stdin.as_mut().unwrap().write_all(b"mapped\n").unwrap();
+    }
+    let output = child.wait_with_output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success() && text.contains("1 passed"),
+        "{text}\n{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
