@@ -9,7 +9,7 @@ use std::{
     fs,
     io::Write,
     net::TcpListener,
-    os::unix::net::UnixListener,
+    os::unix::{fs::MetadataExt, net::UnixListener},
     path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::Arc,
@@ -23,7 +23,7 @@ use pyro_engine::{
     qemu::{EngineConfig, QemuEngine},
 };
 
-const ATTEMPTS: usize = 20;
+const ATTEMPTS: usize = 21;
 
 fn file(path: &Path, bytes: u64) -> PathBuf {
     fs::File::create(path).unwrap().set_len(bytes).unwrap();
@@ -31,7 +31,7 @@ fn file(path: &Path, bytes: u64) -> PathBuf {
 }
 
 /// Runs the probe in the VMM's place; what confined it and what it was allowed.
-async fn confined_probe() -> (Confinement, Vec<String>) {
+async fn confined_probe(isolation: Isolation) -> (Confinement, Vec<String>) {
     let home = tempfile::tempdir().unwrap();
     let at = |name: &str| home.path().join(name);
     let unix = UnixListener::bind(at("listener.sock")).unwrap();
@@ -71,7 +71,7 @@ async fn confined_probe() -> (Confinement, Vec<String>) {
     let engine = QemuEngine::new(EngineConfig {
         qemu: probe(),
         launcher: Launcher { program: probe() },
-        isolation: Isolation::Emulated,
+        isolation,
         user_ids: Some(900_200..900_300),
         largest_file_bytes: 1 << 40,
     })
@@ -95,8 +95,26 @@ async fn confined_probe() -> (Confinement, Vec<String>) {
 
 #[tokio::test]
 async fn a_program_in_the_place_of_the_vmm_is_denied_everything() {
-    let (_, allowed) = confined_probe().await;
+    let (_, allowed) = confined_probe(Isolation::Emulated).await;
     assert!(allowed.is_empty(), "{allowed:?}");
+}
+
+/// As the engine promises: the device's group, if it is not root's, goes along with a user id of its own.
+#[tokio::test]
+async fn only_a_vmm_that_runs_on_kvm_can_open_its_device_and_nothing_else() {
+    let Ok(device) = fs::metadata("/dev/kvm") else {
+        // Such a host runs no VMM on it.
+        return;
+    };
+    let open_to = |bits: u32| device.mode() & bits == bits;
+    let reachable = if host::is_root() {
+        open_to(0o006) || open_to(0o060) && device.gid() != 0
+    } else {
+        fs::OpenOptions::new().read(true).write(true).open("/dev/kvm").is_ok()
+    };
+    let (_, allowed) = confined_probe(Isolation::Kvm).await;
+    let expected: &[&str] = if reachable { &["open-kvm allowed"] } else { &[] };
+    assert_eq!(allowed, expected);
 }
 
 /// The same again under an account without rights, when the tests themselves run as root.
@@ -116,7 +134,7 @@ async fn what_a_host_without_namespaces_has() {
     if !host::namespaces_are_forbidden() {
         return;
     }
-    let (confinement, allowed) = confined_probe().await;
+    let (confinement, allowed) = confined_probe(Isolation::Emulated).await;
     let user_layer = if host::is_root() { Layer::OwnUser } else { Layer::UserNamespace };
     let expected_missing: Vec<_> = [
         Layer::UserNamespace,

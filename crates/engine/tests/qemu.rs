@@ -7,7 +7,7 @@ mod host;
 
 use std::{
     fs,
-    os::unix::fs::PermissionsExt,
+    os::{fd::AsRawFd, unix::fs::PermissionsExt},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -174,6 +174,21 @@ async fn a_state_that_does_not_fit_is_refused_and_leaves_nothing() {
     let error = engine.start(spec, Start::Restore(saved(&memory, &state))).await.unwrap_err();
     assert!(matches!(error, pyro_engine::EngineError::Refused { .. }), "{error:?}");
     assert!(engine.adopt(&directory).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn a_start_that_cannot_be_recorded_leaves_no_process() {
+    let host = Host::new();
+    let engine = host.engine().await;
+    let spec = host.machine(1);
+    let directory = fs::File::open(&spec.directory).unwrap();
+    fs::create_dir(spec.directory.join("runtime.json.partial")).unwrap();
+    let error = engine.start(spec, Start::Boot { shared_memory: None }).await.unwrap_err();
+    assert!(matches!(error, pyro_engine::EngineError::File { .. }), "{error:?}");
+    // Whoever holds the listening socket would accept.
+    let socket = format!("/proc/self/fd/{}/agent.sock", directory.as_raw_fd());
+    let refused = std::os::unix::net::UnixStream::connect(socket).unwrap_err();
+    assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
 }
 
 #[tokio::test]

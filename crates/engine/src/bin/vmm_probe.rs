@@ -54,6 +54,7 @@ fn attempt_everything() {
     attempt("write-root-image", || Ok(rustix::io::pwrite(image, b"x", 0)?));
     attempt("write-memory", || Ok(rustix::io::pwrite(memory, b"x", 0)?));
     attempt("shrink-memory", || Ok(rustix::fs::ftruncate(memory, 0)?));
+    attempt("use-x32-numbers", call_by_another_number);
     let log = std::io::stdout();
     attempt("grow-log", || Ok(rustix::fs::ftruncate(&log, 1 << 30)?));
     attempt("write-beyond-log", || Ok(rustix::io::pwrite(&log, b"x", 1 << 30)?));
@@ -85,6 +86,18 @@ fn targets() -> HashMap<String, String> {
 fn signal(pid: &str) -> io::Result<()> {
     let pid = pid.parse().ok().and_then(Pid::from_raw).ok_or(io::ErrorKind::InvalidInput)?;
     Ok(kill_process(pid, Signal::CONT)?)
+}
+
+/// A kernel without the x32 interface refuses it too; what counts is that the filter does.
+fn call_by_another_number() -> io::Result<()> {
+    const X32_BIT: i64 = 0x4000_0000;
+    // SAFETY: takes no arguments and touches no memory.
+    match unsafe { libc::syscall(X32_BIT | libc::SYS_getppid) } {
+        -1 if io::Error::last_os_error().raw_os_error() == Some(libc::EPERM) => {
+            Err(io::Error::last_os_error())
+        }
+        _ => Ok(()),
+    }
 }
 
 fn execute_own_file() -> io::Result<()> {

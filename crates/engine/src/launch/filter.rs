@@ -8,7 +8,7 @@ use landlock::{
 };
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
-    TargetArch,
+    TargetArch, sock_filter,
 };
 
 use super::{child::PROGRAM_DESCRIPTOR, wire::Order};
@@ -135,7 +135,22 @@ pub(super) fn restrict_system_calls() -> io::Result<()> {
         let program = program.map_err(io::Error::other)?;
         seccompiler::apply_filter(&program).map_err(io::Error::other)?;
     }
-    Ok(())
+    seccompiler::apply_filter(&other_numbers()).map_err(io::Error::other)
+}
+
+/// Denies the x32 interface, by whose numbers the same calls would pass the other filters.
+fn other_numbers() -> [sock_filter; 4] {
+    const X32_BIT: u32 = 0x4000_0000;
+    // The classes and codes of a BPF program fit in 16 bits, as does an error number.
+    let instruction =
+        |code: u32, jt, jf, k| sock_filter { code: u16::try_from(code).unwrap_or(0), jt, jf, k };
+    [
+        // The call's number is the first field of what a filter sees.
+        instruction(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0),
+        instruction(libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K, 0, 1, X32_BIT),
+        instruction(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ERRNO | libc::EPERM.unsigned_abs()),
+        instruction(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ALLOW),
+    ]
 }
 
 fn denials() -> Result<BpfProgram, seccompiler::BackendError> {

@@ -273,3 +273,45 @@ fn unexpected(notice: Option<(Notice, Vec<OwnedFd>)>) -> LaunchError {
         _ => LaunchError::Ended,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn a_vmm_of_its_own_user_keeps_the_group_of_its_device() {
+        let device = tempfile::NamedTempFile::new().unwrap();
+        device.as_file().set_permissions(std::fs::Permissions::from_mode(0o660)).unwrap();
+        let group = if rustix::process::geteuid().is_root() {
+            std::os::unix::fs::chown(device.path(), None, Some(900_108)).unwrap();
+            900_108
+        } else {
+            rustix::process::getegid().as_raw()
+        };
+        for (user, devices, expected) in [
+            (Some((900_000, 900_000)), vec![device.path().to_owned()], vec![group]),
+            (Some((900_000, 900_000)), vec![], vec![]),
+            (None, vec![device.path().to_owned()], vec![]),
+        ] {
+            let plan = Plan {
+                program: "/bin/true".into(),
+                arguments: Vec::new(),
+                files: Vec::new(),
+                directories: Vec::new(),
+                executables: Vec::new(),
+                devices,
+                reopened: Vec::new(),
+                mount_point: "/".into(),
+                user,
+                limits: Limits { address_space_bytes: 0, file_size_bytes: 0, tasks: 0 },
+                log: std::fs::File::open("/dev/null").unwrap().into(),
+                descriptors: Vec::new(),
+            };
+            let (order, descriptors) = plan.into_order();
+            assert_eq!(order.groups, expected, "{user:?}");
+            assert_eq!(descriptors.len(), 1);
+        }
+    }
+}

@@ -53,9 +53,40 @@ impl VmmLog {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
+    use std::{
+        io::{BufRead, BufReader, Write},
+        process::{Command, Stdio},
+    };
 
     use super::*;
+
+    #[test]
+    fn a_later_engine_finds_the_words_of_a_live_process() {
+        let log = VmmLog::create().unwrap();
+        // By a program: a shell's own echo would move standard output for the while.
+        let mut child = Command::new("sh")
+            .args(["-c", "echo words; /bin/echo ready >&2; exec sleep 600"])
+            .stdout(log.share().unwrap())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        drop(log);
+        let mut ready = String::new();
+        BufReader::new(child.stderr.take().unwrap()).read_line(&mut ready).unwrap();
+        let found = VmmLog::of_process(child.id());
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(found.unwrap().tail(100), "words\n");
+    }
+
+    #[test]
+    fn what_is_no_file_is_not_waited_for() {
+        let mut child = Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let found = VmmLog::of_process(child.id());
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(found.unwrap_err().kind(), io::ErrorKind::InvalidData);
+    }
 
     #[test]
     fn keeps_what_fits_and_refuses_the_rest() {
