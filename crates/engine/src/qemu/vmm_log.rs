@@ -63,9 +63,9 @@ mod tests {
     #[test]
     fn a_later_engine_finds_the_words_of_a_live_process() {
         let log = VmmLog::create().unwrap();
-        // By a program: a shell's own echo would move standard output for the while.
+        // In a subshell: otherwise the shell's own standard output may be the pipe for a while.
         let mut child = Command::new("sh")
-            .args(["-c", "echo words; /bin/echo ready >&2; exec sleep 600"])
+            .args(["-c", "echo words; (echo ready >&2); exec sleep 600"])
             .stdout(log.share().unwrap())
             .stderr(Stdio::piped())
             .spawn()
