@@ -28,8 +28,13 @@ impl SocketDirectory {
         PathBuf::from(format!("/proc/self/fd/{}/{name}", self.directory.as_raw_fd()))
     }
 
-    /// Makes a listening socket; connections succeed from now on and wait in its backlog.
+    /// Makes a listening socket; connections succeed from now on and wait in its backlog. One that an earlier attempt
+    /// in this directory left behind is replaced.
     pub(crate) fn listen(&self, name: &str) -> io::Result<OwnedFd> {
+        match rustix::fs::unlinkat(&self.directory, name, rustix::fs::AtFlags::empty()) {
+            Ok(()) | Err(rustix::io::Errno::NOENT) => {}
+            Err(error) => return Err(error.into()),
+        }
         let listener = UnixListener::bind(self.address(name))?;
         // The VMM's main loop does the waiting.
         listener.set_nonblocking(true)?;

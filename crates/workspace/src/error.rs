@@ -1,4 +1,4 @@
-//! What can go wrong, for callers: each error says whether trying again helps, and often what to do. Stable codes are
+//! What can go wrong, for callers, and often what to do about it. Stable codes, and whether trying again helps, are
 //! given by the public contract, which maps these variants.
 
 use std::{error::Error as StdError, fmt::Write as _, io, path::PathBuf};
@@ -116,23 +116,6 @@ impl Error {
             }
             Self::Expired { .. } => Some("ask for a longer life with `--ttl-seconds`".to_owned()),
             Self::Invalid { .. } | Self::Unable { .. } | Self::Cancelled | Self::Task(_) => None,
-        }
-    }
-
-    /// Whether the same request can succeed when it is simply made again.
-    pub fn retryable(&self) -> bool {
-        match self {
-            Self::Environment(error) => error.retryable(),
-            Self::Engine { source, .. } => !matches!(source, EngineError::Program { .. }),
-            Self::MachineLost { .. } | Self::GuestSilent { .. } | Self::Guest { .. } | Self::Cancelled => {
-                true
-            }
-            Self::Invalid { .. }
-            | Self::Store { .. }
-            | Self::Tool { .. }
-            | Self::Unable { .. }
-            | Self::Expired { .. }
-            | Self::Task(_) => false,
         }
     }
 

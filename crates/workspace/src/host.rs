@@ -81,6 +81,7 @@ impl Host {
         }
         machine_directory::end_orphans(&layout, config.engine.as_ref()).await?;
         let builder = builder(config.mke2fs, config.release.clone());
+        let live = Arc::default();
         let cpus = std::thread::available_parallelism().map_or(1, usize::from);
         let resources = Resources {
             environments: EnvironmentStore::new(config.environments, config.agent),
@@ -89,13 +90,14 @@ impl Host {
                 Arc::clone(&config.engine),
                 builder,
                 config.template_memory_cap_bytes,
+                Arc::clone(&live),
             )),
             layout,
             engine: config.engine,
             release: config.release,
             starts: Arc::new(Semaphore::new(cpus * STARTS_PER_CPU)),
         };
-        Ok(Self { resources: Arc::new(resources), live: Arc::default() })
+        Ok(Self { resources: Arc::new(resources), live })
     }
 
     /// Runs one command in a machine of its own. When this returns, machine and directory are gone. When the
@@ -110,6 +112,10 @@ impl Host {
         })
         .await;
         drop(cancel.disarm());
+        if let Err(Error::Task(_)) = &outcome {
+            // A task of ours that fell over has let go of its machine.
+            self.end_orphans().await?;
+        }
         outcome
     }
 
@@ -130,17 +136,18 @@ impl Host {
         &self.resources.environments
     }
 
-    /// Runs in progress, their cleaning up included.
+    /// Runs and template builds in progress, their cleaning up included.
     pub fn live(&self) -> usize {
         self.live.load(Ordering::Acquire)
     }
 }
 
-/// Counts one run from begin to end, whatever the end.
-struct Alive(Arc<AtomicUsize>);
+/// Counts one piece of work from begin to end, whatever the end.
+#[derive(Debug)]
+pub(crate) struct Alive(Arc<AtomicUsize>);
 
 impl Alive {
-    fn begin(live: &Arc<AtomicUsize>) -> Self {
+    pub(crate) fn begin(live: &Arc<AtomicUsize>) -> Self {
         live.fetch_add(1, Ordering::AcqRel);
         Self(Arc::clone(live))
     }

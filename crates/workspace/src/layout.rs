@@ -20,6 +20,9 @@ use std::path::{Path, PathBuf};
 
 use pyro_engine::MachineId;
 
+/// Before the key in the name of a template that is not complete.
+pub(crate) const PARTIAL_PREFIX: &str = ".partial-";
+
 /// Where the store keeps things; two roots, given by the caller.
 #[derive(Clone, Debug)]
 pub struct Layout {
@@ -70,7 +73,7 @@ impl Layout {
 
     /// Where a template grows until it is complete.
     pub fn partial_template(&self, key: &str) -> PathBuf {
-        self.templates().join(format!(".partial-{key}"))
+        self.templates().join(format!("{PARTIAL_PREFIX}{key}"))
     }
 
     /// Lock of one template's builder.

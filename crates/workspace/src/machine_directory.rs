@@ -6,26 +6,29 @@
 //!        └──(owner died)──> found unlocked: its VMM is ended, then the directory is removed
 //! ```
 //!
-//! A directory exists for as long as its VMM may: it is made first and removed last, so whatever dies in
-//! between, the next process that looks over the machines finds the VMM and ends it. Ownership is an
-//! advisory lock on `owner.lock`; it ends with its holder.
+//! A directory exists for as long as its VMM may: it is made first and removed last, and one in which a VMM may live
+//! is never removed by being dropped. So whatever fails or dies in between, the next look over the machines finds
+//! the VMM and ends it. Ownership is an advisory lock on `owner.lock`; it ends with its holder.
 
 use std::{
     fs, io,
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
+    sync::atomic::{AtomicBool, Ordering},
 };
 
 use pyro_engine::{Engine, MachineId};
 use tracing::{info, warn};
 
-use crate::{error::Error, layout::Layout, lock::FileLock};
+use crate::{error::Error, layout::Layout, lock::FileLock, task};
 
 /// The directory of one machine of ours.
 #[derive(Debug)]
 pub(crate) struct MachineDirectory {
     id: MachineId,
     path: PathBuf,
+    /// A VMM may live here.
+    occupied: AtomicBool,
     _owner: FileLock,
 }
 
@@ -48,7 +51,7 @@ impl MachineDirectory {
                 Err(error) => return Err(failed(error)),
             }
             return match FileLock::wait(&path.join(OWNER_LOCK)) {
-                Ok(owner) => Ok(Self { id, path, _owner: owner }),
+                Ok(owner) => Ok(Self { id, path, occupied: AtomicBool::new(false), _owner: owner }),
                 Err(error) => {
                     remove(&path);
                     Err(failed(error))
@@ -65,6 +68,16 @@ impl MachineDirectory {
         &self.path
     }
 
+    /// A VMM is about to be started here: from now on the directory stays until [`MachineDirectory::vacate`].
+    pub(crate) fn occupy(&self) {
+        self.occupied.store(true, Ordering::Relaxed);
+    }
+
+    /// No VMM lives here, or none any more.
+    pub(crate) fn vacate(&self) {
+        self.occupied.store(false, Ordering::Relaxed);
+    }
+
     /// Where the machine's writable layer belongs.
     pub(crate) fn active_layer(&self) -> PathBuf {
         self.path.join("active.qcow2")
@@ -72,16 +85,25 @@ impl MachineDirectory {
 }
 
 impl Drop for MachineDirectory {
-    /// Removes the directory. The VMM is gone by now: a machine is dropped before its directory.
+    /// Removes the directory, unless a VMM may still live in it: then it is left, without an owner, to the next look
+    /// over the machines.
     fn drop(&mut self) {
-        remove(&self.path);
+        if self.occupied.load(Ordering::Relaxed) {
+            warn!(machine = %self.path.display(), "left behind with its VMM for the next look over the machines");
+        } else {
+            remove(&self.path);
+        }
     }
 }
 
 /// Ends every machine whose owner is dead and removes its directory. Returns how many there were.
 pub(crate) async fn end_orphans(layout: &Layout, engine: &dyn Engine) -> Result<usize, Error> {
     let mut ended = 0;
-    for (path, owner) in orphans(layout)? {
+    let found = {
+        let layout = layout.clone();
+        task::blocking(move || orphans(&layout)).await?
+    };
+    for (path, owner) in found {
         match engine.adopt(&path).await {
             Ok(Some(machine)) => {
                 info!(machine = %path.display(), "ending the machine of a process that died");
@@ -115,8 +137,12 @@ fn orphans(layout: &Layout) -> Result<Vec<(PathBuf, FileLock)>, Error> {
         if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
             continue;
         }
-        if let Some(owner) = FileLock::try_take(&entry.path().join(OWNER_LOCK)).map_err(failed)? {
-            found.push((entry.path(), owner));
+        match FileLock::try_take(&entry.path().join(OWNER_LOCK)) {
+            Ok(Some(owner)) => found.push((entry.path(), owner)),
+            Ok(None) => {}
+            // Its owner removed it in this moment.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(failed(error)),
         }
     }
     Ok(found)

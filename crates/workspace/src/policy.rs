@@ -2,7 +2,13 @@
 
 use std::time::Duration;
 
-use crate::{error::Error, run::RunRequest};
+use prost::Message;
+use pyro_protocol::frame::MAX_PAYLOAD_BYTES;
+
+use crate::{
+    error::Error,
+    run::{self, RunRequest},
+};
 
 /// Virtual processors a machine may have.
 pub const VCPUS: std::ops::RangeInclusive<u8> = 1..=8;
@@ -10,8 +16,6 @@ pub const VCPUS: std::ops::RangeInclusive<u8> = 1..=8;
 pub const MEM_MIB: std::ops::RangeInclusive<u32> = 256..=32_768;
 /// Shortest life of a machine that has a bound.
 pub const SHORTEST_TTL: Duration = Duration::from_secs(60);
-/// Longest argument list, with environment: it travels in one frame.
-pub const LONGEST_ARGUMENTS_BYTES: usize = 60 << 10;
 
 /// Accepts the request or says what is wrong with it.
 pub fn admit_run(request: &RunRequest) -> Result<(), Error> {
@@ -45,17 +49,15 @@ pub fn admit_run(request: &RunRequest) -> Result<(), Error> {
     if request.cwd.as_ref().is_some_and(|cwd| cwd.first() != Some(&b'/')) {
         return refuse("cwd", "it must be an absolute path".to_owned());
     }
-    let words = request.argv.iter().chain(request.env.iter().flat_map(|(name, value)| [name, value]));
-    if words.clone().any(|word| word.contains(&0)) {
+    let mut words = request.argv.iter().chain(request.env.iter().flat_map(|(name, value)| [name, value]));
+    if words.any(|word| word.contains(&0)) {
         return refuse("command", "an argument or variable contains a NUL byte".to_owned());
     }
-    if words.map(Vec::len).sum::<usize>() > LONGEST_ARGUMENTS_BYTES {
-        return refuse(
-            "command",
-            format!(
-                "arguments and variables exceed {LONGEST_ARGUMENTS_BYTES} bytes; send long texts by standard input"
-            ),
-        );
+    // A machine's id, as which the process is started, has 12 digits.
+    if run::start_message("000000000000", request).encoded_len() > MAX_PAYLOAD_BYTES {
+        let reason =
+            "arguments and variables take more than 64 KiB together; send long texts by standard input";
+        return refuse("command", reason.to_owned());
     }
     if request.env.iter().any(|(name, _)| name.is_empty() || name.contains(&b'=')) {
         return refuse("env", "a variable's name is empty or contains `=`".to_owned());
@@ -84,6 +86,8 @@ mod tests {
         assert_eq!(refused(|r| r.argv[0].clear()), Some("command"));
         assert_eq!(refused(|r| r.argv.push(b"a\0b".to_vec())), Some("command"));
         assert_eq!(refused(|r| r.argv.push(vec![b'a'; 2 << 20])), Some("command"));
+        assert_eq!(refused(|r| r.argv.extend((0..30_000).map(|_| b"1".to_vec()))), Some("command"));
+        assert_eq!(refused(|r| r.argv.push(vec![b'a'; 60_000])), None);
         for vcpus in [0, 9] {
             assert_eq!(refused(|r| r.vcpus = vcpus), Some("vcpu_count"));
         }

@@ -163,25 +163,9 @@ struct Claimed {
 impl Claimed {
     /// Restores the machine from its template; when that fails, boots it.
     async fn start(self, resources: &Resources) -> Result<Running, Error> {
-        let restored =
-            resources.engine.start(self.spec.clone(), Start::Restore(self.template.saved.clone())).await;
-        let (machine, start) = match restored {
-            Ok(machine) => (machine, StartKind::Restored),
-            Err(error) if !is_template_at_fault(&error) => {
-                return Err(Error::Engine { operation: "start the machine", source: error });
-            }
-            Err(error) => {
-                warn!(template = %self.template.key, error = %chain(&error), "cannot restore; booting instead");
-                resources.templates.suspect(&self.template).await;
-                let boot = Start::Boot { shared_memory: None };
-                let machine = resources
-                    .engine
-                    .start(self.spec, boot)
-                    .await
-                    .map_err(|source| Error::Engine { operation: "boot the machine", source })?;
-                (machine, StartKind::Booted)
-            }
-        };
+        self.directory.occupy();
+        let started = self.restore_or_boot(resources).await;
+        let (machine, start) = started.inspect_err(|_| self.directory.vacate())?;
         let running = Running { machine, start, directory: self.directory };
         match reach(FaultPoint::MachineStarted, &running.directory) {
             Ok(()) => Ok(running),
@@ -193,7 +177,27 @@ impl Claimed {
     }
 }
 
-/// The VMM runs. Must be ended; dropping it would leave the VMM to the next look over the machines.
+impl Claimed {
+    /// A failed start leaves no VMM: that is the engine's promise.
+    async fn restore_or_boot(&self, resources: &Resources) -> Result<(Box<dyn Machine>, StartKind), Error> {
+        let (engine, spec) = (&resources.engine, &self.spec);
+        let error = match engine.start(spec.clone(), Start::Restore(self.template.saved.clone())).await {
+            Ok(machine) => return Ok((machine, StartKind::Restored)),
+            Err(error) => error,
+        };
+        if !is_template_at_fault(&error) {
+            return Err(Error::Engine { operation: "start the machine", source: error });
+        }
+        warn!(template = %self.template.key, error = %chain(&error), "cannot restore; booting instead");
+        resources.templates.suspect(&self.template).await;
+        let failed = |source| Error::Engine { operation: "boot the machine", source };
+        let machine =
+            engine.start(spec.clone(), Start::Boot { shared_memory: None }).await.map_err(failed)?;
+        Ok((machine, StartKind::Booted))
+    }
+}
+
+/// The VMM runs. Must be ended; dropping it leaves the VMM, and its directory, to the next look over the machines.
 struct Running {
     machine: Box<dyn Machine>,
     start: StartKind,
@@ -219,7 +223,8 @@ impl Running {
         let (cancel, events) = (io.cancel.clone(), io.events.clone());
         let work = async {
             let session = greeting::greet(self.machine.as_ref(), &resources.release, patience).await?;
-            self.individualize(&session, request).await?;
+            let identity = tokio::time::timeout(patience, self.individualize(&session, request)).await;
+            identity.unwrap_or_else(|_| Err(silent("take its identity", patience)))?;
             reach(FaultPoint::MachineReady, &self.directory)?;
             phases.greet = laps.lap();
             // The heavy part is over: let the next machine start.
@@ -283,6 +288,7 @@ impl Running {
     /// Ends the VMM, then removes the directory.
     async fn end(self) -> Result<(), Error> {
         self.machine.kill().await.map_err(|source| Error::Engine { operation: "end the machine", source })?;
+        self.directory.vacate();
         let reached = reach(FaultPoint::MachineKilled, &self.directory);
         task::blocking(move || {
             drop(self.machine);
@@ -303,7 +309,12 @@ fn is_template_at_fault(error: &EngineError) -> bool {
             | EngineError::MemorySize { .. }
             | EngineError::Control { .. }
             | EngineError::Memory(_)
+            | EngineError::File { .. }
     )
+}
+
+fn silent(operation: &'static str, patience: Duration) -> Error {
+    Error::GuestSilent { operation, seconds: patience.as_secs(), console: String::new() }
 }
 
 /// Fresh bytes for a guest's random pool.

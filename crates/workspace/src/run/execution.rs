@@ -1,6 +1,9 @@
 //! One command in a guest: start, feed, listen, wait.
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use pyro_protocol::message::{self, FailureCode};
@@ -46,7 +49,15 @@ pub(super) async fn execute(
     let input = request.stdin.then(|| session.input(id));
     let exited = session.wait(id);
 
-    if let Err(error) = started.await {
+    // The guest enforces the timeout. This one is for a guest that is beyond that, and only for the guest: output
+    // that waits for a slow reader is delivered however long that takes.
+    let give_up = tokio::time::sleep(request.timeout + TIMEOUT_GRACE);
+    tokio::pin!(give_up);
+    let started = tokio::select! {
+        started = started => started,
+        () = &mut give_up => return Ok(given_up(request, [0, 0])),
+    };
+    if let Err(error) = started {
         return match refusal(&error, request) {
             Some((code, said)) => Ok(refused(code, said, &io.events).await),
             None => Err(failed(error)),
@@ -58,21 +69,28 @@ pub(super) async fn execute(
         source,
     })?;
 
-    let listen = async {
-        let (stdout, stderr, status) = tokio::join!(
-            deliver(stdout, &io.events, RunEvent::Stdout),
-            deliver(stderr, &io.events, RunEvent::Stderr),
-            exited
-        );
-        stdout?;
-        stderr?;
-        status
+    let ended = async {
+        tokio::select! {
+            status = exited => status.map_err(Interruption::Session),
+            () = give_up => Err(Interruption::GaveUp),
+        }
     };
-    let give_up = tokio::time::sleep(request.timeout + TIMEOUT_GRACE);
-    let status = tokio::select! {
-        status = listen => status.map_err(failed)?,
+    let delivered = [AtomicU64::new(0), AtomicU64::new(0)];
+    let listen = async {
+        tokio::try_join!(
+            ended,
+            deliver(stdout, &io.events, RunEvent::Stdout, &delivered[0]),
+            deliver(stderr, &io.events, RunEvent::Stderr, &delivered[1]),
+        )
+    };
+    let listened = tokio::select! {
+        listened = listen => listened,
         never = feed(input, &mut io.stdin) => match never {},
-        () = give_up => return Ok(given_up(request)),
+    };
+    let status = match listened {
+        Ok((status, (), ())) => status,
+        Err(Interruption::GaveUp) => return Ok(given_up(request, delivered.map(AtomicU64::into_inner))),
+        Err(Interruption::Session(source)) => return Err(failed(source)),
     };
     Ok(Execution {
         end: end_of(&status),
@@ -83,7 +101,7 @@ pub(super) async fn execute(
     })
 }
 
-fn start_message(id: &str, request: &RunRequest) -> message::Start {
+pub(crate) fn start_message(id: &str, request: &RunRequest) -> message::Start {
     let stdin = if request.stdin { message::Stdin::Stream } else { message::Stdin::Null };
     let variable =
         |(name, value): &(Vec<u8>, Vec<u8>)| message::Variable { name: name.clone(), value: value.clone() };
@@ -126,13 +144,13 @@ async fn refused(code: i32, said: String, events: &mpsc::Sender<RunEvent>) -> Ex
 }
 
 /// The guest is beyond telling how the command ended; what it printed has been delivered as it came.
-fn given_up(request: &RunRequest) -> Execution {
+fn given_up(request: &RunRequest, [stdout_bytes, stderr_bytes]: [u64; 2]) -> Execution {
     Execution {
         end: CommandEnd::TimedOut,
         out_of_memory: false,
         duration: request.timeout + TIMEOUT_GRACE,
-        stdout_bytes: 0,
-        stderr_bytes: 0,
+        stdout_bytes,
+        stderr_bytes,
     }
 }
 
@@ -149,13 +167,23 @@ async fn deliver(
     mut output: OutputStream,
     events: &mpsc::Sender<RunEvent>,
     event: fn(Bytes) -> RunEvent,
-) -> Result<(), SessionError> {
+    delivered_bytes: &AtomicU64,
+) -> Result<(), Interruption> {
     while let Some(chunk) = output.next().await {
-        if events.send(event(chunk?)).await.is_err() {
+        let chunk = chunk.map_err(Interruption::Session)?;
+        let bytes = chunk.len() as u64;
+        if events.send(event(chunk)).await.is_err() {
             break;
         }
+        delivered_bytes.fetch_add(bytes, Ordering::Relaxed);
     }
     Ok(())
+}
+
+/// Why listening to a command ended before the command did.
+enum Interruption {
+    Session(SessionError),
+    GaveUp,
 }
 
 /// Feeds standard input until its end, then stays out of the way: the command alone decides when it ends.

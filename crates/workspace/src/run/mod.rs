@@ -20,6 +20,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 pub(crate) use driver::drive;
+pub(crate) use execution::start_message;
 pub use phases::PhaseTimes;
 use pyro_engine::{Isolation, MachineId};
 use tokio::sync::mpsc;

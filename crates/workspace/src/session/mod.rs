@@ -46,8 +46,11 @@ pub use self::{
     input::InputStream,
     output::OutputStream,
 };
+pub use pyro_protocol::message::FailureCode;
 
-/// A guest that was just reopening its port when the host knocked has lost the burst; it is sent again so often.
+/// A guest that was just reopening its port, or holds half a frame, does not hear the opening; so soon the host knocks.
+const FIRST_KNOCK: Duration = Duration::from_millis(100);
+/// From then on it knocks so often.
 const KNOCK_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Which output of a process.
@@ -126,11 +129,13 @@ impl GuestSession {
         let owner = Arc::new(Owner::new(Arc::clone(&shared)));
         tokio::spawn(Driver::new(stream, shared).run());
 
+        let mut patience = FIRST_KNOCK;
         let hello = loop {
             tokio::select! {
                 hello = &mut greeting => break hello.unwrap_or_else(|_| Err(owner.loss()))?,
-                () = tokio::time::sleep(KNOCK_INTERVAL) => owner.knock(),
+                () = tokio::time::sleep(patience) => owner.knock(),
             }
+            patience = KNOCK_INTERVAL;
         };
         Ok(Self { owner, peer: Arc::new(Peer::new(hello)?) })
     }

@@ -15,7 +15,7 @@ use pyro_protocol::{
         StreamKind, reply, request,
     },
     mux::WINDOW_BYTES,
-    sync::{BURST_BYTES, Magic, PREAMBLE_BYTES},
+    sync::{BURST_BYTES, Magic, OPENING_BYTES, PREAMBLE_BYTES},
     version,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
@@ -150,11 +150,11 @@ async fn hellos_are_exchanged_over_whatever_an_earlier_session_left() {
 }
 
 #[tokio::test]
-async fn a_burst_that_was_lost_is_sent_again() {
+async fn a_host_whose_opening_was_lost_knocks() {
     let (host, guest) = tokio::io::duplex(2 * BURST_BYTES);
     let mut guest = ScriptedGuest::new(guest);
     let (session, ()) = tokio::join!(GuestSession::open(host, "1.0.0"), async {
-        guest.stream.read_exact(&mut vec![0; BURST_BYTES]).await.unwrap();
+        guest.stream.read_exact(&mut vec![0; OPENING_BYTES]).await.unwrap();
         guest.greet(hello()).await;
     });
     assert!(session.is_ok());
@@ -400,18 +400,20 @@ async fn malformed_answers_and_second_hellos_end_the_session() {
         let (host, mut guest) = tokio::io::duplex(PIPE_BYTES);
         let open = tokio::spawn(GuestSession::open(host, "1.0.0"));
         // By hand: the guest's own end refuses to send such things.
-        let mut burst = vec![0; BURST_BYTES];
-        guest.read_exact(&mut burst).await.unwrap();
-        let nonce = Magic::Host.read(burst.first_chunk::<PREAMBLE_BYTES>().unwrap()).unwrap();
+        let mut opening = vec![0; OPENING_BYTES];
+        guest.read_exact(&mut opening).await.unwrap();
+        let nonce = Magic::Host.read(opening.first_chunk::<PREAMBLE_BYTES>().unwrap()).unwrap();
         let seal = Seal::new(nonce);
         guest.write_all(&Magic::Guest.preamble(nonce)).await.unwrap();
         let greeting = hello().encode_to_vec();
-        let control = seal.write(Kind::Control, StreamId::CONTROL, greeting.len());
-        guest.write_all(&[control.as_slice(), &greeting].concat()).await.unwrap();
+        let mut control = Vec::new();
+        let write = |out: &mut Vec<u8>| out.extend_from_slice(&greeting);
+        seal.append_frame(&mut control, Kind::Control, StreamId::CONTROL, greeting.len(), write);
+        guest.write_all(&control).await.unwrap();
         let session = open.await.unwrap().unwrap();
         let ping = session.ping();
         if second_hello {
-            guest.write_all(&[control.as_slice(), &greeting].concat()).await.unwrap();
+            guest.write_all(&control).await.unwrap();
         } else {
             let call = StreamId::new(u32::from_le_bytes(*nonce.bytes().first_chunk().unwrap()) >> 2 | 1);
             guest.write_all(&seal.write(Kind::Reply, call, 0)).await.unwrap();

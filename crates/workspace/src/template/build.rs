@@ -15,7 +15,7 @@ use tracing::warn;
 
 use super::{
     DISK_BYTES, TemplateKey, TemplateSource,
-    cache::{Record, file, remove},
+    cache::{Origin, Record, file, remove},
     digest,
 };
 use crate::{
@@ -33,6 +33,17 @@ const WARM_UP_PATIENCE: Duration = Duration::from_secs(60);
 
 /// A disk with less room than this has none for a machine's memory.
 const LEAST_FREE_BYTES: u64 = 1 << 20;
+
+/// Longest time from the start of the machine until it is saved.
+const BUILD_PATIENCE: Duration = Duration::from_secs(300);
+
+fn too_slow() -> Error {
+    Error::GuestSilent {
+        operation: "become a template",
+        seconds: BUILD_PATIENCE.as_secs(),
+        console: String::new(),
+    }
+}
 
 /// Knows the tools that make a template.
 #[derive(Clone, Debug)]
@@ -61,7 +72,10 @@ impl Builder {
         task::blocking(move || format_disk(&mke2fs, &formatted)).await?;
         partial.reach(FaultPoint::TemplateDiskMade)?;
 
-        let directory = MachineDirectory::create(layout)?;
+        let directory = {
+            let layout = layout.clone();
+            task::blocking(move || MachineDirectory::create(&layout)).await?
+        };
         let spec = MachineSpec {
             id: directory.id().clone(),
             directory: directory.path().to_owned(),
@@ -70,13 +84,17 @@ impl Builder {
             disk: DiskLayers { lower: Vec::new(), active: DiskLayer { path: disk, format: DiskFormat::Raw } },
         };
         let memory = partial.path.join(file::MEMORY);
+        directory.occupy();
         let machine = engine
             .start(spec, Start::Boot { shared_memory: Some(memory) })
             .await
+            .inspect_err(|_| directory.vacate())
             .map_err(|source| Error::Engine { operation: "boot the machine of a new template", source })
             .map_err(|error| partial.blame_disk(error))?;
-        let saved = self.save(machine.as_ref(), &partial).await.map_err(|error| partial.blame_disk(error));
-        let ended = machine.kill().await;
+        // A guest that stops answering must not keep everybody else who waits for this template.
+        let saved = tokio::time::timeout(BUILD_PATIENCE, self.save(machine.as_ref(), &partial)).await;
+        let saved = saved.unwrap_or_else(|_| Err(too_slow())).map_err(|error| partial.blame_disk(error));
+        let ended = machine.kill().await.inspect(|()| directory.vacate());
         drop(machine);
         drop(directory);
         saved?;
@@ -84,8 +102,13 @@ impl Builder {
 
         let about =
             format!("{} vCPU, {} MiB, kernel {}", shape.vcpus, shape.mem_mib, source.boot.vmlinux.display());
-        let (place, boot_digest) = (layout.template(key.as_str()), source.boot_digest.clone());
-        task::blocking(move || partial.install(&place, about, boot_digest)).await?;
+        let place = layout.template(key.as_str());
+        let origin = Origin {
+            engine_digest: engine.build().digest.clone(),
+            boot_digest: source.boot_digest.clone(),
+            about,
+        };
+        task::blocking(move || partial.install(&place, origin)).await?;
         reach(FaultPoint::TemplateInstalled, &layout.template(key.as_str()))
     }
 
@@ -157,13 +180,15 @@ impl Partial {
     }
 
     /// Records digests, makes everything durable, and gives the directory its name.
-    fn install(self, place: &Path, about: String, boot_digest: String) -> Result<(), Error> {
-        self.record(about, boot_digest).and_then(|()| rename_over(&self.path, place)).map_err(|source| {
-            Error::Store { operation: "install the template in", path: place.to_owned(), source }
+    fn install(self, place: &Path, origin: Origin) -> Result<(), Error> {
+        self.record(origin).and_then(|()| rename_over(&self.path, place)).map_err(|source| Error::Store {
+            operation: "install the template in",
+            path: place.to_owned(),
+            source,
         })
     }
 
-    fn record(&self, about: String, boot_digest: String) -> io::Result<()> {
+    fn record(&self, origin: Origin) -> io::Result<()> {
         let digest = |name: &str| {
             let path = self.path.join(name);
             File::open(&path)?.sync_all()?;
@@ -173,8 +198,7 @@ impl Partial {
             memory: digest(file::MEMORY)?,
             state: digest(file::STATE)?,
             disk: digest(file::DISK)?,
-            boot_digest,
-            about,
+            origin,
         };
         let path = self.path.join(file::RECORD);
         fs::write(&path, serde_json::to_vec_pretty(&record)?)?;

@@ -4,7 +4,7 @@ use std::{
     collections::{HashMap, HashSet},
     fs, io,
     path::Path,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, atomic::AtomicUsize},
 };
 
 use pyro_engine::{Engine, MachineShape, SavedMachine, SealedMemory};
@@ -12,7 +12,13 @@ use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
 
 use super::{Template, TemplateKey, TemplateSource, build, digest};
-use crate::{error::Error, layout::Layout, lock::FileLock, task};
+use crate::{
+    error::Error,
+    host::Alive,
+    layout::{Layout, PARTIAL_PREFIX},
+    lock::FileLock,
+    task,
+};
 
 /// File names inside a template's directory.
 pub(super) mod file {
@@ -28,7 +34,15 @@ pub(super) struct Record {
     pub(super) memory: String,
     pub(super) state: String,
     pub(super) disk: String,
-    /// Digest of what it boots; a template whose digest belongs to no environment is of no use any more.
+    #[serde(flatten)]
+    pub(super) origin: Origin,
+}
+
+/// What a template was made by and from. One whose engine is another now, or whose boot files belong to no
+/// environment, is of no use any more.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Origin {
+    pub(super) engine_digest: String,
     pub(super) boot_digest: String,
     /// For people: what this template is.
     pub(super) about: String,
@@ -41,6 +55,8 @@ pub(crate) struct Templates {
     engine: Arc<dyn Engine>,
     builder: build::Builder,
     loaded: Mutex<Loaded>,
+    /// Builds and loads in progress count as live: nobody may take the process down under them.
+    live: Arc<AtomicUsize>,
     /// One gate for each key, so that in this process one caller loads or builds and the others wait without a thread.
     gates: Mutex<HashMap<TemplateKey, Arc<tokio::sync::Mutex<()>>>>,
 }
@@ -69,9 +85,10 @@ impl Templates {
         engine: Arc<dyn Engine>,
         builder: build::Builder,
         cap_bytes: u64,
+        live: Arc<AtomicUsize>,
     ) -> Self {
         let loaded = Mutex::new(Loaded { templates: Vec::new(), cap_bytes });
-        Self { layout, engine, builder, loaded, gates: Mutex::default() }
+        Self { layout, engine, builder, loaded, live, gates: Mutex::default() }
     }
 
     /// The template for this shape and source: from memory, from disk, or built now.
@@ -88,16 +105,26 @@ impl Templates {
         }
         let this = Arc::clone(self);
         let source = source.clone();
-        task::spawn(async move { this.load_or_build(key, shape, source).await }).await
+        let alive = Alive::begin(&self.live);
+        task::spawn(async move {
+            let _alive = alive;
+            this.load_or_build(key, shape, source).await
+        })
+        .await
     }
 
     /// Called when a restore failed: a template whose files are damaged is removed, so that the next start builds it anew.
     pub(crate) async fn suspect(&self, template: &Template) {
         self.unload(&template.key);
-        let directory = self.layout.template(template.key.as_str());
-        if let Ok(Err(error)) = task::blocking(move || Ok(check(&directory))).await {
-            warn!(template = %template.key, %error, "the template is damaged and is removed");
-            remove(&self.layout.template(template.key.as_str()));
+        let (directory, lock) =
+            (self.layout.template(template.key.as_str()), self.layout.template_lock(template.key.as_str()));
+        let checked = task::blocking(move || {
+            let failed = |source| Error::Store { operation: "lock the template", path: lock.clone(), source };
+            let _builder = FileLock::wait(&lock).map_err(failed)?;
+            Ok(check(&directory).inspect_err(|_| remove(&directory)))
+        });
+        if let Ok(Err(error)) = checked.await {
+            warn!(template = %template.key, %error, "the template is damaged and was removed");
         }
     }
 
@@ -115,13 +142,22 @@ impl Templates {
             let Some(key) = path.file_name().and_then(|name| name.to_str()).map(str::to_owned) else {
                 continue;
             };
-            if key.starts_with('.') || !path.is_dir() {
+            if !path.is_dir() {
                 continue;
             }
-            let Some(_builder) = FileLock::try_take(&self.layout.template_lock(&key)).map_err(failed)? else {
+            // What a killed builder left is of the same key, and of no use without a builder.
+            let (key, partial) = match key.strip_prefix(PARTIAL_PREFIX) {
+                Some(key) => (key, true),
+                None => (key.as_str(), false),
+            };
+            let Some(_builder) = FileLock::try_take(&self.layout.template_lock(key)).map_err(failed)? else {
                 continue;
             };
-            if record(&path).is_ok_and(|record| current.contains(&record.boot_digest)) {
+            let engine_digest = &self.engine.build().digest;
+            let of_use = |origin: &Origin| {
+                current.contains(&origin.boot_digest) && origin.engine_digest == *engine_digest
+            };
+            if !partial && record(&path).is_ok_and(|record| of_use(&record.origin)) {
                 continue;
             }
             remove(&path);
@@ -201,6 +237,10 @@ impl Templates {
         let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
         let place = loaded.templates.iter().position(|template| template.key == *key)?;
         let template = loaded.templates.remove(place);
+        // A cache may be deleted at any time; then it is made again.
+        if !template.is_on_disk() {
+            return None;
+        }
         loaded.templates.push(Arc::clone(&template));
         Some(template)
     }

@@ -46,6 +46,11 @@ impl Template {
         DiskLayer { path: self.disk.clone(), format: DiskFormat::Raw }
     }
 
+    /// Whether what each clone opens anew is still there.
+    fn is_on_disk(&self) -> bool {
+        self.saved.state.exists() && self.disk.exists()
+    }
+
     fn new(key: TemplateKey, saved: SavedMachine, disk: PathBuf) -> Arc<Self> {
         Arc::new(Self { key, saved, disk })
     }
