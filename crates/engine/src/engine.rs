@@ -48,6 +48,11 @@ pub trait Engine: Send + Sync + fmt::Debug {
     /// control socket must all match the record, and a process that does not match is never signalled.
     async fn adopt(&self, directory: &Path) -> Result<Option<Box<dyn Machine>>, EngineError>;
 
+    /// Ends what an earlier process started in `directory`; whether something lived there. Called for a directory whose
+    /// owner is dead, also when the machine is paused, hung or of another release: nothing is asked of the VMM. Pid,
+    /// start time and boot of the host must match the record, so that no stranger is ever signalled.
+    async fn end(&self, directory: &Path) -> Result<bool, EngineError>;
+
     /// What the jail of a machine on this host has and lacks. `scratch` is an existing directory, in which nothing is left.
     async fn confinement(&self, scratch: &Path) -> Result<Confinement, EngineError>;
 }

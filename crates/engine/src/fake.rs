@@ -100,6 +100,14 @@ impl Engine for FakeEngine {
         Ok(life.map(|life| Box::new(FakeMachine { life }) as Box<dyn Machine>))
     }
 
+    /// Ends a machine of this very engine.
+    async fn end(&self, directory: &Path) -> Result<bool, EngineError> {
+        match self.adopt(directory).await? {
+            Some(machine) => machine.kill().await.map(|()| true),
+            None => Ok(false),
+        }
+    }
+
     /// Nothing is confined.
     async fn confinement(&self, _scratch: &Path) -> Result<Confinement, EngineError> {
         let reason = "a fake machine is no process of its own";

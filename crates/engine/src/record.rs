@@ -51,6 +51,26 @@ impl RuntimeRecord {
     }
 }
 
+/// The part of a record that says which process it is about, in every version of it.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Trace {
+    pub(crate) process: ProcessIdentity,
+    pub(crate) host_boot_id: String,
+}
+
+impl Trace {
+    /// `None` when there is none, or none that can be understood: records appear by renaming, so a torn one is of
+    /// an earlier boot of the host.
+    pub(crate) fn read(directory: &Path) -> Result<Option<Self>, EngineError> {
+        let path = directory.join(NAME);
+        match std::fs::read(&path) {
+            Ok(bytes) => Ok(serde_json::from_slice(&bytes).ok()),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(EngineError::file("read", &path, e)),
+        }
+    }
+}
+
 /// Identifies the host's present boot.
 pub(crate) fn host_boot_id() -> io::Result<String> {
     Ok(std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned())

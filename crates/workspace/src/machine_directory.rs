@@ -104,17 +104,12 @@ pub(crate) async fn end_orphans(layout: &Layout, engine: &dyn Engine) -> Result<
         task::blocking(move || orphans(&layout)).await?
     };
     for (path, owner) in found {
-        match engine.adopt(&path).await {
-            Ok(Some(machine)) => {
-                info!(machine = %path.display(), "ending the machine of a process that died");
-                if let Err(error) = machine.kill().await {
-                    warn!(machine = %path.display(), error = %crate::error::chain(&error), "cannot end it; it is left for the next look");
-                    continue;
-                }
-            }
-            Ok(None) => {}
+        match engine.end(&path).await {
+            Ok(true) => info!(machine = %path.display(), "ended the machine of a process that died"),
+            Ok(false) => {}
             Err(error) => {
-                warn!(machine = %path.display(), error = %crate::error::chain(&error), "cannot tell whether its VMM lives; it is left for the next look");
+                let error = crate::error::chain(&error);
+                warn!(machine = %path.display(), %error, "cannot end it; it is left for the next look");
                 continue;
             }
         }

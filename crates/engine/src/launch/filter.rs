@@ -124,10 +124,37 @@ const DENIED: &[i64] = &[
     libc::SYS_syslog,
     libc::SYS_fanotify_init,
     libc::SYS_shmget,
+    libc::SYS_shmat,
+    libc::SYS_shmctl,
     libc::SYS_msgget,
+    libc::SYS_msgsnd,
+    libc::SYS_msgrcv,
     libc::SYS_semget,
+    libc::SYS_semop,
+    libc::SYS_semtimedop,
+    libc::SYS_semctl,
+    // An image that others use too is its owner's to write as soon as its mode says so.
+    libc::SYS_chmod,
+    libc::SYS_fchmod,
+    libc::SYS_fchmodat,
+    libc::SYS_chown,
+    libc::SYS_fchown,
+    libc::SYS_lchown,
+    libc::SYS_fchownat,
+    libc::SYS_setxattr,
+    libc::SYS_lsetxattr,
+    libc::SYS_fsetxattr,
+    libc::SYS_removexattr,
+    libc::SYS_lremovexattr,
+    libc::SYS_fremovexattr,
+    libc::SYS_utimensat,
     libc::SYS_mq_open,
 ];
+
+/// Commands of `fcntl`, by their numbers in Linux's `asm-generic/fcntl.h`.
+const F_SETOWN: i32 = 8;
+const F_SETSIG: i32 = 10;
+const F_SETOWN_EX: i32 = 15;
 
 /// Installs the filter; every later program of this process is bound by it.
 pub(super) fn restrict_system_calls() -> io::Result<()> {
@@ -154,7 +181,7 @@ fn other_numbers() -> [sock_filter; 4] {
 }
 
 fn denials() -> Result<BpfProgram, seccompiler::BackendError> {
-    use SeccompCmpOp::{MaskedEq, Ne};
+    use SeccompCmpOp::{Eq, MaskedEq, Ne};
     let own_pid = u64::from(std::process::id());
     let when = |argument, operator, value| {
         SeccompCondition::new(argument, SeccompCmpArgLen::Dword, operator, value)
@@ -188,6 +215,12 @@ fn denials() -> Result<BpfProgram, seccompiler::BackendError> {
         clone.push(when(0, MaskedEq(bit), bit)?);
     }
     rules.insert(libc::SYS_clone, clone);
+    // A pair of datagram sockets could send to any socket's path; `SOCK_RAW` means the same here.
+    let kind = |kind: i32| when(1, MaskedEq(0xf), u64::from(kind.unsigned_abs()));
+    rules.insert(libc::SYS_socketpair, vec![kind(libc::SOCK_DGRAM)?, kind(libc::SOCK_RAW)?]);
+    // Being told of a descriptor's events by a signal is a way to send one to somebody else.
+    let command = |command: i32| when(1, Eq, u64::from(command.unsigned_abs()));
+    rules.insert(libc::SYS_fcntl, vec![command(F_SETOWN)?, command(F_SETOWN_EX)?, command(F_SETSIG)?]);
     compile(rules, libc::EPERM)
 }
 

@@ -17,7 +17,7 @@ use tokio::{
 };
 
 use super::{
-    Confinement, LAUNCH, Limits, device,
+    Confinement, LAUNCH, Limits, Missing, device,
     wire::{self, Notice, Order},
 };
 use crate::{process::ProcessHandle, readiness};
@@ -55,6 +55,12 @@ pub enum LaunchError {
         /// The system's answer.
         #[source]
         source: io::Error,
+    },
+    /// A layer of the jail could not be set up although it could before on this host.
+    #[error("keep the {} of earlier machines: {}", missing.layer, missing.reason)]
+    Weaker {
+        /// The layer, and why.
+        missing: Missing,
     },
     /// The launcher ended without a word.
     #[error("the launcher ended early")]

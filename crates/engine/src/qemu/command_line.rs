@@ -322,7 +322,9 @@ pub(crate) struct KernelArguments {
 impl fmt::Display for KernelArguments {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // A panic resets the machine by a triple fault, which QEMU takes as its end; the other ways hang on microvm.
-        f.write_str("quiet panic=-1 reboot=t no_timer_check cryptomgr.notests init_on_alloc=0 random.trust_cpu=on")?;
+        f.write_str(
+            "quiet panic=-1 reboot=t no_timer_check cryptomgr.notests init_on_alloc=0 random.trust_cpu=on",
+        )?;
         if let Some(khz) = self.timestamp_khz {
             // A guest that doubts its clock falls back to one that ticks every 4 ms; an emulated one's is the host's own.
             write!(f, " tsc=reliable tsc_early_khz={khz}")?;
@@ -375,7 +377,10 @@ mod tests {
         assert!(restored.contains("-incoming defer") && !restored.contains("-kernel"));
         let booted = line(Isolation::Emulated, |d| d.kernel = Some((16, 17)));
         assert!(booted.contains("-kernel /proc/self/fd/16 -initrd /proc/self/fd/17 -append quiet"));
-        assert!(booted.contains("tsc=reliable tsc_early_khz=2445000 pyro.rootfs=erofs") && !booted.contains("-incoming"));
+        assert!(
+            booted.contains("tsc=reliable tsc_early_khz=2445000 pyro.rootfs=erofs")
+                && !booted.contains("-incoming")
+        );
     }
 
     #[test]

@@ -17,14 +17,16 @@ mod vmm_log;
 use std::{
     ops::Range,
     path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
 };
 
 use async_trait::async_trait;
 
 use crate::{
     Build, DiskFormat, DiskLayer, Engine, EngineError, Isolation, Machine, MachineId, MachineSpec, Start,
-    launch::{self, Confinement, Launcher},
-    record::{RuntimeRecord, host_boot_id},
+    launch::{self, Confinement, LaunchError, Launcher, Layer},
+    process::ProcessHandle,
+    record::{RuntimeRecord, Trace, host_boot_id},
     timestamp_counter,
 };
 use installation::Installation;
@@ -55,6 +57,8 @@ pub struct QemuEngine {
     timestamp_khz: u64,
     host_boot_id: String,
     user_ids: UserIds,
+    /// Every layer of confinement that a machine of this engine has had.
+    had: Mutex<Vec<Layer>>,
 }
 
 impl QemuEngine {
@@ -66,7 +70,19 @@ impl QemuEngine {
         let boot_id_file = Path::new("/proc/sys/kernel/random/boot_id");
         let host_boot_id = host_boot_id().map_err(|e| EngineError::file("read", boot_id_file, e))?;
         let user_ids = UserIds::new(config.user_ids.clone());
-        Ok(Self { config, installation, build, timestamp_khz, host_boot_id, user_ids })
+        Ok(Self { config, installation, build, timestamp_khz, host_boot_id, user_ids, had: Mutex::default() })
+    }
+
+    /// Refuses a jail that lacks what an earlier one on this host had: then it is not the host that forbids a layer, but
+    /// something that changed under this engine, such as a library that was upgraded.
+    fn demand(&self, confinement: &Confinement) -> Result<(), EngineError> {
+        let mut had = self.had.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(missing) = confinement.missing.iter().find(|missing| had.contains(&missing.layer)) {
+            return Err(EngineError::Launch(LaunchError::Weaker { missing: missing.clone() }));
+        }
+        let new: Vec<_> = confinement.applied.iter().filter(|layer| !had.contains(layer)).copied().collect();
+        had.extend(new);
+        Ok(())
     }
 }
 
@@ -96,6 +112,20 @@ impl Engine for QemuEngine {
         }
         let machine = QemuMachine::adopt(directory, &record, &self.user_ids).await?;
         Ok(machine.map(|machine| Box::new(machine) as Box<dyn Machine>))
+    }
+
+    async fn end(&self, directory: &Path) -> Result<bool, EngineError> {
+        let Some(trace) = Trace::read(directory)? else { return Ok(false) };
+        if trace.host_boot_id != self.host_boot_id {
+            return Ok(false);
+        }
+        let pid = trace.process.pid;
+        let failed = |operation| move |source| EngineError::Process { operation, pid, source };
+        let Some(process) = ProcessHandle::find(trace.process).map_err(failed("find"))? else {
+            return Ok(false);
+        };
+        process.end().await.map_err(failed("end"))?;
+        Ok(true)
     }
 
     async fn confinement(&self, scratch: &Path) -> Result<Confinement, EngineError> {

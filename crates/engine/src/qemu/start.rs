@@ -1,8 +1,13 @@
 //! From a specification to a running QEMU. Whatever fails on the way ends the process that was started.
 
-use std::{io, sync::Arc, time::Instant};
+use std::{
+    io,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use rustix::fs::{Mode, OFlags};
+use tokio::sync::broadcast::error::RecvError;
 
 use super::{
     QemuEngine,
@@ -26,6 +31,9 @@ const OWN_ADDRESS_SPACE_BYTES: u64 = 1 << 30;
 /// What is told of a VMM's last words.
 pub(super) const LAST_OUTPUT_BYTES: usize = 4096;
 
+/// A VMM answers and restores in a fraction of a second; a host under heavy load takes its time.
+const START_PATIENCE: Duration = Duration::from_secs(60);
+
 pub(super) async fn start(
     engine: &QemuEngine,
     spec: MachineSpec,
@@ -45,6 +53,7 @@ pub(super) async fn start(
     let (spec, start, opened) = open(spec, start, directory.clone(), &user_id).await?;
     let (plan, log) = plan(engine, &spec, opened, &user_id)?;
     let launching = engine.config.launcher.launch(plan).await.map_err(EngineError::Launch)?;
+    engine.demand(&launching.confinement)?;
     let launched = began.elapsed();
     let record = RuntimeRecord {
         version: RuntimeRecord::VERSION,
@@ -67,7 +76,10 @@ pub(super) async fn start(
     }
     let process = launching.go().await.map_err(EngineError::Launch)?;
     let executed = began.elapsed();
-    let started = bring_up(&directory, &spec, &start).await;
+    // A VMM that hangs is ended like one that fails.
+    let started = tokio::time::timeout(START_PATIENCE, bring_up(&directory, &spec, &start)).await;
+    let started =
+        started.unwrap_or(Err(EngineError::Control { operation: "start", source: QmpError::Silent }));
     match started {
         Ok(control) => {
             tracing::debug!(
@@ -186,8 +198,9 @@ pub(super) async fn migrated(events: &mut tokio::sync::broadcast::Receiver<Event
             Ok(Event::Migration { status }) if matches!(status.as_str(), "failed" | "cancelled") => {
                 return Err(QmpError::Migration { status });
             }
-            Ok(_) => {}
-            Err(_) => return Err(QmpError::Ended),
+            // Some events were missed; the one waited for is the last of its kind.
+            Ok(_) | Err(RecvError::Lagged(_)) => {}
+            Err(RecvError::Closed) => return Err(QmpError::Ended),
         }
     }
 }

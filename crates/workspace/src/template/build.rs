@@ -1,9 +1,9 @@
 //! Builds a template: boot, wait for the agent, warm it, save, install by rename.
 
 use std::{
-    fs::{self, File},
+    fs::{self, File, Permissions},
     io,
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
     process::{Command, Stdio},
     time::Duration,
@@ -191,6 +191,8 @@ impl Partial {
     fn record(&self, origin: Origin) -> io::Result<()> {
         let digest = |name: &str| {
             let path = self.path.join(name);
+            // From now on nobody writes to it, not even its owner, whose uid an ordinary user's VMMs share.
+            fs::set_permissions(&path, Permissions::from_mode(0o400))?;
             File::open(&path)?.sync_all()?;
             digest::sparse(&path)
         };
