@@ -38,6 +38,14 @@ pub enum ProtocolError {
         /// Its stream.
         stream: StreamId,
     },
+    /// A payload without its end mark: a part of the frame is missing.
+    #[error("torn {kind:?} frame on stream {}", stream.number())]
+    Torn {
+        /// Its kind.
+        kind: Kind,
+        /// Its stream.
+        stream: StreamId,
+    },
     /// More data than there was credit for.
     #[error("data beyond credit on stream {}", stream.number())]
     CreditExceeded {

@@ -1,24 +1,31 @@
-//! One frame: a header of 16 bytes and its payload.
+//! One frame: a header of 16 bytes, its payload, and behind a payload its end mark of 4 bytes.
 //!
 //! ```text
-//! 0        4      5       6          8           12      16
-//! | length | kind | flags | reserved | stream id | check | payload …
+//! 0        4      5       6          8           12      16        16 + length
+//! | length | kind | flags | reserved | stream id | check | payload … | end mark |
 //! ```
 //!
 //! Numbers are little-endian. `length` counts the payload alone. Flags and the reserved half-word are 0 in every
 //! version so far; a header where they are not is invalid. `check` is the CRC-32 of the session's nonce and the
 //! first 12 bytes, so that neither a frame of an earlier session nor the middle of some data is taken for a header.
-//! The payload has no checksum: the transport is a local, reliable one, and what it can do to us is lose its
-//! beginning or its end, not flip bits.
+//!
+//! The transport is a local, reliable one. It does not flip bits, so the payload has no checksum; what it does is
+//! cut: a host dies in the middle of a frame, and the preambles of the next one fill up what is missing. That
+//! frame must not be taken for what its sender meant. So a payload ends with a mark, the complement of its header's
+//! check: it arrives in its place if and only if the payload before it is whole, since a preamble's bytes there were
+//! drawn without knowledge of it. That costs a receiver four bytes to compare, whatever the length. A frame
+//! without payload has none: it is whole with its header.
 
 use std::fmt;
 
 /// Length of a header.
 pub const HEADER_BYTES: usize = 16;
-/// Longest frame, header included.
+/// Length of the mark behind a payload.
+pub const END_MARK_BYTES: usize = 4;
+/// Longest frame, header and end mark included.
 pub const MAX_FRAME_BYTES: usize = 64 * 1024;
 /// Longest payload.
-pub const MAX_PAYLOAD_BYTES: usize = MAX_FRAME_BYTES - HEADER_BYTES;
+pub const MAX_PAYLOAD_BYTES: usize = MAX_FRAME_BYTES - HEADER_BYTES - END_MARK_BYTES;
 
 /// Names one session; drawn at random by the host for each connection.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -101,6 +108,15 @@ pub struct Header {
     pub stream: StreamId,
     /// Length of the payload, at most [`MAX_PAYLOAD_BYTES`].
     pub payload_bytes: usize,
+    /// What stands behind the payload, if there is one.
+    pub end_mark: [u8; END_MARK_BYTES],
+}
+
+impl Header {
+    /// Length of all that follows the header: payload and end mark.
+    pub const fn following_bytes(&self) -> usize {
+        if self.payload_bytes == 0 { 0 } else { self.payload_bytes + END_MARK_BYTES }
+    }
 }
 
 /// Binds headers to one session: writes them, and recognises those written under the same nonce.
@@ -129,6 +145,24 @@ impl Seal {
         header
     }
 
+    /// Appends a whole frame to `out`; `write_payload` appends exactly `payload_bytes`, at most [`MAX_PAYLOAD_BYTES`].
+    pub fn append_frame(
+        &self,
+        out: &mut Vec<u8>,
+        kind: Kind,
+        stream: StreamId,
+        payload_bytes: usize,
+        write_payload: impl FnOnce(&mut Vec<u8>),
+    ) {
+        let header = self.write(kind, stream, payload_bytes);
+        out.reserve(HEADER_BYTES + payload_bytes + END_MARK_BYTES);
+        out.extend_from_slice(&header);
+        if payload_bytes > 0 {
+            write_payload(out);
+            out.extend_from_slice(&end_mark(&header));
+        }
+    }
+
     /// The header in those bytes, unless they are not one of this session.
     pub fn read(&self, bytes: &[u8; HEADER_BYTES]) -> Option<Header> {
         let word = |at: usize| u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
@@ -137,7 +171,8 @@ impl Seal {
         if payload_bytes > MAX_PAYLOAD_BYTES || !plain || word(12) != self.check(bytes) {
             return None;
         }
-        Some(Header { kind: Kind::from_number(bytes[4]), stream: StreamId(word(8)), payload_bytes })
+        let (kind, stream) = (Kind::from_number(bytes[4]), StreamId(word(8)));
+        Some(Header { kind, stream, payload_bytes, end_mark: end_mark(bytes) })
     }
 
     fn check(&self, header: &[u8; HEADER_BYTES]) -> u32 {
@@ -145,6 +180,11 @@ impl Seal {
         hasher.update(&header[..12]);
         hasher.finalize()
     }
+}
+
+/// The mark behind the payload of that header.
+fn end_mark(header: &[u8; HEADER_BYTES]) -> [u8; END_MARK_BYTES] {
+    [!header[12], !header[13], !header[14], !header[15]]
 }
 
 #[cfg(test)]
@@ -159,7 +199,8 @@ mod tests {
         for kind in Kind::ALL {
             for payload_bytes in [0, 1, MAX_PAYLOAD_BYTES] {
                 let header = seal.write(kind, StreamId(77), payload_bytes);
-                let expected = Header { kind: Some(kind), stream: StreamId(77), payload_bytes };
+                let end_mark = [12, 13, 14, 15].map(|at: usize| !header[at]);
+                let expected = Header { kind: Some(kind), stream: StreamId(77), payload_bytes, end_mark };
                 assert_eq!(seal.read(&header), Some(expected));
             }
         }
@@ -192,7 +233,7 @@ mod tests {
             header[12..].copy_from_slice(&check.to_le_bytes());
             seal.read(&header)
         };
-        assert_eq!(resealed(|h| h[..4].copy_from_slice(&0xfff1_u32.to_le_bytes())), None);
+        assert_eq!(resealed(|h| h[..4].copy_from_slice(&0xffed_u32.to_le_bytes())), None);
         assert_eq!(resealed(|h| h[5] = 1), None);
         assert_eq!(resealed(|h| h[7] = 1), None);
         assert_eq!(resealed(|h| h[4] = 200).map(|header| header.kind), Some(None));

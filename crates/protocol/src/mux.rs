@@ -3,7 +3,7 @@
 //!
 //! # States
 //!
-//! *Seeking*: no session yet, or none any more; see [`crate::sync`]. The host writes nothing but its burst, the
+//! *Seeking*: no session yet, or none any more; see [`crate::sync`]. The host writes nothing but its preamble, the
 //! guest nothing at all. *Established*: frames flow. A host's session that breaks stays broken; a guest forgets it
 //! ([`Event::Reset`]) and seeks the next.
 //!
@@ -22,6 +22,7 @@
 //! - What a peer can make this side keep is bounded: one unfinished frame, its credit for each of [`MAX_STREAMS`]
 //!   streams, and [`MAX_CALLS`] calls. Drain the events after each [`Mux::receive`]: they are bounded by what it was given.
 //! - Ids begin at a number drawn from the nonce, so that an answer meant for an earlier session finds no call here.
+//! - A frame that lost its end with its host is never delivered; the guest takes it for the end of the session.
 //! - A frame of an unknown kind is skipped, on both sides: a later version may send kinds that an earlier one
 //!   may ignore; what it may not ignore is gated by the negotiated version. A known kind that is out of place breaks
 //!   the session.
@@ -35,11 +36,11 @@ use prost::Message;
 
 use crate::{
     error::{ProtocolError, SendError},
-    frame::{HEADER_BYTES, Header, Kind, MAX_PAYLOAD_BYTES, Nonce, StreamId},
+    frame::{END_MARK_BYTES, HEADER_BYTES, Header, Kind, MAX_PAYLOAD_BYTES, Nonce, StreamId},
     message::Close,
     session::Session,
     stream::Stream,
-    sync::{BURST_BYTES, Magic, PREAMBLE_BYTES, Seeker, fill},
+    sync::{BURST_BYTES, Magic, OPENING_BYTES, PREAMBLE_BYTES, Seeker, fill},
 };
 
 /// Credit of each direction of a new stream, in bytes.
@@ -104,9 +105,21 @@ enum Role {
 #[derive(Debug)]
 enum Input {
     Seeking(Seeker),
-    Header { held: [u8; HEADER_BYTES], held_bytes: usize },
-    Payload { kind: Kind, stream: StreamId, payload_bytes: usize, held: Vec<u8> },
-    Skipping { left_bytes: usize },
+    Header {
+        held: [u8; HEADER_BYTES],
+        held_bytes: usize,
+    },
+    /// Payload and end mark.
+    Payload {
+        kind: Kind,
+        stream: StreamId,
+        end_mark: [u8; END_MARK_BYTES],
+        held_at_end: usize,
+        held: Vec<u8>,
+    },
+    Skipping {
+        left_bytes: usize,
+    },
     Broken(ProtocolError),
 }
 
@@ -129,12 +142,12 @@ pub struct Mux {
 }
 
 impl Mux {
-    /// The host's end. Its opening burst is ready to be transmitted; messages may be queued and follow when the guest
+    /// The host's end. Its opening is ready to be transmitted; messages may be queued and follow when the guest
     /// has acknowledged.
     pub fn host(nonce: Nonce) -> Self {
         let input = Input::Seeking(Seeker::for_acknowledgement(nonce));
         let mut mux = Self::new(Role::Host, input, Some(Session::new(nonce)));
-        mux.knock();
+        mux.out = Magic::Host.preamble(nonce).repeat(OPENING_BYTES / PREAMBLE_BYTES);
         mux
     }
 
@@ -148,8 +161,8 @@ impl Mux {
         Self { role, input, session, events, out, written_bytes: 0, heard: false }
     }
 
-    /// Host: sends the opening burst again, if the guest has not acknowledged the first, which is lost when the guest
-    /// was just reopening its port. Nothing happens otherwise.
+    /// Host: sends the burst, if all is written and the guest has not acknowledged: the opening was lost, since the
+    /// guest was just reopening its port, or went into a half-received frame. Nothing happens otherwise.
     pub fn knock(&mut self) {
         let seeking = matches!(self.input, Input::Seeking(_));
         if let (Role::Host, true, true, Some(session)) =
@@ -220,7 +233,9 @@ impl Mux {
         if bytes > MAX_PAYLOAD_BYTES {
             return Err(SendError::TooLong { bytes });
         }
-        if session.control_bytes + HEADER_BYTES + bytes > CONTROL_QUEUE_BYTES {
+        // A close waits in its stream, of which there are few, and must not be lost: it ends the stream.
+        let frame_bytes = HEADER_BYTES + bytes + END_MARK_BYTES;
+        if kind != Kind::Close && session.control_bytes + frame_bytes > CONTROL_QUEUE_BYTES {
             return Err(SendError::QueueFull);
         }
         match (self.role, kind) {
@@ -243,9 +258,9 @@ impl Mux {
             }
             _ => return Err(SendError::Misplaced(kind)),
         }
-        let mut frame = Vec::with_capacity(HEADER_BYTES + bytes);
-        frame.extend_from_slice(&session.seal.write(kind, stream, bytes));
-        frame.append(&mut body.encode_to_vec());
+        let mut frame = Vec::with_capacity(frame_bytes);
+        let write = |out: &mut Vec<u8>| out.append(&mut body.encode_to_vec());
+        session.seal.append_frame(&mut frame, kind, stream, bytes, write);
         session.control_bytes += frame.len();
         session.control.push_back(frame);
         Ok(())
@@ -327,13 +342,18 @@ impl Mux {
                     self.header(&header)?;
                 }
             }
-            Input::Payload { kind, stream, payload_bytes, held } => {
-                let (taken, rest) = bytes.split_at(bytes.len().min(*payload_bytes - held.len()));
+            Input::Payload { kind, stream, end_mark, held_at_end, held } => {
+                let (taken, rest) = bytes.split_at(bytes.len().min(*held_at_end - held.len()));
                 held.extend_from_slice(taken);
                 *bytes = rest;
-                if held.len() == *payload_bytes {
-                    let (kind, stream, body) = (*kind, *stream, std::mem::take(held));
+                if held.len() == *held_at_end {
+                    let (kind, stream, end_mark, mut body) =
+                        (*kind, *stream, *end_mark, std::mem::take(held));
                     self.input = Input::NEXT_HEADER;
+                    if !body.ends_with(&end_mark) {
+                        return Err(ProtocolError::Torn { kind, stream });
+                    }
+                    body.truncate(body.len() - END_MARK_BYTES);
                     self.frame(kind, stream, body)?;
                 }
             }
@@ -379,18 +399,19 @@ impl Mux {
 
     fn header(&mut self, bytes: &[u8; HEADER_BYTES]) -> Result<(), ProtocolError> {
         let Some(session) = &self.session else { return Err(ProtocolError::InvalidHeader) };
-        let Some(Header { kind, stream, payload_bytes }) = session.seal.read(bytes) else {
+        let Some(header) = session.seal.read(bytes) else {
             return self.preamble(session.nonce, *bytes);
         };
         self.heard = true;
-        match kind {
-            Some(kind) if payload_bytes == 0 => return self.frame(kind, stream, Vec::new()),
-            Some(kind) => {
-                let held = Vec::with_capacity(payload_bytes);
-                self.input = Input::Payload { kind, stream, payload_bytes, held };
+        let Header { kind, stream, end_mark, .. } = header;
+        match (kind, header.following_bytes()) {
+            (Some(kind), 0) => return self.frame(kind, stream, Vec::new()),
+            (Some(kind), held_at_end) => {
+                let held = Vec::with_capacity(held_at_end);
+                self.input = Input::Payload { kind, stream, end_mark, held_at_end, held };
             }
-            None if payload_bytes > 0 => self.input = Input::Skipping { left_bytes: payload_bytes },
-            None => {}
+            (None, 0) => {}
+            (None, left_bytes) => self.input = Input::Skipping { left_bytes },
         }
         Ok(())
     }
@@ -400,7 +421,13 @@ impl Mux {
         match self.role {
             Role::Guest if Magic::Host.read(&bytes) == Some(current) => Ok(()),
             Role::Guest => {
-                self.lose_session(Seeker::from_bytes(bytes));
+                let mut seeker = Seeker::from_bytes(bytes);
+                // They may be a whole preamble, and nothing may follow until it is acknowledged.
+                let found = seeker.seek(&mut [].as_slice());
+                self.lose_session(seeker);
+                if let Some(nonce) = found {
+                    self.establish(nonce);
+                }
                 Ok(())
             }
             // A guest whose port was reopened in the middle of the burst acknowledges twice; it lost nothing.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::{
-    frame::{HEADER_BYTES, Kind, MAX_FRAME_BYTES, MAX_PAYLOAD_BYTES, Nonce, Seal, StreamId},
+    frame::{END_MARK_BYTES, HEADER_BYTES, Kind, MAX_FRAME_BYTES, MAX_PAYLOAD_BYTES, Nonce, Seal, StreamId},
     mux::{MAX_CALLS, MAX_STREAMS},
     stream::{Outgoing, Stream},
 };
@@ -72,13 +72,14 @@ impl Session {
             return Some(None);
         }
         if let Some(id) = self.owing.front().copied() {
-            if !room(HEADER_BYTES + 4) {
+            if !room(HEADER_BYTES + 4 + END_MARK_BYTES) {
                 return None;
             }
             self.owing.pop_front();
             if let Some(stream) = self.streams.get_mut(&id).filter(|stream| stream.is_receiving()) {
-                out.extend_from_slice(&self.seal.write(Kind::Credit, id, 4));
-                out.extend_from_slice(&stream.take_owed_credit().to_le_bytes());
+                let credit = stream.take_owed_credit().to_le_bytes();
+                let write = |out: &mut Vec<u8>| out.extend_from_slice(&credit);
+                self.seal.append_frame(out, Kind::Credit, id, credit.len(), write);
             }
             return Some(None);
         }
@@ -94,12 +95,11 @@ impl Session {
         let was_full = stream.sendable() == 0;
         match stream.outgoing(MAX_PAYLOAD_BYTES) {
             Some(Outgoing::Data(count)) => {
-                out.extend_from_slice(&self.seal.write(Kind::Data, id, count));
-                stream.pop(count, out);
+                self.seal.append_frame(out, Kind::Data, id, count, |out| stream.pop(count, out));
             }
             Some(Outgoing::Close(close)) => {
-                out.extend_from_slice(&self.seal.write(Kind::Close, id, close.len()));
-                out.extend_from_slice(&close);
+                let write = |out: &mut Vec<u8>| out.extend_from_slice(&close);
+                self.seal.append_frame(out, Kind::Close, id, close.len(), write);
             }
             None => {}
         }

@@ -3,10 +3,12 @@
 //! A machine's serial port outlives its hosts: a guest that is restored, or whose host died, may wait for the rest
 //! of a frame that never comes, and a new host may find the rest of an old answer in the stream. So:
 //!
-//! 1. The host draws a [`Nonce`] and sends its *preamble* (magic, nonce) over and over, [`BURST_BYTES`] in all:
-//!    more than a whole frame, so that it fills up whatever the guest had half received.
+//! 1. The host draws a [`Nonce`] and sends its *preamble* (magic, nonce) twice. Nearly every guest waits for a header
+//!    or a session and needs no more. While it hears nothing the host knocks: it sends [`BURST_BYTES`] of preambles,
+//!    more than a whole frame, so that they fill up whatever the guest had half received. Such a frame lacks its end
+//!    mark and is dropped, see [`crate::frame`].
 //! 2. The guest, wherever a header is due, takes either the magic or anything that is not a valid header as the sign
-//!    that a new session begins: it forgets the old one and *seeks* the next preamble, starting with the very bytes
+//!    that a new session begins, and so a payload without its end mark: it forgets the old one and *seeks* the next preamble, starting with the very bytes
 //!    it could not make sense of. It answers with the acknowledgement (the other magic, the same nonce) before anything
 //!    else; further copies of the preamble are passed over.
 //! 3. The host throws away all it reads up to that acknowledgement.
@@ -17,7 +19,9 @@ use crate::frame::{HEADER_BYTES, MAX_FRAME_BYTES, Nonce};
 
 /// Length of a preamble and of its acknowledgement.
 pub const PREAMBLE_BYTES: usize = HEADER_BYTES;
-/// Length of the host's opening burst: fills any half-received frame, and still holds one whole preamble whatever
+/// Length of what a host says first: one whole preamble is in it whatever a half-received header takes away.
+pub const OPENING_BYTES: usize = 2 * PREAMBLE_BYTES;
+/// Length of the host's burst: fills any half-received frame, and still holds one whole preamble whatever
 /// the alignment.
 pub const BURST_BYTES: usize = MAX_FRAME_BYTES + 2 * PREAMBLE_BYTES;
 

@@ -17,7 +17,7 @@ use pyro_protocol::{
         StreamKind, Variable, reply, request,
     },
     mux::{MAX_CALLS, MAX_STREAMS, WINDOW_BYTES},
-    sync::{BURST_BYTES, Magic},
+    sync::{BURST_BYTES, Magic, OPENING_BYTES},
     version,
 };
 
@@ -86,6 +86,7 @@ fn frames(out: &mut String) {
     line(out, "header bytes", HEADER_BYTES);
     line(out, "longest frame", MAX_FRAME_BYTES);
     line(out, "burst", BURST_BYTES);
+    line(out, "opening", OPENING_BYTES);
     line(out, "window", WINDOW_BYTES);
     line(out, "streams", MAX_STREAMS);
     line(out, "calls", MAX_CALLS);
@@ -93,6 +94,10 @@ fn frames(out: &mut String) {
     line(out, "its acknowledgement", hex(&Magic::Guest.preamble(nonce)));
     let header = Seal::new(nonce).write(Kind::Data, StreamId::new(0x0a0b_0c0d), 0x1234);
     line(out, "its header of 0x1234 bytes of data on stream 0x0a0b0c0d", hex(&header));
+    let mut frame = Vec::new();
+    Seal::new(nonce)
+        .append_frame(&mut frame, Kind::Data, StreamId::new(7), 3, |out| out.extend_from_slice(b"abc"));
+    line(out, "its whole frame of `abc` on stream 7", hex(&frame));
     line(out, "feature", version::feature::GROW_DISK);
     line(out, "feature", version::feature::PTY);
     line(out, "feature", version::feature::TCP);

@@ -20,7 +20,7 @@ pub(crate) const NONCE: Nonce = Nonce::new([0, 0, 0, 0, 5, 6, 7, 8]);
 const NEXT_NONCES: [Nonce; 2] = [Nonce::new([0, 0, 0, 0, 5, 6, 7, 9]), Nonce::new([0, 0, 0, 0, 5, 6, 7, 10])];
 
 /// Frames that the input describes: per frame a kind, a stream, a length and so many bytes of content, or,
-/// where kind is 255, so many bytes without any header.
+/// where kind is 255, so many bytes without any header. A scale with bit 6 set tears the frame's end mark.
 pub(crate) fn sealed(mut input: &[u8]) -> Vec<u8> {
     let seal = Seal::new(NONCE);
     let mut stream = Vec::new();
@@ -32,11 +32,17 @@ pub(crate) fn sealed(mut input: &[u8]) -> Vec<u8> {
         if scale & 0x80 != 0 {
             payload.resize(asked.min(MAX_PAYLOAD_BYTES), *scale);
         }
-        if *kind != 255 {
+        if *kind == 255 {
+            stream.extend_from_slice(&payload);
+        } else {
             let kind = Kind::ALL[usize::from(*kind) % Kind::ALL.len()];
-            stream.extend_from_slice(&seal.write(kind, StreamId::new(u32::from(*id)), payload.len()));
+            let id = StreamId::new(u32::from(*id));
+            let write = |out: &mut Vec<u8>| out.extend_from_slice(&payload);
+            seal.append_frame(&mut stream, kind, id, payload.len(), write);
+            if scale & 0x40 != 0 && !payload.is_empty() {
+                stream.pop();
+            }
         }
-        stream.extend_from_slice(&payload);
         input = &rest[content.len()..];
     }
     stream
@@ -152,6 +158,8 @@ pub(crate) fn guest_receive(input: &[u8]) {
     let call = host.allocate().expect("first id");
     host.send(Kind::Call, call, &Request::default()).expect("an empty queue");
     exchange(&mut host, &mut guest);
+    host.knock();
+    exchange(&mut host, &mut guest);
     let established = Event::Established { nonce };
     assert_eq!(host.next_event(), Some(established), "a burst is always understood");
     let events: Vec<_> = std::iter::from_fn(|| guest.next_event()).collect();
@@ -210,6 +218,7 @@ pub(crate) fn seeds() -> Vec<(&'static str, Vec<u8>)> {
     ]);
     let flood =
         vec![1, 255, 4, 2, 255, 0x88, 4, 2, 255, 0x88, 4, 2, 255, 0x88, 4, 3, 255, 0x88, 4, 2, 255, 0x88];
+    let torn = [[1, 200, 1, 1, 5, 0x40].as_slice(), b"start", &[1, 2, 0, 0]].concat();
     let burst =
         [[128, 3].as_slice(), &Magic::Host.preamble(NONCE)[3..], &Magic::Host.preamble(NONCE)].concat();
     let header = Seal::new(NONCE).write(Kind::Data, StreamId::new(2), MAX_FRAME_BYTES / 2);
@@ -220,6 +229,7 @@ pub(crate) fn seeds() -> Vec<(&'static str, Vec<u8>)> {
         ("guest_receive", from_host),
         ("guest_receive", flood),
         ("guest_receive", burst),
+        ("guest_receive", torn),
         ("guest_receive", from_guest),
         ("header", header.to_vec()),
         ("messages", hello),
