@@ -4,8 +4,9 @@
 //! The template's home is named after the binary under test: a new build gets a new one, the old one is removed.
 
 use std::{
-    fs::{self, File},
+    fs::{self, File, Permissions},
     hash::Hasher,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     sync::LazyLock,
 };
@@ -138,12 +139,10 @@ pub fn link_tree(from: &Path, to: &Path) {
 /// Replaces a hard link by a copy of the file, so that it can be damaged without harm to the others.
 pub fn unshare_file(path: &Path) {
     let copy = path.with_extension("own-copy");
-    let status = std::process::Command::new("cp")
-        .args(["--sparse=always", "--preserve=mode"])
-        .arg(path)
-        .arg(&copy)
-        .status();
+    let status = std::process::Command::new("cp").arg("--sparse=always").arg(path).arg(&copy).status();
     assert!(status.is_ok_and(|status| status.success()), "cannot copy `{}`", path.display());
+    // What the program installs is read-only, also to its owner.
+    fs::set_permissions(&copy, Permissions::from_mode(0o600)).unwrap_or_else(|error| panic!("{error}"));
     fs::rename(&copy, path).unwrap_or_else(|error| panic!("cannot replace `{}`: {error}", path.display()));
 }
 

@@ -146,6 +146,24 @@ async fn a_machine_is_started_adopted_and_killed() {
 }
 
 #[tokio::test]
+async fn a_machine_that_does_not_answer_any_more_is_ended_by_another_engine() {
+    let host = Host::new();
+    let engine = host.engine().await;
+    let spec = host.machine(1);
+    let directory = spec.directory.clone();
+    let machine = engine.start(spec, Start::Boot { shared_memory: None }).await.unwrap();
+    let pid = i32::try_from(machine.identity().pid).unwrap();
+    let pid = rustix::process::Pid::from_raw(pid).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::STOP).unwrap();
+    fs::remove_file(directory.join("control.sock")).unwrap();
+
+    let other_engine = host.engine().await;
+    assert!(other_engine.end(&directory).await.unwrap());
+    assert_eq!(machine.exited().await.cause, ExitCause::Unknown);
+    assert!(!other_engine.end(&directory).await.unwrap());
+}
+
+#[tokio::test]
 async fn a_saved_machine_is_restored_twice() {
     let host = Host::new();
     let engine = host.engine().await;

@@ -137,6 +137,44 @@ fn a_template_that_was_damaged_is_built_again() {
 }
 
 #[test]
+fn a_restore_that_fails_becomes_a_boot_that_says_so_and_the_next_run_restores() {
+    let home = Home::warm();
+    home.tolerate_errors_in_the_log();
+    home.assert_works();
+    let state = home.installed_templates().remove(0).join("state");
+    warm::unshare_file(&state);
+    fs::write(&state, vec![0; 60_000]).unwrap();
+    let outcome = home.run(["echo", "fine"]).json().output().succeeds();
+    assert_eq!(outcome.result()["start"], "booted", "{outcome}");
+    assert_eq!(outcome.result()["stdout"], "fine\n", "{outcome}");
+    home.assert_works();
+}
+
+#[test]
+fn a_template_that_is_deleted_under_the_daemon_is_made_again() {
+    let home = Home::warm();
+    home.assert_works();
+    let template = home.installed_templates().remove(0);
+    fs::remove_dir_all(&template).unwrap();
+    home.assert_works();
+    assert_eq!(home.installed_templates(), [template]);
+}
+
+#[test]
+fn a_vmm_that_hangs_is_ended_by_the_next_daemon() {
+    let home = Home::warm();
+    let (running, machine) = begun(&home);
+    machine.vmm.signal(Signal::STOP);
+    let daemon = home.daemon().expect("a daemon");
+    daemon.signal(Signal::KILL);
+    daemon.assert_ends("the killed daemon");
+    running.finish().fails_with("daemon_lost");
+    home.assert_works();
+    machine.assert_gone();
+    home.wait_until_nothing_is_left();
+}
+
+#[test]
 fn an_environment_that_was_damaged_is_refused_and_verify_names_the_file() {
     let home = Home::with_own_environment();
     let pulled = home.pyro(["env", "pull", "debian:12", "--json"]).output().succeeds().result();
