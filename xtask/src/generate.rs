@@ -13,16 +13,20 @@ const COLUMNS: &str = "100";
 pub(crate) fn run() -> Result<()> {
     let built = build::build("dev")?;
     fs::create_dir_all(directory()).context("make docs/reference")?;
-    fs::write(cli_reference(), describe(&built.pyro)?).context("write the command line reference")?;
+    for (name, text) in pages(&built.pyro)? {
+        fs::write(directory().join(name), text).with_context(|| format!("write docs/reference/{name}"))?;
+    }
     Ok(())
 }
 
 /// Fails when the committed reference is not what the program says.
 pub(crate) fn verify() -> Result<()> {
     let built = build::build("dev")?;
-    let committed = fs::read_to_string(cli_reference()).unwrap_or_default();
-    if committed != describe(&built.pyro)? {
-        bail!("docs/reference/cli.md is out of date; run `cargo xtask generate`");
+    for (name, text) in pages(&built.pyro)? {
+        let committed = fs::read_to_string(directory().join(name)).unwrap_or_default();
+        if committed != text {
+            bail!("docs/reference/{name} is out of date; run `cargo xtask generate`");
+        }
     }
     Ok(())
 }
@@ -31,8 +35,25 @@ fn directory() -> PathBuf {
     checkout::root().join("docs/reference")
 }
 
-fn cli_reference() -> PathBuf {
-    directory().join("cli.md")
+/// Every page: its file in the directory, and its text.
+fn pages(pyro: &PathBuf) -> Result<Vec<(&'static str, String)>> {
+    Ok(vec![
+        ("cli.md", describe(pyro)?),
+        ("errors.md", table(pyro, "errors")?),
+        ("operations.md", table(pyro, "operations")?),
+    ])
+}
+
+/// A page that the program writes as it is.
+fn table(pyro: &PathBuf, page: &str) -> Result<String> {
+    let mut command = std::process::Command::new(pyro);
+    command.args(["reference", page]).stdin(Stdio::null());
+    let output = step::output(&format!("pyro reference {page}"), &mut command)?;
+    let text = String::from_utf8(output).with_context(|| format!("the page {page} is not UTF-8"))?;
+    let (title, rest) = text.split_once('\n').with_context(|| format!("the page {page} is empty"))?;
+    Ok(format!(
+        "{title}\n\nWritten by `cargo xtask generate` from the program's own tables; do not edit.\n{rest}"
+    ))
 }
 
 /// The help of the program and of all its commands, as one page.

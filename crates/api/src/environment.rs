@@ -114,6 +114,10 @@ pub struct PruneResult {
     pub deleted_environment_dirs: Vec<String>,
     /// How many.
     pub count: usize,
+    /// How many templates were removed that no installed environment leads to; 0 also where no machine can be had, and
+    /// so no template be told from another.
+    #[serde(default)]
+    pub templates_removed: usize,
 }
 
 /// Progress of making an environment.

@@ -1,5 +1,8 @@
 //! Errors as callers see them. The code is stable and meant for programs, the text is for people, the hint
 //! says what to do next, and `retryable` says whether the same request may succeed when sent again.
+//!
+//! The table below alone decides what is retryable, so that it can be looked up: true where the cause passes by itself
+//! and a second request does no harm, false where somebody has to mend or change something first.
 
 use std::fmt;
 
@@ -79,36 +82,32 @@ error_codes! {
     UnknownEnvironment = "unknown_environment", exit 1, retryable false;
     /// The files of an environment are damaged.
     EnvironmentDamaged = "environment_damaged", exit 1, retryable false;
-    /// An environment could not be made.
+    /// An environment could not be made: packages could not be had, or what was given cannot become one.
     EnvironmentFailed = "environment_failed", exit 1, retryable true;
     /// The store on disk could not be used.
     StoreFailed = "store_failed", exit 1, retryable false;
     /// The host lacks something: a program, a permission, an ability of its kernel.
     HostRequirement = "host_requirement", exit 1, retryable false;
     /// The host's disk is full.
-    DiskFull = "disk_full", exit 1, retryable true;
+    DiskFull = "disk_full", exit 1, retryable false;
     /// The host has not enough memory, processes or file descriptors at the moment.
     HostExhausted = "host_exhausted", exit 1, retryable true;
     /// The machine did not come to life.
     StartFailed = "start_failed", exit 1, retryable true;
-    /// The machine ended while it was in use: its process was killed, or its guest stopped.
-    MachineLost = "machine_lost", exit 1, retryable false;
+    /// The machine ended while it was in use: its process was killed, or its guest stopped. Nothing of it is left.
+    MachineLost = "machine_lost", exit 1, retryable true;
     /// The machine reached the end of the life that it was given (`ttl_seconds`).
     MachineExpired = "machine_expired", exit 1, retryable false;
     /// The guest broke the rules of the protocol between host and guest.
-    GuestMisbehaved = "guest_misbehaved", exit 1, retryable false;
-    /// The guest refused the request: no such directory, no such user.
+    GuestMisbehaved = "guest_misbehaved", exit 1, retryable true;
+    /// The guest could not do what it was asked: it lacks memory, process slots or disk space, or an ability.
     GuestRefused = "guest_refused", exit 1, retryable false;
-    /// The program was not found in the guest.
-    CommandNotFound = "command_not_found", exit 127, retryable false;
-    /// The program was found in the guest but cannot be executed.
-    CommandNotExecutable = "command_not_executable", exit 126, retryable false;
     /// The caller went away or asked to stop.
     Cancelled = "cancelled", exit 130, retryable false;
     /// The daemon could not be started or reached.
     DaemonUnavailable = "daemon_unavailable", exit 1, retryable true;
-    /// The daemon ended before it answered; the work may have been done in part.
-    DaemonLost = "daemon_lost", exit 1, retryable false;
+    /// The daemon ended before it answered; the work may have been done in part, and nothing half-done is kept.
+    DaemonLost = "daemon_lost", exit 1, retryable true;
     /// The daemon is in use and was not told to stop regardless.
     DaemonBusy = "daemon_busy", exit 1, retryable true;
     /// Client and daemon do not speak a common version of the contract.
@@ -233,6 +232,24 @@ mod tests {
         tokens.sort_unstable();
         tokens.dedup();
         assert_eq!(tokens.len(), ErrorCode::ALL.len());
+    }
+
+    #[test]
+    fn what_must_be_mended_first_is_not_retried() {
+        for code in ErrorCode::ALL {
+            let passes_by_itself = matches!(
+                code,
+                ErrorCode::EnvironmentFailed
+                    | ErrorCode::HostExhausted
+                    | ErrorCode::StartFailed
+                    | ErrorCode::MachineLost
+                    | ErrorCode::GuestMisbehaved
+                    | ErrorCode::DaemonUnavailable
+                    | ErrorCode::DaemonLost
+                    | ErrorCode::DaemonBusy
+            );
+            assert_eq!(ErrorBody::new(code.clone(), "x").retryable, passes_by_itself, "{code}");
+        }
     }
 
     #[test]

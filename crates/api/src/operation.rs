@@ -118,8 +118,7 @@ operations! {
     "run" Run(RunRequest) -> RunReport, events RunEvent, Streaming, Writes, command "run",
         errors [InvalidSize, MissingCommand, NotYetSupported, UnknownEnvironment, EnvironmentDamaged, EnvironmentFailed,
                 HostRequirement, DiskFull, HostExhausted, StartFailed, MachineLost, MachineExpired,
-                StoreFailed, GuestMisbehaved, GuestRefused,
-                CommandNotFound, CommandNotExecutable];
+                StoreFailed, GuestMisbehaved, GuestRefused];
     /// Lists the environments and says which are installed.
     "env_list" EnvList(EnvListRequest) -> EnvironmentList, events NoEvent, Unary, Reads, command "env list",
         errors [];
@@ -129,7 +128,8 @@ operations! {
     /// Makes an environment ready to use, telling how far it has come.
     "env_pull" EnvPull(EnvPullRequest) -> PulledEnvironment, events PullEvent, Streaming, Writes, command "env pull",
         errors [UnknownEnvironment, EnvironmentFailed, HostRequirement, DiskFull, NotYetSupported];
-    /// Removes left-overs of earlier versions and of unfinished work; never a current environment.
+    /// Removes left-overs of earlier versions and of unfinished work, and templates that no environment leads to; never
+    /// a current environment.
     "env_prune" EnvPrune(EnvPruneRequest) -> PruneResult, events NoEvent, Unary, Destroys, command "env prune",
         errors [];
     /// Makes an environment from a directory or a tar archive that holds a root file system with a kernel.

@@ -1,6 +1,6 @@
 //! `run`: one command in a fresh machine that is gone afterwards.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt::Display, ops::RangeInclusive};
 
 use serde::{Deserialize, Serialize};
 
@@ -17,17 +17,17 @@ pub struct RunRequest {
     pub environment: String,
     /// What to run.
     pub command: CommandLine,
-    /// Virtual processors, 1 to 8.
+    /// Virtual processors, within [`VCPU_COUNTS`].
     #[serde(default = "defaults::vcpu_count")]
     pub vcpu_count: u32,
-    /// Memory in MiB, 256 to 32768.
+    /// Memory in MiB, within [`MEM_MIBS`].
     #[serde(default = "defaults::mem_mib")]
     pub mem_mib: u32,
-    /// The command is killed after this many seconds, with everything it started; 1 to 604800.
+    /// The command is killed after this many seconds, with everything it started; within [`TIMEOUTS_SECONDS`].
     #[serde(default = "defaults::timeout_seconds")]
     pub timeout_seconds: u64,
-    /// The machine ends by itself after this many seconds, whatever happens to the host's side; 60 to 604800,
-    /// or 0 for no such bound. Never earlier than the timeout.
+    /// The machine ends by itself after this many seconds, whatever happens to the host's side; within
+    /// [`TTLS_SECONDS`], or 0 for no such bound. Never earlier than the timeout.
     #[serde(default = "defaults::ttl_seconds")]
     pub ttl_seconds: u64,
     /// Give the machine a network. A later release will; now it is refused.
@@ -64,6 +64,17 @@ mod defaults {
         super::DEFAULT_TTL_SECONDS
     }
 }
+
+/// Virtual processors that can be asked for: 1 to 8.
+pub const VCPU_COUNTS: RangeInclusive<u32> = 1..=8;
+/// Memory in MiB that can be asked for: 256 to 32768.
+pub const MEM_MIBS: RangeInclusive<u32> = 256..=32_768;
+/// Timeouts that can be asked for: 1 s to 7 days.
+pub const TIMEOUTS_SECONDS: RangeInclusive<u64> = 1..=LONGEST_SECONDS;
+/// Lifetimes that can be asked for, beside 0 for no bound: 60 s to 7 days.
+pub const TTLS_SECONDS: RangeInclusive<u64> = 60..=LONGEST_SECONDS;
+
+const LONGEST_SECONDS: u64 = 7 * 24 * 3600;
 
 /// Virtual processors when nothing is said.
 pub const DEFAULT_VCPU_COUNT: u32 = 1;
@@ -154,11 +165,11 @@ impl RunRequest {
     /// Everything about the request that can be judged without a host. Run by the client before it asks and by
     /// the daemon before it acts, so that nothing is started for a request that cannot succeed.
     pub fn check(&self) -> Result<(), ErrorBody> {
-        within("vcpu_count", self.vcpu_count.into(), 1, 8)?;
-        within("mem_mib", self.mem_mib.into(), 256, 32_768)?;
-        within("timeout_seconds", self.timeout_seconds, 1, LONGEST_SECONDS)?;
+        within("vcpu_count", self.vcpu_count, &VCPU_COUNTS)?;
+        within("mem_mib", self.mem_mib, &MEM_MIBS)?;
+        within("timeout_seconds", self.timeout_seconds, &TIMEOUTS_SECONDS)?;
         if self.ttl_seconds != 0 {
-            within("ttl_seconds (unless it is 0, for no bound)", self.ttl_seconds, 60, LONGEST_SECONDS)?;
+            within("ttl_seconds (unless it is 0, for no bound)", self.ttl_seconds, &TTLS_SECONDS)?;
         }
         if self.network {
             return Err(ErrorBody::new(
@@ -196,12 +207,11 @@ impl RunRequest {
     }
 }
 
-const LONGEST_SECONDS: u64 = 7 * 24 * 3600;
-
-fn within(what: &str, value: u64, least: u64, most: u64) -> Result<(), ErrorBody> {
-    if (least..=most).contains(&value) {
+fn within<N: PartialOrd + Display>(what: &str, value: N, range: &RangeInclusive<N>) -> Result<(), ErrorBody> {
+    if range.contains(&value) {
         return Ok(());
     }
+    let (least, most) = (range.start(), range.end());
     Err(ErrorBody::new(ErrorCode::InvalidSize, format!("{what} must be from {least} to {most}, not {value}")))
 }
 

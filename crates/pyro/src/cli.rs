@@ -6,7 +6,7 @@ use clap::{CommandFactory as _, Parser, Subcommand, error::ErrorKind};
 use pyro_api::{ErrorBody, ErrorCode};
 
 use crate::{
-    commands::{self, completions, daemon, demo, doctor, env, man, run},
+    commands::{self, completions, daemon, demo, doctor, env, man, reference, run},
     output::{self, Failure, Status, Style},
     settings::VARIABLES,
 };
@@ -38,6 +38,7 @@ pub(crate) enum Command {
     Daemon(daemon::Command),
     Completions(completions::Arguments),
     Man(man::Arguments),
+    Reference(reference::Arguments),
 }
 
 /// Understands the arguments, does what they say and gives the exit status.
@@ -66,7 +67,7 @@ impl Command {
             Self::Env(command) => command.json(),
             Self::Doctor(arguments) => arguments.json,
             // Its result is JSON, but its failures are for people, as in the contract.
-            Self::Demo(_) | Self::Completions(_) | Self::Man(_) => false,
+            Self::Demo(_) | Self::Completions(_) | Self::Man(_) | Self::Reference(_) => false,
             Self::Daemon(command) => command.json(),
         })
     }
@@ -178,6 +179,7 @@ mod tests {
             &["pyro", "run", "--vcpu-count", "two", "debian:12", "--", "ls"],
             &["pyro", "env"],
             &["pyro", "fly"],
+            &["pyro", "daemon", "serve", "now"],
         ] {
             let error = Cli::try_parse_from(line).unwrap_err();
             assert_eq!(explain(&error, Style::Human), 2, "{line:?}");

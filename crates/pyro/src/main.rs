@@ -9,7 +9,9 @@ mod commands;
 mod daemon;
 mod layout;
 mod output;
+mod process_traits;
 mod settings;
+mod user_ids;
 
 use std::{ffi::OsString, process::ExitCode};
 

@@ -29,7 +29,7 @@ pub(crate) const VARIABLES: &[Variable] = &[
     Variable { name: "PYRO_GUEST", doc: "Path of the guest agent (default: pyro-guest beside this program)" },
     Variable {
         name: "PYRO_VMM_UIDS",
-        doc: "Range of user ids FIRST-LAST of which each virtual machine gets one, when started by root (default: 2000000-2065535)",
+        doc: "Range of user ids FIRST-LAST of which each virtual machine gets one, when started by root (default: 2000000-2065535, in a container without these the highest of its own)",
     },
     Variable {
         name: "PYRO_DAEMON_IDLE_SECONDS",
@@ -68,8 +68,8 @@ pub(crate) struct Settings {
     pub(crate) qemu: Option<PathBuf>,
     /// Guest agent, if it was named.
     pub(crate) guest: Option<PathBuf>,
-    /// User ids for VMMs.
-    pub(crate) vmm_uids: RangeInclusive<u32>,
+    /// User ids for VMMs, if they were named.
+    pub(crate) vmm_uids: Option<RangeInclusive<u32>>,
     /// How long a daemon without work lives on.
     pub(crate) daemon_idle: Duration,
     /// Filter of the daemon's log.
@@ -81,7 +81,9 @@ pub(crate) struct Settings {
 }
 
 const DEFAULT_IDLE_SECONDS: u64 = 300;
-const DEFAULT_VMM_UIDS: RangeInclusive<u32> = 2_000_000..=2_065_535;
+
+/// Longer is for ever: clocks cannot count as far as numbers go.
+const LONGEST_SECONDS: f64 = 10.0 * 365.0 * 24.0 * 3600.0;
 
 impl Settings {
     /// Reads the process's environment.
@@ -137,7 +139,7 @@ impl Settings {
             runtime,
             qemu: absolute("PYRO_QEMU")?,
             guest: absolute("PYRO_GUEST")?,
-            vmm_uids: text("PYRO_VMM_UIDS")?.map_or(Ok(DEFAULT_VMM_UIDS), |range| parse_uids(&range))?,
+            vmm_uids: text("PYRO_VMM_UIDS")?.map(|range| parse_uids(&range)).transpose()?,
             daemon_idle: text("PYRO_DAEMON_IDLE_SECONDS")?
                 .map_or(Ok(Duration::from_secs(DEFAULT_IDLE_SECONDS)), |seconds| {
                     parse_seconds("PYRO_DAEMON_IDLE_SECONDS", &seconds)
@@ -170,8 +172,9 @@ fn bad(name: &str, problem: &str) -> ErrorBody {
 }
 
 fn parse_seconds(name: &str, text: &str) -> Result<Duration, ErrorBody> {
-    let seconds = text.parse::<f64>().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-    seconds.ok_or_else(|| bad(name, "is not a number of seconds"))
+    let seconds = text.parse::<f64>().ok().filter(|seconds| *seconds >= 0.0);
+    let time = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds.min(LONGEST_SECONDS)).ok());
+    time.ok_or_else(|| bad(name, "is not a number of seconds"))
 }
 
 fn parse_uids(text: &str) -> Result<RangeInclusive<u32>, ErrorBody> {
@@ -227,6 +230,7 @@ mod tests {
             ("PYRO_VMM_UIDS", "9-5"),
             ("PYRO_VMM_UIDS", "many"),
             ("PYRO_DAEMON_IDLE_SECONDS", "-1"),
+            ("PYRO_DAEMON_IDLE_SECONDS", "nan"),
             ("PYRO_FAULT", "x"),
         ] {
             let error = settings(&[("HOME", "/h"), (name, value)]).unwrap_err();
@@ -245,9 +249,18 @@ mod tests {
             ("PYRO_LOG", ""),
         ])
         .unwrap();
-        assert_eq!(found.vmm_uids, 100..=200);
+        assert_eq!(found.vmm_uids, Some(100..=200));
         assert_eq!(found.daemon_idle, Duration::from_millis(500));
         assert_eq!(found.qemu.as_deref(), Some(Path::new("/q")));
         assert_eq!(found.log_filter, "info");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn idleness_for_ever_is_a_time_that_clocks_can_count_to() {
+        for forever in ["1e18", "1e300", "inf"] {
+            let found = settings(&[("PYRO_HOME", "/p"), ("PYRO_DAEMON_IDLE_SECONDS", forever)]).unwrap();
+            assert!(tokio::time::Instant::now().checked_add(found.daemon_idle).is_some(), "{forever}");
+            assert_eq!(found.daemon_idle.as_secs_f64(), LONGEST_SECONDS);
+        }
     }
 }

@@ -3,7 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a test's helpers fail by panicking, like the test")]
 
 use std::{
-    os::unix::net::UnixListener,
+    io::{Read as _, Write as _},
+    os::unix::net::{UnixListener, UnixStream},
     path::Path,
     process::{Child, Command, Output, Stdio},
     time::{Duration, Instant},
@@ -133,6 +134,8 @@ fn failures_are_lines_for_people_otherwise() {
     let output = home.output(&["run", "debian:12", "--bogus", "--", "--json"]);
     assert_eq!(output.status.code(), Some(2));
     assert!(text(&output.stderr).starts_with("[error] unexpected argument '--bogus'"), "{output:?}");
+    let output = home.output(&["daemon", "serve", "--"]);
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
 }
 
 #[test]
@@ -251,6 +254,87 @@ fn the_daemon_keeps_nothing_of_its_starter() {
 }
 
 #[test]
+fn the_daemon_may_open_many_files_whatever_its_starter_may() {
+    let home = Home::new();
+    let line = r#"ulimit -S -n 256 && exec "$0" env list --json"#;
+    let mut shell = Command::new("/bin/sh");
+    shell.args(["-c", line, env!("CARGO_BIN_EXE_pyro")]).env_clear().env("PYRO_HOME", &home.home);
+    let output = shell.stdin(Stdio::null()).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", home.daemon_pid().unwrap())).unwrap();
+    let open_files = limits.lines().find_map(|line| line.strip_prefix("Max open files")).unwrap();
+    let numbers: Vec<u64> = open_files.split_whitespace().map_while(|word| word.parse().ok()).collect();
+    assert_eq!(numbers[0], numbers[1].min(65_536), "{open_files}");
+}
+
+#[test]
+fn a_log_that_cannot_be_written_harms_nobody() {
+    let home = Home::new();
+    std::fs::create_dir_all(home.home.join("data")).unwrap();
+    std::os::unix::fs::symlink("/dev/full", home.home.join("data/daemon.log")).unwrap();
+    let output = home.pyro(&["env", "list", "--json"]).env("PYRO_LOG", "trace").output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    assert!(home.daemon_pid().is_some());
+}
+
+/// A daemon that is there, and answers as the test wants.
+fn pretended_daemon(home: &Home) -> UnixListener {
+    std::fs::create_dir_all(home.home.join("run")).unwrap();
+    UnixListener::bind(home.home.join("run/daemon.sock")).unwrap()
+}
+
+/// Takes a request without answering it; the daemon is lost when the connection is dropped.
+fn take_request(listener: UnixListener) -> UnixStream {
+    let (mut stream, _) = listener.accept().unwrap();
+    assert!(stream.read(&mut [0; 4096]).unwrap() > 0);
+    stream
+}
+
+#[test]
+fn a_run_that_loses_its_daemon_brings_another_one_that_clears_up() {
+    let home = Home::new();
+    let listener = pretended_daemon(&home);
+    let running = home.spawn(&["run", "--json", "debian:12", "--", "true"]);
+    drop(take_request(listener));
+    let output = running.wait_with_output().unwrap();
+    let error: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{output:?}"));
+    assert_eq!((&error["code"], &error["work_started"]), (&"daemon_lost".into(), &true.into()), "{error}");
+    assert!(error["error"].as_str().unwrap().ends_with("the machine was ended"), "{error}");
+    assert!(home.daemon_pid().is_some(), "nobody ended what was left");
+}
+
+#[test]
+fn signals_that_are_ignored_stay_ignored() {
+    let home = Home::new();
+    let listener = pretended_daemon(&home);
+    let line = r#"trap "" HUP INT && exec "$0" run debian:12 -- true"#;
+    let mut shell = Command::new("/bin/sh");
+    shell.args(["-c", line, env!("CARGO_BIN_EXE_pyro")]).env_clear().env("PYRO_HOME", &home.home);
+    shell.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut running = shell.spawn().unwrap();
+    let connection = take_request(listener);
+    let status = std::fs::read_to_string(format!("/proc/{}/status", running.id())).unwrap();
+    let (hang_up, interrupt, terminate) = (1, 1 << 1, 1 << 14);
+    let mask = |name| {
+        let mask = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        u64::from_str_radix(mask.trim(), 16).unwrap() & (hang_up | interrupt | terminate)
+    };
+    assert_eq!((mask("SigIgn:"), mask("SigCgt:")), (hang_up | interrupt, terminate), "{status}");
+    drop(connection);
+    assert_eq!(running.wait().unwrap().code(), Some(1));
+}
+
+#[test]
+fn confinement_is_tried_by_this_very_program() {
+    let home = Home::new();
+    let report = home.json(&["doctor", "--json"]);
+    let checks = report["checks"].as_array().unwrap();
+    let confinement = checks.iter().find(|check| check["name"] == "confinement").unwrap();
+    let detail = confinement["detail"].as_str().unwrap();
+    assert!(confinement["ok"] == true || detail.starts_with("missing: "), "{confinement}");
+}
+
+#[test]
 fn an_idle_daemon_ends() {
     let home = Home::new();
     let output = home.pyro(&["env", "list"]).env("PYRO_DAEMON_IDLE_SECONDS", "0.1").output().unwrap();
@@ -262,10 +346,8 @@ fn an_idle_daemon_ends() {
 
 #[test]
 fn somebody_elses_answer_is_an_error_and_no_panic() {
-    use std::io::{Read as _, Write as _};
     let home = Home::new();
-    std::fs::create_dir_all(home.home.join("run")).unwrap();
-    let listener = UnixListener::bind(home.home.join("run/daemon.sock")).unwrap();
+    let listener = pretended_daemon(&home);
     let answering = std::thread::spawn(move || {
         for answer in ["HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\n{]}", "nonsense\r\n\r\n", ""] {
             let (mut stream, _) = listener.accept().unwrap();

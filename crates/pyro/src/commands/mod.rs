@@ -7,7 +7,9 @@ pub(crate) mod doctor;
 pub(crate) mod env;
 pub(crate) mod man;
 mod progress;
+pub(crate) mod reference;
 pub(crate) mod run;
+mod signals;
 
 use std::{future::Future, sync::Arc};
 
@@ -30,6 +32,7 @@ pub(crate) fn perform(command: Command) -> Result<Status, Failure> {
         Command::Doctor(arguments) => with_runtime(|settings| doctor::perform(arguments, settings)),
         Command::Completions(arguments) => completions::perform(&arguments),
         Command::Man(arguments) => man::perform(&arguments),
+        Command::Reference(arguments) => reference::perform(&arguments),
     }
 }
 

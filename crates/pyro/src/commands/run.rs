@@ -3,14 +3,17 @@
 //! Output goes through as it comes. Standard input is passed on unless it is a terminal (then only with
 //! `--interactive`) or `--no-stdin` is given. The first SIGINT, SIGTERM or SIGHUP ends the guest command and
 //! machine and waits for that; the second ends this program at once, and the daemon, which sees it go, does the same
-//! clean-up. So does a closed standard output.
+//! clean-up. So does a closed standard output. When the daemon itself is lost, another one is started to do it.
 
-use std::{collections::BTreeMap, ffi::OsString, io::IsTerminal as _, os::unix::ffi::OsStringExt as _};
+use std::{
+    collections::BTreeMap, ffi::OsString, io::IsTerminal as _, os::unix::ffi::OsStringExt as _,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use clap::{Args, builder::TypedValueParser as _};
 use pyro_api::{
-    ErrorBody, ErrorCode, Exchange, Output,
+    ClientError, ErrorBody, ErrorCode, Exchange, Output,
     client::Input,
     operation::Run,
     run::{self, Collected, CommandLine, RunEvent, RunReport, RunRequest, RunResult},
@@ -19,15 +22,18 @@ use pyro_api::{
 use rustix::event::{PollFd, PollFlags};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    signal::unix::{Signal, SignalKind, signal},
     sync::oneshot,
 };
 
-use super::{client, progress::Indicator};
+use super::{client, progress::Indicator, signals::Signals};
 use crate::{
+    daemon::DaemonStarter,
     output::{self, Failure, Status, stdout_failure},
     settings::Settings,
 };
+
+/// How long a new daemon may take to end what a lost one left behind, before the loss is told without it.
+const PATIENCE_FOR_REPLACEMENT: Duration = Duration::from_secs(20);
 
 /// How much of each stream `--json` keeps.
 const MOST_COLLECTED_BYTES: usize = 16 * 1024 * 1024;
@@ -36,8 +42,9 @@ const MOST_COLLECTED_BYTES: usize = 16 * 1024 * 1024;
 ///
 /// Several ARGs are a program and its arguments. A single ARG with white space in it is a shell line, run by
 /// `/bin/sh -lc`. The exit status is the command's: 128+n when signal n ended it, 124 when the timeout did, 127
-/// when there is no such program, 126 when it cannot be executed. Failures of pyro itself exit with 1, usage
-/// errors with 2, and a line that begins with `[error]` on standard error tells them apart from the command's own.
+/// when there is no such program, 126 when it cannot be executed, 125 when there is no such --cwd or --user. Failures
+/// of pyro itself exit with 1, usage errors with 2, and a line that begins with `[error]` on standard error tells them
+/// apart from the command's own.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
     /// What the machine starts from, e.g. debian:12 (see `pyro env list`)
@@ -66,7 +73,7 @@ pub(crate) struct Arguments {
     /// Accepted for compatibility; nothing ever runs on the host
     #[arg(long)]
     allow_host_compat: bool,
-    /// Working directory of the command, absolute
+    /// Working directory of the command, absolute [default: /workspace]
     #[arg(long, value_name = "DIR")]
     cwd: Option<OsString>,
     /// Set an environment variable for the command; may be repeated
@@ -181,6 +188,7 @@ enum Sink<'a> {
 /// A run as this program sees it.
 struct Attempt {
     exchange: Exchange<Run>,
+    starter: DaemonStarter,
     signals: Signals,
     shows_phases: bool,
     environment: String,
@@ -201,16 +209,21 @@ impl Attempt {
         request.check()?;
         let mut signals = Signals::watch()?;
         let client = client(settings);
-        let exchange = tokio::select! {
-            exchange = client.stream::<Run>(request) => exchange?,
+        let starter = DaemonStarter::new(settings.clone());
+        let asked = tokio::select! {
+            asked = client.stream::<Run>(request) => asked,
             status = signals.next() => return Err(Failure::Interrupted(status)),
+        };
+        let exchange = match asked {
+            Ok(exchange) => exchange,
+            Err(error) => return Err(settled(error, starter, &mut signals).await),
         };
         if request.stdin {
             tokio::spawn(pass_stdin(exchange.input()));
         }
         let indicator = Indicator::new("run", &request.environment, shows_phases);
         let environment = request.environment.clone();
-        Ok(Self { exchange, signals, shows_phases, environment, indicator, interrupted: None })
+        Ok(Self { exchange, starter, signals, shows_phases, environment, indicator, interrupted: None })
     }
 
     /// Follows the run to its end.
@@ -230,7 +243,8 @@ impl Attempt {
                     }
                     Err(error) => {
                         self.indicator.finish();
-                        return Err(self.interrupted.map_or_else(|| error.into(), Failure::from));
+                        let failure = settled(error, self.starter, &mut self.signals).await;
+                        return Err(self.interrupted.map_or(failure, Failure::from));
                     }
                 },
                 status = self.signals.next() => {
@@ -308,6 +322,33 @@ impl From<Interruption> for Failure {
     }
 }
 
+/// The failure that an error of the daemon's is. If the daemon was lost, a new one first ends the machine that it may
+/// have left behind, unless that takes too long or a signal ends this program before.
+async fn settled(error: ClientError, starter: DaemonStarter, signals: &mut Signals) -> Failure {
+    if !matches!(error, ClientError::Lost { .. }) {
+        return error.into();
+    }
+    let body = ErrorBody::from(error);
+    let replaced = tokio::select! {
+        replaced = tokio::time::timeout(PATIENCE_FOR_REPLACEMENT, starter.replace_lost()) => replaced,
+        status = signals.next() => return Failure::Interrupted(status),
+    };
+    Failure::Told(match replaced {
+        Ok(Ok(())) => ErrorBody { error: format!("{}; the machine was ended", body.error), ..body }.with_hint(
+            "nothing outlives a one-shot machine: run the command again; the log daemon.log in the data directory may say what happened",
+        ),
+        // The loss is what is to be told; what follows from it is only added.
+        Ok(Err(error)) => with_machine_left(body, &error.error),
+        Err(_) => with_machine_left(body, "it was not ready in time"),
+    })
+}
+
+fn with_machine_left(body: ErrorBody, reason: &str) -> ErrorBody {
+    let hint =
+        format!("no new daemon could be started ({reason}); the next one ends what is left of the machine");
+    body.with_hint(hint)
+}
+
 async fn pass_on(bytes: &[u8], is_error: bool) -> std::io::Result<()> {
     if is_error {
         let mut stderr = tokio::io::stderr();
@@ -350,34 +391,5 @@ async fn output_closed() {
     });
     if noticed.await.is_err() {
         std::future::pending::<()>().await;
-    }
-}
-
-/// The signals that end a run, with the exit status that each stands for.
-struct Signals([(Signal, Status); 3]);
-
-impl Signals {
-    fn watch() -> Result<Self, Failure> {
-        let watch = |kind: SignalKind, number: u8| -> Result<(Signal, Status), Failure> {
-            let signal = signal(kind).map_err(|error| {
-                ErrorBody::new(ErrorCode::HostExhausted, format!("cannot watch for signals: {error}"))
-            })?;
-            Ok((signal, 128 + number))
-        };
-        Ok(Self([
-            watch(SignalKind::interrupt(), 2)?,
-            watch(SignalKind::terminate(), 15)?,
-            watch(SignalKind::hangup(), 1)?,
-        ]))
-    }
-
-    /// The exit status of the next one.
-    async fn next(&mut self) -> Status {
-        let [interrupt, terminate, hangup] = &mut self.0;
-        tokio::select! {
-            _ = interrupt.0.recv() => interrupt.1,
-            _ = terminate.0.recv() => terminate.1,
-            _ = hangup.0.recv() => hangup.1,
-        }
     }
 }

@@ -1,6 +1,7 @@
 //! Puts the library together from the settings: which programs, which directories, which engine.
 
 use std::{
+    ops::RangeInclusive,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -16,7 +17,7 @@ use pyro_environments::{Environments, EnvironmentsConfig};
 use pyro_workspace::{Host, HostConfig, Layout, fault};
 
 use super::convert::{environment_code, error_body};
-use crate::{layout::make_private, settings::Settings};
+use crate::{layout::make_private, settings::Settings, user_ids};
 
 /// Program that runs machines.
 pub(crate) const QEMU: &str = "qemu-system-x86_64";
@@ -63,12 +64,19 @@ pub(crate) fn environments(settings: &Settings) -> Result<Environments, ErrorBod
 pub(crate) async fn measure_acceleration(settings: &Settings) -> std::io::Result<Acceleration> {
     make_private(&settings.cache)?;
     let cache = Layout::new(&settings.state, &settings.cache).acceleration();
-    acceleration::measure(&launcher()?, &cache).await
+    acceleration::measure(&launcher(), &cache).await
 }
 
-/// This program, which begins by asking whether it was started as a launcher.
-pub(crate) fn launcher() -> std::io::Result<Launcher> {
-    Ok(Launcher { program: std::env::current_exe()? })
+/// This program, which begins by asking whether it was started as a launcher. Not by its name, under which an upgrade
+/// may have put another release: the new process finds its image here before it becomes it.
+pub(crate) fn launcher() -> Launcher {
+    Launcher { program: PathBuf::from("/proc/self/exe") }
+}
+
+/// The user ids of which each machine gets one; none for an ordinary user, who has no others to give.
+pub(crate) fn user_ids(settings: &Settings) -> Result<Option<RangeInclusive<u32>>, ErrorBody> {
+    let root = rustix::process::geteuid().is_root();
+    root.then(|| user_ids::for_machines(settings.vmm_uids.as_ref())).transpose()
 }
 
 /// QEMU, as named or as found.
@@ -136,12 +144,11 @@ async fn engine(settings: &Settings) -> Result<Arc<dyn Engine>, ErrorBody> {
         measure_acceleration(settings).await.map_err(|error| failed(&error))?,
         Acceleration::Works { .. }
     );
-    let uids = &settings.vmm_uids;
     let config = EngineConfig {
         qemu: qemu(settings)?,
-        launcher: launcher().map_err(|error| failed(&error))?,
+        launcher: launcher(),
         isolation: if accelerates { Isolation::Kvm } else { Isolation::Emulated },
-        user_ids: rustix::process::geteuid().is_root().then(|| *uids.start()..uids.end() + 1),
+        user_ids: user_ids(settings)?.map(|ids| *ids.start()..ids.end() + 1),
         largest_file_bytes: LARGEST_FILE_BYTES,
     };
     let engine = QemuEngine::new(config).await.map_err(|error| failed(&error))?;

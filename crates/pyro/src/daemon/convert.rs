@@ -9,6 +9,7 @@ use pyro_api::{
 use pyro_engine::EngineError;
 use pyro_environments::{CATALOGUE_VERSION, Environment, EnvironmentInfo, Source};
 use pyro_workspace::{CommandEnd, Error, RunEvent, RunOutcome, RunRequest, StartKind, session::SessionError};
+use rustix::io::Errno;
 
 /// The contract's name of the only platform.
 pub(crate) const PLATFORM: &str = "linux-x86_64";
@@ -18,6 +19,13 @@ const COMPATIBILITY: &str = ">=0.1.0,<1.0.0";
 
 /// What a machine lives on after its command's timeout, so that the timeout is always the one that is told.
 const LIFE_BEYOND_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Fields of a request whose values have a range.
+const SIZES: [&str; 4] = ["vcpu_count", "mem_mib", "timeout_seconds", "ttl_seconds"];
+
+/// What to do when the host has run out of something.
+const EXHAUSTION_HINT: &str =
+    "wait for other work to end, or raise the limits on open files and processes (see `ulimit -a`)";
 
 /// Exit status that says "timeout", as `timeout(1)` has it.
 const TIMED_OUT_STATUS: i32 = 124;
@@ -149,8 +157,10 @@ pub(super) fn pull_event(progress: &pyro_environments::Progress) -> contract::Pu
 /// A failure of the library in the contract's words.
 pub(crate) fn error_body(error: &Error) -> ErrorBody {
     let mut body = ErrorBody::new(code(error), pyro_workspace::chain(error));
-    body.hint = error.hint();
-    body.retryable = error.retryable();
+    body.hint = match body.code {
+        ErrorCode::HostExhausted if is_exhaustion(error) => Some(EXHAUSTION_HINT.to_owned()),
+        _ => error.hint(),
+    };
     if error.work_started() {
         body.work_started = Some(true);
     }
@@ -159,7 +169,11 @@ pub(crate) fn error_body(error: &Error) -> ErrorBody {
 
 /// The contract has fewer codes than the libraries have errors: one for each thing that a caller can do about it.
 fn code(error: &Error) -> ErrorCode {
+    if is_exhaustion(error) {
+        return ErrorCode::HostExhausted;
+    }
     match error {
+        Error::Invalid { field, .. } if SIZES.contains(field) => ErrorCode::InvalidSize,
         Error::Invalid { .. } => ErrorCode::InvalidRequest,
         Error::Environment(error) => environment_code(error),
         Error::Store { source, .. } => store_code(source),
@@ -201,16 +215,22 @@ fn engine_code(error: &EngineError) -> ErrorCode {
     }
 }
 
+/// A command that cannot be started is no failure but a run that ends with 125, 126 or 127: it never comes here.
 fn guest_code(error: &SessionError) -> ErrorCode {
-    let SessionError::Refused { code, .. } = error else {
-        return ErrorCode::GuestMisbehaved;
-    };
-    // The numbers are the wire's, which never change.
-    match *code as i32 {
-        4 => ErrorCode::CommandNotFound,
-        5 => ErrorCode::CommandNotExecutable,
-        _ => ErrorCode::GuestRefused,
+    match error {
+        SessionError::Refused { .. } => ErrorCode::GuestRefused,
+        _ => ErrorCode::GuestMisbehaved,
     }
+}
+
+/// Whether the host ran out of descriptors, processes or memory, wherever below that was noticed.
+fn is_exhaustion(error: &(dyn std::error::Error + 'static)) -> bool {
+    std::iter::successors(Some(error), |error| error.source()).any(|cause| {
+        let number = cause.downcast_ref::<io::Error>().and_then(Errno::from_io_error);
+        let number = number.or_else(|| cause.downcast_ref::<Errno>().copied());
+        // EAGAIN is what a process or a thread is refused with.
+        matches!(number, Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::AGAIN))
+    })
 }
 
 fn store_code(error: &io::Error) -> ErrorCode {
@@ -224,8 +244,62 @@ fn store_code(error: &io::Error) -> ErrorCode {
 #[cfg(test)]
 mod tests {
     use pyro_api::run::CommandLine;
+    use pyro_workspace::{policy, session::FailureCode};
 
     use super::*;
+
+    #[test]
+    fn contract_and_library_admit_the_same() {
+        let widened = |range: &std::ops::RangeInclusive<u8>| (*range.start()).into()..=(*range.end()).into();
+        assert_eq!(run::VCPU_COUNTS, widened(&policy::VCPUS));
+        assert_eq!(run::MEM_MIBS, policy::MEM_MIB);
+        assert_eq!(Duration::from_secs(*run::TTLS_SECONDS.start()), policy::SHORTEST_TTL);
+        let contract = run::RunRequest::new("debian:12", CommandLine::Shell("true".into()));
+        let library = RunRequest::new("debian:12", contract.command.to_argv());
+        assert_eq!(run_request(&contract), library, "the defaults are the same");
+        for request in [
+            run::RunRequest { vcpu_count: *run::VCPU_COUNTS.end(), ..contract.clone() },
+            run::RunRequest { mem_mib: *run::MEM_MIBS.end(), ..contract.clone() },
+            run::RunRequest { timeout_seconds: *run::TIMEOUTS_SECONDS.end(), ..contract.clone() },
+            run::RunRequest {
+                ttl_seconds: *run::TTLS_SECONDS.start(),
+                timeout_seconds: 1,
+                ..contract.clone()
+            },
+        ] {
+            request.check().unwrap();
+            policy::admit_run(&run_request(&request)).unwrap();
+        }
+        let refused = policy::admit_run(&RunRequest { mem_mib: run::MEM_MIBS.start() - 1, ..library });
+        let body = error_body(&refused.unwrap_err());
+        assert_eq!(body.code, ErrorCode::InvalidSize);
+    }
+
+    #[test]
+    fn a_host_that_has_run_out_of_something_is_told_so_wherever_it_is_noticed() {
+        for (number, code) in [
+            (Errno::MFILE, ErrorCode::HostExhausted),
+            (Errno::NFILE, ErrorCode::HostExhausted),
+            (Errno::NOMEM, ErrorCode::HostExhausted),
+            (Errno::ACCESS, ErrorCode::StartFailed),
+        ] {
+            let launch = pyro_engine::launch::LaunchError::Talk(number.into());
+            let error = Error::Engine { operation: "start", source: EngineError::Launch(launch) };
+            let body = error_body(&error);
+            assert_eq!((body.retryable, &body.code), (code.retryable(), &code), "{error}");
+            assert_eq!(body.hint.as_deref() == Some(EXHAUSTION_HINT), code == ErrorCode::HostExhausted);
+        }
+        let opened = Error::Store { operation: "open", path: "/x".into(), source: Errno::MFILE.into() };
+        assert_eq!(error_body(&opened).code, ErrorCode::HostExhausted);
+    }
+
+    #[test]
+    fn a_guest_that_refuses_keeps_to_the_rules() {
+        let code = |source| error_body(&Error::Guest { operation: "x", source }).code;
+        let refused = SessionError::Refused { code: FailureCode::Exhausted, message: "do so".into() };
+        assert_eq!(code(refused), ErrorCode::GuestRefused);
+        assert_eq!(code(SessionError::Unexpected { operation: "x" }), ErrorCode::GuestMisbehaved);
+    }
 
     #[test]
     fn the_timeout_is_always_before_the_end_of_life() {
@@ -251,10 +325,11 @@ mod tests {
         assert!(body.error.contains('y'));
         let full = std::io::Error::from(std::io::ErrorKind::StorageFull);
         let body = error_body(&Error::Store { operation: "write", path: "/x".into(), source: full });
-        assert_eq!(body.code, ErrorCode::DiskFull);
+        assert_eq!((body.code, body.retryable), (ErrorCode::DiskFull, false));
         assert!(body.hint.is_some());
         let lost = Error::MachineLost { reason: "killed".into(), console: String::new(), work_started: true };
-        assert_eq!(error_body(&lost).work_started, Some(true));
+        let body = error_body(&lost);
+        assert_eq!((body.work_started, body.retryable), (Some(true), true));
         assert_eq!(error_body(&Error::Cancelled).code, ErrorCode::Cancelled);
     }
 }

@@ -38,7 +38,8 @@ pub(crate) fn fault_points() -> Vec<&'static str> {
 }
 
 /// The library. Environments can be had on any host; machines as soon as the host has what they need, so that a
-/// missing program spoils nothing else, and its installation is noticed without a new daemon.
+/// missing program spoils nothing else, and its installation is noticed without a new daemon: the first request that
+/// needs machines opens what could not be opened at the start, and so ends the machines of daemons that died.
 #[derive(Debug)]
 pub(super) struct Library {
     settings: Settings,
@@ -237,7 +238,19 @@ impl Handler for Library {
     async fn env_prune(&self, EnvPruneRequest {}: EnvPruneRequest) -> Result<PruneResult, ErrorBody> {
         // What a machine uses it has open, so it is not lost to the machine when its name goes.
         let pruned = self.environments(|environments| environments.prune(&HashSet::new())).await?;
-        Ok(PruneResult { count: pruned.deleted.len(), deleted_environment_dirs: pruned.deleted })
+        // Which templates are in use is known where machines can be had; elsewhere none is touched.
+        let templates_removed = match self.host().await {
+            Ok(host) => host.prune_templates().await.map_err(|error| error_body(&error))?,
+            Err(error) => {
+                tracing::warn!(code = %error.code, %error, "templates are not pruned");
+                0
+            }
+        };
+        Ok(PruneResult {
+            count: pruned.deleted.len(),
+            deleted_environment_dirs: pruned.deleted,
+            templates_removed,
+        })
     }
 
     async fn env_import(

@@ -1,4 +1,5 @@
-//! The daemon's log: a file of bounded size, with the part before it in a second file.
+//! The daemon's log: a file of bounded size, with the part before it in a second file. A line that cannot be written,
+//! on a full disk above all, is lost and does no other harm.
 
 use std::{
     fs::{File, OpenOptions},
@@ -17,8 +18,13 @@ const MOST_BYTES: u64 = 4 * 1024 * 1024;
 pub(crate) fn begin(path: &Path, filter: &str) -> io::Result<()> {
     let log = BoundedLog::open(path.to_owned(), MOST_BYTES)?;
     let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"));
-    let subscriber =
-        tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(log).finish();
+    let subscriber = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(false)
+        .with_writer(log)
+        // Told they would be on standard error, the same file, with a macro that panics when it cannot write.
+        .log_internal_errors(false)
+        .finish();
     tracing::subscriber::set_global_default(subscriber).map_err(io::Error::other)
 }
 
@@ -50,10 +56,23 @@ impl Current {
     fn begin_anew(&mut self) -> io::Result<()> {
         let mut before = self.path.clone().into_os_string();
         before.push(".1");
-        std::fs::rename(&self.path, before)?;
+        match std::fs::rename(&self.path, before) {
+            // Renamed before, when no new file could be made.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            renamed => renamed?,
+        }
         self.file = open(&self.path)?;
         self.bytes = 0;
         Ok(())
+    }
+
+    /// Begins a new file; if that cannot be done, begins this one from the start, as the bound goes first.
+    fn rotate(&mut self) -> io::Result<()> {
+        self.begin_anew().or_else(|_| {
+            self.file.set_len(0)?;
+            self.bytes = 0;
+            Ok(())
+        })
     }
 }
 
@@ -61,7 +80,7 @@ impl Write for BoundedLog {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let mut current = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if current.bytes >= current.most_bytes {
-            current.begin_anew()?;
+            current.rotate()?;
         }
         let written = current.file.write(bytes)?;
         current.bytes += written as u64;
@@ -99,5 +118,30 @@ mod tests {
             .collect();
         assert_eq!(sizes.len(), 2);
         assert!(sizes.iter().all(|bytes| *bytes <= 130), "{sizes:?}");
+    }
+
+    #[test]
+    fn a_log_that_cannot_be_rotated_is_still_bounded_and_written() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("daemon.log");
+        // A file cannot be renamed to a directory.
+        std::fs::create_dir(directory.path().join("daemon.log.1")).unwrap();
+        let mut log = BoundedLog::open(path.clone(), 100).unwrap();
+        for _ in 0..100 {
+            log.write_all(&[b'x'; 30]).unwrap();
+        }
+        let bytes = std::fs::metadata(path).unwrap().len();
+        assert!((30..=130).contains(&bytes), "{bytes}");
+    }
+
+    #[test]
+    fn a_lost_new_file_is_made_later() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("daemon.log");
+        let mut log = BoundedLog::open(path.clone(), 20).unwrap();
+        log.write_all(&[b'x'; 30]).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        log.write_all(b"again").unwrap();
+        assert_eq!(std::fs::read(path).unwrap(), b"again");
     }
 }

@@ -17,7 +17,7 @@ use rustix::{
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Service, inherited, library::Library, listener::Listener, log, server::Server};
-use crate::{layout::make_private, settings::Settings};
+use crate::{layout::make_private, process_traits, settings::Settings};
 
 /// What a starter waits for.
 pub(super) const READY: &str = "ready";
@@ -48,7 +48,7 @@ fn failed(operation: &str, error: &(dyn std::error::Error + 'static)) -> ErrorBo
     ErrorBody::new(ErrorCode::DaemonUnavailable, format!("cannot {operation}: {}", chain_text(error)))
 }
 
-/// Leaves the terminal, the working directory and the file mode of the starter behind.
+/// Leaves the terminal, the working directory, the file mode and the limits of the starter behind.
 fn detach() -> Result<Settings, ErrorBody> {
     // Fails only for the leader of a process group, that is when a person runs it by hand from a shell.
     let _session = rustix::process::setsid();
@@ -58,6 +58,8 @@ fn detach() -> Result<Settings, ErrorBody> {
     make_private(&settings.state)
         .map_err(|error| failed(&format!("make the directory {}", settings.state.display()), &error))?;
     log::begin(&settings.log(), &settings.log_filter).map_err(|error| failed("open the log", &error))?;
+    process_traits::adopt_orphans();
+    process_traits::allow_many_files();
     Ok(settings)
 }
 

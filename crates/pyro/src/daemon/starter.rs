@@ -3,6 +3,7 @@
 use std::{
     fs::File,
     io::{self, BufRead as _, BufReader, Read as _},
+    path::PathBuf,
     process::{Child, Command, Stdio},
     time::Duration,
 };
@@ -27,6 +28,13 @@ impl DaemonStarter {
         Self { settings }
     }
 
+    /// Has a daemon end what one that was lost has left behind; returns when that is done. Whatever fault a test asked
+    /// for was for the lost one.
+    pub(crate) async fn replace_lost(mut self) -> Result<(), ErrorBody> {
+        self.settings.fault = None;
+        self.start().await
+    }
+
     fn start_blocking(&self) -> Result<(), ErrorBody> {
         let settings = &self.settings;
         let state = settings.state.display();
@@ -49,8 +57,11 @@ impl DaemonStarter {
     fn spawn(&self) -> Result<Child, ErrorBody> {
         let cannot_start = |error: io::Error| unavailable(format!("cannot start the daemon: {error}"));
         let log = log::open(&self.settings.log()).map_err(cannot_start)?;
-        let program = std::env::current_exe().map_err(cannot_start)?;
-        Command::new(program)
+        let mut daemon = Command::new(program().map_err(cannot_start)?);
+        if self.settings.fault.is_none() {
+            daemon.env_remove("PYRO_FAULT");
+        }
+        daemon
             .args(["daemon", "serve"])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -58,6 +69,13 @@ impl DaemonStarter {
             .spawn()
             .map_err(cannot_start)
     }
+}
+
+/// This program: by its name, so that the newest release is started and process lists show it; and if it was removed
+/// or replaced meanwhile, as what runs here.
+fn program() -> io::Result<PathBuf> {
+    let named = std::env::current_exe()?;
+    Ok(if named.is_file() { named } else { PathBuf::from("/proc/self/exe") })
 }
 
 fn unavailable(text: impl Into<String>) -> ErrorBody {

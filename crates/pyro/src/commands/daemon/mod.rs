@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand};
 use pyro_api::{
-    Client, ClientError,
+    Client, ClientError, ErrorBody, ErrorCode,
     operation::{GetStatus, Shutdown},
     service::{ShutdownRequest, StatusRequest},
 };
@@ -63,8 +63,11 @@ pub(crate) async fn perform(command: Command, settings: Settings) -> Result<Stat
             }
             Ok(0)
         }
-        // `main` has done it before it came here, so this is an argument too many.
-        Command::Serve => Ok(crate::daemon::begin()),
+        // `main` does it, first thing in the process: a daemon closes every descriptor, also those of a runtime.
+        Command::Serve => {
+            Err(ErrorBody::new(ErrorCode::Usage, "`pyro daemon serve` takes nothing more, not even --")
+                .into())
+        }
     }
 }
 

@@ -41,6 +41,7 @@ pub(super) async fn examine(settings: &Settings, findings: &mut Findings) {
     findings.checks.push(program("mke2fs", &assembly::program(settings, "mke2fs", "e2fsprogs")));
     findings.checks.push(program("guest_agent", &assembly::guest(settings)));
     kvm(settings, findings).await;
+    findings.checks.extend(user_ids(settings));
     confinement(settings, findings).await;
     let installed = environments(settings, findings);
     let trial = trial(settings, &findings.checks, installed).await;
@@ -93,6 +94,18 @@ async fn kvm(settings: &Settings, findings: &mut Findings) {
     findings.checks.push(check);
 }
 
+/// Ids for machines, a matter for root alone.
+fn user_ids(settings: &Settings) -> Option<Check> {
+    match assembly::user_ids(settings) {
+        Ok(None) => None,
+        Ok(Some(ids)) => {
+            let detail = format!("{}-{}, one for each machine", ids.start(), ids.end());
+            Some(passed("user_ids", true, detail))
+        }
+        Err(error) => Some(failed("user_ids", true, error.error, error.hint)),
+    }
+}
+
 async fn confinement(settings: &Settings, findings: &mut Findings) {
     let check = match probe_confinement(settings).await {
         Ok(confinement) => {
@@ -116,11 +129,11 @@ async fn confinement(settings: &Settings, findings: &mut Findings) {
 }
 
 async fn probe_confinement(settings: &Settings) -> Result<Confinement, String> {
-    let launcher = assembly::launcher().map_err(|error| error.to_string())?;
     let mount_point = settings.runtime.join("doctor");
     make_private(&mount_point).map_err(|error| error.to_string())?;
-    let uid = *settings.vmm_uids.start();
-    let user = rustix::process::geteuid().is_root().then_some((uid, uid));
+    let ids = assembly::user_ids(settings).map_err(|error| error.error)?;
+    let user = ids.map(|ids| (*ids.start(), *ids.start()));
+    let launcher = assembly::launcher();
     let probed = launch::probe(&launcher, &mount_point, user).await.map_err(|error| chain_text(&error));
     // Left behind it would do no harm.
     let _removed = std::fs::remove_dir(&mount_point);

@@ -8,6 +8,7 @@ use pyro_api::doctor::{Capabilities, Check, DoctorReport, Kvm, Networking, Runti
 
 use crate::{
     output::{self, Failure, Status},
+    process_traits,
     settings::Settings,
 };
 
@@ -28,6 +29,8 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) async fn perform(arguments: Arguments, settings: Settings) -> Result<Status, Failure> {
+    // The trial's machine belongs to nobody when its launcher has ended; without this, pid 1 would have to see it off.
+    process_traits::adopt_orphans();
     let mut findings = host::Findings::default();
     findings.checks.push(platform_check(&arguments.platform));
     host::examine(&settings, &mut findings).await;

@@ -9,7 +9,7 @@ use crate::{
     settings::Settings,
 };
 
-/// Remove what is left of earlier versions and of unfinished work
+/// Remove what is left of earlier versions and of unfinished work, and templates of no use any more
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
     /// Print one JSON object
@@ -26,6 +26,9 @@ pub(super) async fn perform(arguments: &Arguments, settings: &Settings) -> Resul
     output::line(format!("Deleted {} environment directories", pruned.count))?;
     for name in &pruned.deleted_environment_dirs {
         output::line(format!("- {name}"))?;
+    }
+    if pruned.templates_removed > 0 {
+        output::line(format!("Removed {} templates", pruned.templates_removed))?;
     }
     Ok(0)
 }

@@ -1,0 +1,131 @@
+//! `pyro reference`: pages of the documentation that are tables of this program, written by whoever builds them.
+
+use std::fmt::Write as _;
+
+use clap::{Args, ValueEnum};
+use pyro_api::{
+    API_VERSION, ErrorCode, OPERATIONS,
+    operation::{COMMON_ERRORS, Effect, Operation, Shape},
+};
+
+use crate::output::{self, Failure, Status};
+
+/// Print a page of the reference as Markdown
+#[derive(Debug, Args)]
+#[command(hide = true)]
+pub(crate) struct Arguments {
+    /// The page
+    page: Page,
+}
+
+/// A page.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Page {
+    /// Every error code.
+    Errors,
+    /// Every operation of the daemon.
+    Operations,
+}
+
+pub(crate) fn perform(arguments: &Arguments) -> Result<Status, Failure> {
+    let page = match arguments.page {
+        Page::Errors => errors(),
+        Page::Operations => operations(),
+    };
+    output::write(page.as_bytes())?;
+    Ok(0)
+}
+
+fn errors() -> String {
+    let mut page = String::from(
+        "# Error codes\n\n\
+         Every failure has a `code`, which is stable. Programs see it with `--json` and on the daemon's socket. A\n\
+         request that is *retryable* may succeed when it is simply sent again; otherwise something must be mended or\n\
+         changed first. The exit status is that of the command line.\n\n\
+         | Code | Meaning | Exit status | Retryable |\n\
+         | --- | --- | --- | --- |\n",
+    );
+    for code in ErrorCode::ALL {
+        let retryable = if code.retryable() { "yes" } else { "no" };
+        row(
+            &mut page,
+            &[&quoted(code), &one_line(code.meaning()), &code.exit_status().to_string(), retryable],
+        );
+    }
+    page
+}
+
+fn operations() -> String {
+    let mut page = format!(
+        "# Operations\n\n\
+         What the daemon does when it is asked over its socket, as version {API_VERSION} of the API has it. Each is a\n\
+         `POST`. A *unary* operation is one JSON object each way; a *streaming* one is frames each way, as they come.\n\
+         Any operation may also fail with {}.\n\n\
+         | Operation | What it does | Layout | State | Request | Result | Command | Codes of its own |\n\
+         | --- | --- | --- | --- | --- | --- | --- | --- |\n",
+        list(COMMON_ERRORS)
+    );
+    for operation in OPERATIONS {
+        operation_row(&mut page, operation);
+    }
+    page
+}
+
+fn operation_row(page: &mut String, operation: &Operation) {
+    let layout = match operation.shape {
+        Shape::Unary => "unary",
+        Shape::Streaming => "streaming",
+    };
+    let effect = match operation.effect {
+        Effect::Reads => "reads",
+        Effect::Writes => "writes",
+        Effect::Destroys => "destroys",
+    };
+    let path = format!("`{}`", operation.path);
+    let (request, result) = (format!("`{}`", operation.request), format!("`{}`", operation.result));
+    let command = format!("`pyro {}`", operation.command);
+    let doc = one_line(operation.doc);
+    row(page, &[&path, &doc, layout, effect, &request, &result, &command, &list(operation.errors)]);
+}
+
+fn row(page: &mut String, cells: &[&str]) {
+    // Writing to a String cannot fail.
+    let _written = writeln!(page, "| {} |", cells.join(" | "));
+}
+
+fn list(codes: &[ErrorCode]) -> String {
+    codes.iter().map(quoted).collect::<Vec<_>>().join(", ")
+}
+
+fn quoted(code: &ErrorCode) -> String {
+    format!("`{code}`")
+}
+
+/// Text of a doc comment as one line of a table's cell.
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ").replace('|', "\\|")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_and_operation_has_its_row() {
+        let (errors, operations) = (errors(), operations());
+        for code in ErrorCode::ALL {
+            assert!(errors.contains(&format!("\n| `{code}` | ")), "{code}");
+        }
+        for operation in OPERATIONS {
+            assert!(operations.contains(&format!("\n| `{}` | ", operation.path)), "{}", operation.name);
+        }
+        for page in [errors, operations] {
+            let widths: Vec<usize> = page
+                .lines()
+                .filter(|line| line.starts_with('|'))
+                .map(|line| line.matches(" | ").count())
+                .collect();
+            assert!(widths.iter().all(|width| *width == widths[0]), "{page}");
+        }
+    }
+}
