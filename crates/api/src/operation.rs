@@ -77,6 +77,8 @@ pub const COMMON_ERRORS: &[ErrorCode] = &[
     ErrorCode::UnknownOperation,
     ErrorCode::IncompatibleVersion,
     ErrorCode::Forbidden,
+    ErrorCode::HostExhausted,
+    ErrorCode::StoreFailed,
     ErrorCode::DaemonUnavailable,
     ErrorCode::DaemonLost,
     ErrorCode::Cancelled,
@@ -117,8 +119,8 @@ operations! {
     /// Runs a command in a fresh machine and streams its output. The machine is gone afterwards.
     "run" Run(RunRequest) -> RunReport, events RunEvent, Streaming, Writes, command "run",
         errors [InvalidSize, MissingCommand, NotYetSupported, UnknownEnvironment, EnvironmentDamaged, EnvironmentFailed,
-                HostRequirement, DiskFull, HostExhausted, StartFailed, MachineLost, MachineExpired,
-                StoreFailed, GuestMisbehaved, GuestRefused];
+                HostRequirement, DiskFull, StartFailed, MachineLost, MachineExpired,
+                GuestMisbehaved, GuestRefused];
     /// Lists the environments and says which are installed.
     "env_list" EnvList(EnvListRequest) -> EnvironmentList, events NoEvent, Unary, Reads, command "env list",
         errors [];

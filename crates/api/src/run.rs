@@ -207,7 +207,11 @@ impl RunRequest {
     }
 }
 
-fn within<N: PartialOrd + Display>(what: &str, value: N, range: &RangeInclusive<N>) -> Result<(), ErrorBody> {
+fn within<N: PartialOrd + Display + Copy>(
+    what: &str,
+    value: N,
+    range: &RangeInclusive<N>,
+) -> Result<(), ErrorBody> {
     if range.contains(&value) {
         return Ok(());
     }

@@ -287,6 +287,7 @@ fn pretended_daemon(home: &Home) -> UnixListener {
 fn take_request(listener: UnixListener) -> UnixStream {
     let (mut stream, _) = listener.accept().unwrap();
     assert!(stream.read(&mut [0; 4096]).unwrap() > 0);
+    drop(listener);
     stream
 }
 
