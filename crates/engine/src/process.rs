@@ -1,8 +1,13 @@
 //! Processes that are not our children: who they are, whether they live, and how they are ended.
 
-use std::{io, os::fd::OwnedFd};
+use std::{
+    io,
+    os::fd::{AsFd, OwnedFd},
+};
 
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use rustix::process::{
+    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, pidfd_open, pidfd_send_signal, waitid,
+};
 use serde::{Deserialize, Serialize};
 use tokio::io::unix::AsyncFd;
 
@@ -104,12 +109,18 @@ impl ProcessHandle {
         }
     }
 
-    /// Waits until it has ended. Level-triggered: the pidfd stays readable, and its readiness is never cleared.
+    /// Waits until it has ended. Level-triggered: the pidfd stays readable, and its readiness is never cleared. An orphan
+    /// that this process has adopted, being a subreaper, does not stay a zombie.
     pub(crate) async fn gone(&self) {
         // Only a runtime that shuts down makes this fail, and then nobody is left to be told.
         if self.pidfd.readable().await.is_err() {
             std::future::pending::<()>().await;
         }
+        // Somebody else's child, and one seen off before, is refused.
+        let _status = waitid(
+            WaitId::PidFd(self.pidfd.get_ref().as_fd()),
+            WaitIdOptions::EXITED | WaitIdOptions::NOHANG,
+        );
     }
 }
 
@@ -140,6 +151,19 @@ mod tests {
         assert!(ProcessHandle::find(me).unwrap().is_some());
         let other = ProcessIdentity { start_time_ticks: me.start_time_ticks - 1, ..me };
         assert!(ProcessHandle::find(other).unwrap().is_none());
+    }
+
+    #[tokio::test]
+    async fn a_child_that_has_gone_is_no_zombie() {
+        let mut child = std::process::Command::new("sleep").arg("600").spawn().unwrap();
+        let pidfd = pidfd_open(Pid::from_child(&child), PidfdFlags::empty()).unwrap();
+        let handle = ProcessHandle::new(child.id(), pidfd).unwrap();
+        handle.end().await.unwrap();
+        assert!(ProcessIdentity::of(child.id()).is_err());
+        assert!(child.try_wait().is_err());
+        // Asked again, it is still gone.
+        handle.end().await.unwrap();
+        assert!(handle.is_gone());
     }
 
     #[tokio::test]
