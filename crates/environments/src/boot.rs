@@ -1,16 +1,16 @@
 //! What a machine boots: an environment joined with the guest agent.
 
 use std::{
-    fs,
-    io::Write as _,
+    fs::{self, File},
+    io::Read as _,
     path::{Path, PathBuf},
 };
 
 use crate::{
     Environment, Environments, Error, Result,
     digest::{Digest, sha256_of},
-    environments::INITRAMFS_DIR,
-    initramfs, record,
+    joined::{JoinedInitramfs, Joining},
+    record::FileIdentity,
 };
 
 /// Files and arguments for the engine.
@@ -28,69 +28,71 @@ pub struct BootFiles {
     pub digest: Digest,
 }
 
+/// The agent that was asked for last. Its digest is taken once and not for each machine.
+#[derive(Clone, Debug)]
+pub(crate) struct Agent {
+    identity: FileIdentity,
+    pub(crate) digest: Digest,
+}
+
 impl Environments {
     /// Joins `environment` with the static binary `agent`. The joined initramfs is kept by the digests of both,
     /// so a new agent costs one small file and not a new Debian.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] when the environment's modules are not what was recorded and are needed now.
     pub fn boot_files(&self, environment: &Environment, agent: &Path) -> Result<BootFiles> {
-        let binary = fs::read(agent).map_err(Error::io("read", agent))?;
-        let agent_digest = sha256_of(&binary);
-        let environment_digest = environment.digest();
-        let directory = self.platform_dir.join(INITRAMFS_DIR);
-        let path = directory.join(format!("{}-{}.cpio", environment_digest.short(), agent_digest.short()));
-
-        let modules = environment.directory.join(record::MODULES);
-        let modules_bytes = environment.record.files.get(record::MODULES).map_or(0, |file| file.size_bytes);
-        let agent_part = initramfs::agent_part(&binary);
-        let whole_bytes = modules_bytes + agent_part.len() as u64;
-        if !fs::metadata(&path).is_ok_and(|metadata| metadata.len() == whole_bytes) {
-            fs::create_dir_all(&directory).map_err(Error::io("create", &directory))?;
-            let mut temporary = tempfile_in(&directory)?;
-            let mut joined = fs::read(&modules).map_err(Error::io("read", &modules))?;
-            joined.extend_from_slice(&agent_part);
-            temporary.write_all(&joined)?;
-            temporary.rename(&path)?;
+        let known = self.agent(agent)?;
+        let joined = JoinedInitramfs::of(&self.platform_dir, &environment.digest(), &known.digest);
+        if !joined.is_intact() {
+            let joining = Joining::begin(&self.platform_dir)?;
+            // Somebody else may have joined them while this call waited for its turn.
+            if !joined.is_intact() {
+                let binary = fs::read(agent).map_err(Error::io("read", agent))?;
+                expect_digest(agent, &binary, &known.digest)?;
+                joining.write(&joined, &environment.modules()?, &binary)?;
+            }
         }
+        let digest = sha256_of(format!("{}\n{}\n", environment.digest(), known.digest).as_bytes());
         Ok(BootFiles {
             vmlinux: environment.vmlinux(),
-            initramfs: path,
+            initramfs: joined.path,
             root_image: environment.root_image(),
             kernel_arguments: vec!["pyro.rootfs=erofs".to_owned()],
-            digest: sha256_of(format!("{environment_digest}\n{agent_digest}\n").as_bytes()),
+            digest,
         })
     }
-}
 
-/// A file that is gone again unless it is renamed.
-struct Temporary {
-    path: PathBuf,
-    file: fs::File,
-}
-
-fn tempfile_in(directory: &Path) -> Result<Temporary> {
-    use std::sync::atomic::{AtomicU64, Ordering};
-    static NEXT: AtomicU64 = AtomicU64::new(0);
-    let unique = format!(".{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-    let path = directory.join(unique);
-    let file = fs::File::create(&path).map_err(Error::io("create", &path))?;
-    Ok(Temporary { path, file })
-}
-
-impl Temporary {
-    fn write_all(&mut self, contents: &[u8]) -> Result<()> {
-        self.file
-            .write_all(contents)
-            .and_then(|()| self.file.sync_all())
-            .map_err(Error::io("write", &self.path))
+    /// What is known of the binary `path`, which is read when it is not the file that was read last.
+    fn agent(&self, path: &Path) -> Result<Agent> {
+        let identity = |file: std::io::Result<fs::Metadata>| {
+            file.map(FileIdentity::of).map_err(Error::io("inspect", path))
+        };
+        let present = identity(fs::metadata(path))?;
+        let known = self.last_agent();
+        if let Some(known) = known.filter(|known| known.identity == present) {
+            return Ok(known);
+        }
+        let mut file = File::open(path).map_err(Error::io("open", path))?;
+        let identity = identity(file.metadata())?;
+        let mut binary = Vec::new();
+        file.read_to_end(&mut binary).map_err(Error::io("read", path))?;
+        let agent = Agent { identity, digest: sha256_of(&binary) };
+        *self.agent.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(agent.clone());
+        Ok(agent)
     }
 
-    fn rename(self, to: &Path) -> Result<()> {
-        fs::rename(&self.path, to).map_err(Error::io("rename", &self.path))
+    pub(crate) fn last_agent(&self) -> Option<Agent> {
+        self.agent.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
     }
 }
 
-impl Drop for Temporary {
-    fn drop(&mut self) {
-        // After a rename there is nothing left to remove.
-        let _removed = fs::remove_file(&self.path);
+/// Refuses `contents` of `file` that are not those of `expected`.
+pub(crate) fn expect_digest(file: &Path, contents: &[u8], expected: &Digest) -> Result<()> {
+    let found = sha256_of(contents);
+    if found == *expected {
+        return Ok(());
     }
+    let [expected, found] = [expected, &found].map(|digest| format!("sha256:{digest}"));
+    Err(Error::Damaged { file: file.to_owned(), expected, found })
 }

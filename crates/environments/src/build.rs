@@ -16,14 +16,17 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::{
+    fs::{CWD, RenameFlags, renameat_with},
+    io::Errno,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     Cancellation, EnvironmentsConfig, Error, Phase, Result, Source,
     catalogue::{PLATFORM, Recipe},
     digest::Digest,
-    erofs, initramfs, kernel,
+    disk_space, erofs, initramfs, kernel,
     lock::Lock,
     mmdebstrap, modules,
     name::EnvironmentName,
@@ -35,6 +38,9 @@ use crate::{
 const ARCHIVE: &str = "rootfs.tar";
 const ARCHIVE_BEING_WRITTEN: &str = "rootfs.tar.part";
 const ARCHIVE_RECORD: &str = "rootfs.json";
+
+/// Begins the names of what waits to be removed.
+pub(crate) const REMOVED: &str = ".removed-";
 
 /// What a build starts from.
 #[derive(Clone, Copy, Debug)]
@@ -128,6 +134,9 @@ impl Build<'_> {
         self.reach("environment.builder-starting", partial)?;
         match self.origin {
             Origin::Recipe(recipe) => {
+                for directory in [self.platform_dir, &self.config.scratch_dir] {
+                    disk_space::require(directory, recipe.build_space_mib)?;
+                }
                 mmdebstrap::write_archive(recipe, self.config, output.file(), self.cancel, reporter)?;
             }
             Origin::Import(source) => {
@@ -162,7 +171,8 @@ impl Build<'_> {
         source: &FileRecord,
         reporter: &mut Reporter<'_>,
     ) -> Result<EnvironmentRecord> {
-        let archive = Archive::open(&partial.join(ARCHIVE)).map_err(|error| self.blame_given(error))?;
+        let archive =
+            Archive::open(&partial.join(ARCHIVE), self.cancel).map_err(|error| self.blame_given(error))?;
         reporter.report(Phase::Kernel, 0.91, "");
         let kernel = kernel::find(&archive)?;
         let modules = modules::collect(&archive, &kernel.release)?;
@@ -246,9 +256,12 @@ impl Build<'_> {
         let key = record.recipe_digest.clone().unwrap_or_else(|| record.digest());
         let installed = self.platform_dir.join(format!("{}-{}", self.name.for_path(), key.short()));
         if installed.exists() {
-            renameat_with(CWD, partial, CWD, &installed, RenameFlags::EXCHANGE)
-                .map_err(|errno| Error::io("replace", &installed)(errno.into()))?;
-            remove_if_there(partial).map_err(Error::io("remove", partial))?;
+            match renameat_with(CWD, partial, CWD, &installed, RenameFlags::EXCHANGE) {
+                Ok(()) => remove_if_there(partial).map_err(Error::io("remove", partial))?,
+                // Not every file system can exchange.
+                Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => replace(partial, &installed)?,
+                Err(errno) => return Err(Error::io("replace", &installed)(errno.into())),
+            }
         } else {
             fs::rename(partial, &installed).map_err(Error::io("install", &installed))?;
         }
@@ -272,6 +285,17 @@ impl Build<'_> {
     }
 }
 
+/// Puts `finished` where `installed` is, in two steps. A builder that dies between them leaves a recorded partial
+/// directory, which its successor installs.
+fn replace(finished: &Path, installed: &Path) -> Result<()> {
+    let old = removed_path(installed);
+    remove_if_there(&old)
+        .and_then(|()| fs::rename(installed, &old))
+        .and_then(|()| fs::rename(finished, installed))
+        .map_err(Error::io("replace", installed))?;
+    remove_if_there(&old).map_err(Error::io("remove", old))
+}
+
 fn os_release(text: &str, key: &str) -> Option<String> {
     text.lines()
         .filter_map(|line| line.split_once('='))
@@ -288,6 +312,11 @@ fn sync_directory(path: &Path) -> Result<()> {
     File::open(path).and_then(|directory| directory.sync_all()).map_err(Error::io("flush", path))
 }
 
+/// Where something waits to be removed, so that a directory half removed is never taken for an installed one.
+pub(crate) fn removed_path(path: &Path) -> PathBuf {
+    path.with_file_name(format!("{REMOVED}{}", path.file_name().unwrap_or_default().to_string_lossy()))
+}
+
 /// Removes a file or a whole directory; that it is not there is fine.
 pub(crate) fn remove_if_there(path: &Path) -> std::io::Result<()> {
     let removed = match fs::symlink_metadata(path) {
@@ -298,5 +327,25 @@ pub(crate) fn remove_if_there(path: &Path) -> std::io::Result<()> {
     match removed {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
         removed => removed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_exchanged_is_replaced() {
+        let directory = tempfile::tempdir().unwrap();
+        let [finished, installed] = [".partial-x", "x-0"].map(|name| directory.path().join(name));
+        for (path, contents) in
+            [(&finished, "new"), (&installed, "old"), (&removed_path(&installed), "older")]
+        {
+            fs::create_dir(path).unwrap();
+            fs::write(path.join("file"), contents).unwrap();
+        }
+        replace(&finished, &installed).unwrap();
+        assert_eq!(fs::read_to_string(installed.join("file")).unwrap(), "new");
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
     }
 }

@@ -4,7 +4,8 @@
 //! CACHE/linux/amd64/NAME-KEY/{vmlinux,modules.cpio,root.img,environment.json}   installed, never changed
 //! CACHE/linux/amd64/.partial-NAME/                                              being built
 //! CACHE/linux/amd64/.lock-NAME                                                  held by its builder
-//! CACHE/linux/amd64/.initramfs/                                                 assembled with an agent
+//! CACHE/linux/amd64/.initramfs/                                                 joined with an agent
+//! CACHE/linux/amd64/.removed-ANYTHING                                           being removed
 //! ```
 //!
 //! All calls block; they may come from any number of threads and processes at once.
@@ -14,13 +15,16 @@ use std::{
     fs::{self, DirBuilder},
     os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
+    sync::{Arc, Mutex},
 };
 
 use crate::{
     Cancellation, EnvironmentsConfig, Error, ImportSource, Progress, Result, Source,
-    build::{Build, Origin, partial_name, remove_if_there},
+    boot::{Agent, expect_digest},
+    build::{Build, Origin, REMOVED, partial_name, remove_if_there, removed_path},
     catalogue::{CATALOGUE, PLATFORM, Recipe, recipe},
     digest::{Digest, sha256_of_file},
+    joined::Joining,
     lock::Lock,
     mmdebstrap,
     name::EnvironmentName,
@@ -35,6 +39,8 @@ pub(crate) const INITRAMFS_DIR: &str = ".initramfs";
 pub struct Environments {
     pub(crate) config: EnvironmentsConfig,
     pub(crate) platform_dir: PathBuf,
+    /// Shared by all clones.
+    pub(crate) agent: Arc<Mutex<Option<Agent>>>,
 }
 
 /// An installed environment whose files had their recorded sizes a moment ago.
@@ -60,6 +66,16 @@ impl Environment {
     /// The read-only root image.
     pub fn root_image(&self) -> PathBuf {
         self.directory.join(record::ROOT_IMAGE)
+    }
+
+    /// The archive of its modules, which must be what was recorded.
+    pub(crate) fn modules(&self) -> Result<Vec<u8>> {
+        let path = self.directory.join(record::MODULES);
+        let contents = fs::read(&path).map_err(Error::io("read", &path))?;
+        if let Some(recorded) = self.record.files.get(record::MODULES) {
+            expect_digest(&path, &contents, &recorded.sha256)?;
+        }
+        Ok(contents)
     }
 }
 
@@ -148,7 +164,7 @@ impl Environments {
             .mode(0o700)
             .create(&platform_dir)
             .map_err(Error::io("create", &platform_dir))?;
-        Ok(Self { config, platform_dir })
+        Ok(Self { config, platform_dir, agent: Arc::default() })
     }
 
     /// Everything that can be asked for: the catalogue and what was imported, sorted by name.
@@ -190,6 +206,7 @@ impl Environments {
     }
 
     /// As [`ensure`](Self::ensure), but an installed environment is read through first, and a damaged one is built anew.
+    /// A damaged initramfs is removed; the next machine brings a new one.
     pub fn pull(
         &self,
         name: &str,
@@ -201,7 +218,10 @@ impl Environments {
             Ok(here.current(name).filter(|environment| verify(environment).is_sound()))
         };
         match sound(self)? {
-            Some(environment) => Ok(environment),
+            Some(environment) => {
+                self.remove_damaged_initramfs(&environment)?;
+                Ok(environment)
+            }
             None => self.build_from_recipe(name, cancel, progress, sound),
         }
     }
@@ -220,10 +240,22 @@ impl Environments {
         self.build(&name, Origin::Import(source), &lock, cancel, progress)
     }
 
-    /// Reads every file of the installed environment again and compares digests.
+    /// Reads every file of the installed environment again, and what was joined of it and an agent, and compares
+    /// digests.
     pub fn verify(&self, name: &str) -> Result<Verification> {
         EnvironmentName::parse(name)?;
-        self.current(name).map(|environment| verify(&environment)).ok_or_else(|| self.unknown(name))
+        let environment = self.current(name).ok_or_else(|| self.unknown(name))?;
+        let mut verification = verify(&environment);
+        if let Some(joining) = Joining::begin_if_any(&self.platform_dir)? {
+            verification.files.extend(joining.verify(&environment.digest()));
+        }
+        Ok(verification)
+    }
+
+    fn remove_damaged_initramfs(&self, environment: &Environment) -> Result<()> {
+        let Some(joining) = Joining::begin_if_any(&self.platform_dir)? else { return Ok(()) };
+        let files = joining.verify(&environment.digest());
+        files.iter().filter(|file| !file.is_sound()).try_for_each(|damaged| joining.remove(&damaged.file))
     }
 
     /// Removes everything installed under `name`. Whether a machine uses it is the caller's to know.
@@ -243,36 +275,33 @@ impl Environments {
     }
 
     /// Removes what nobody can ask for any more: partial builds without a builder, superseded and unreadable
-    /// directories, assembled initramfs of gone environments. Environments whose digest is in `in_use` stay.
+    /// directories, initramfs of gone environments and of other agents than the one that
+    /// [`boot_files`](Self::boot_files) was asked for last. Environments whose digest is in `in_use` stay.
     pub fn prune(&self, in_use: &HashSet<Digest>) -> Result<PruneReport> {
-        let mut kept: HashSet<PathBuf> = self
-            .all()
-            .into_iter()
-            .filter(|environment| in_use.contains(&environment.digest()))
-            .map(|environment| environment.directory)
-            .collect();
-        kept.extend(
-            self.known_names().iter().filter_map(|name| self.current(name)).map(|current| current.directory),
-        );
         let mut report = PruneReport::default();
         for entry in entries(&self.platform_dir) {
             let file_name = entry.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            if kept.contains(&entry) || file_name.starts_with(".lock-") || file_name == INITRAMFS_DIR {
+            if file_name.starts_with(".lock-") || file_name == INITRAMFS_DIR {
                 continue;
             }
-            let owner = EnvironmentRecord::load(&entry)
-                .map(|record| record.name)
-                .or_else(|| Some(file_name.strip_prefix(".partial-")?.replace('_', ":")))
-                .and_then(|name| EnvironmentName::parse(&name).ok());
-            let lock = match &owner {
-                Some(name) => Lock::try_acquire(&self.lock_path(name))?,
+            if file_name.starts_with(REMOVED) {
+                remove_if_there(&entry).map_err(Error::io("remove", &entry))?;
+                report.deleted.push(file_name);
+                continue;
+            }
+            let lock = match owner_of(&entry) {
+                Some(name) => match Lock::try_acquire(&self.lock_path(&name))? {
+                    // Somebody is building under this name; the directory may be theirs.
+                    None => continue,
+                    lock => lock,
+                },
                 None => None,
             };
-            // Somebody is building under this name; the directory may be theirs.
-            if owner.is_some() && lock.is_none() {
-                continue;
+            // Looked at under the lock: what was installed a moment ago is not taken for what it replaced.
+            if entry.exists() && !self.is_kept(&entry, in_use) {
+                delete(&entry, &mut report)?;
             }
-            delete(&entry, &mut report)?;
+            drop(lock);
         }
         for recipe in CATALOGUE {
             let name = EnvironmentName::parse(recipe.name)?;
@@ -280,24 +309,17 @@ impl Environments {
                 mmdebstrap::remove_leftover(&self.config, recipe);
             }
         }
-        self.prune_initramfs(&kept, &mut report)?;
+        self.prune_initramfs(in_use, &mut report)?;
         report.deleted.sort();
         Ok(report)
     }
 
-    fn prune_initramfs(&self, kept: &HashSet<PathBuf>, report: &mut PruneReport) -> Result<()> {
-        let digests: Vec<_> = kept
-            .iter()
-            .filter_map(|directory| EnvironmentRecord::load(directory))
-            .map(|record| record.digest().short().to_owned())
-            .collect();
-        for file in entries(&self.platform_dir.join(INITRAMFS_DIR)) {
-            let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            if !digests.iter().any(|digest| name.starts_with(digest)) {
-                delete(&file, report)?;
-            }
-        }
-        Ok(())
+    fn prune_initramfs(&self, in_use: &HashSet<Digest>, report: &mut PruneReport) -> Result<()> {
+        let Some(joining) = Joining::begin_if_any(&self.platform_dir)? else { return Ok(()) };
+        // Looked at under the lock: whatever has an initramfs by now was installed before.
+        let kept = self.all().into_iter().filter(|known| self.is_kept(&known.directory, in_use));
+        let digests = kept.map(|environment| environment.digest()).collect();
+        joining.prune(&digests, self.last_agent().as_ref().map(|agent| &agent.digest), report)
     }
 
     fn build_from_recipe(
@@ -397,10 +419,19 @@ impl Environments {
             .max_by_key(|environment| environment.record.created_unix_ms)
     }
 
+    /// Whether `directory` is what its name stands for now, or is in use.
+    fn is_kept(&self, directory: &Path, in_use: &HashSet<Digest>) -> bool {
+        let is_current =
+            |name: &str| self.current(name).is_some_and(|current| current.directory == directory);
+        !is_hidden(directory)
+            && EnvironmentRecord::load(directory)
+                .is_some_and(|record| in_use.contains(&record.digest()) || is_current(&record.name))
+    }
+
     fn all(&self) -> Vec<Environment> {
         entries(&self.platform_dir)
             .into_iter()
-            .filter(|path| !path.file_name().unwrap_or_default().to_string_lossy().starts_with('.'))
+            .filter(|path| !is_hidden(path))
             .filter_map(|directory| {
                 Some(Environment { record: EnvironmentRecord::load(&directory)?, directory })
             })
@@ -452,20 +483,33 @@ fn damaged(file: VerifiedFile) -> Error {
     }
 }
 
-fn entries(directory: &Path) -> Vec<PathBuf> {
+fn is_hidden(path: &Path) -> bool {
+    path.file_name().unwrap_or_default().to_string_lossy().starts_with('.')
+}
+
+/// The environment to which something in the cache belongs, by what is in it or by its name.
+fn owner_of(path: &Path) -> Option<EnvironmentName> {
+    let file_name = path.file_name().unwrap_or_default().to_string_lossy();
+    let by_file_name = || {
+        let installed = || file_name.rsplit_once('-').map(|(name, _key)| name);
+        Some(file_name.strip_prefix(".partial-").or_else(installed)?.replace('_', ":"))
+    };
+    let name = EnvironmentRecord::load(path).map(|record| record.name).or_else(by_file_name)?;
+    EnvironmentName::parse(&name).ok()
+}
+
+pub(crate) fn entries(directory: &Path) -> Vec<PathBuf> {
     let mut paths: Vec<_> =
         fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
     paths.sort();
     paths
 }
 
-fn delete(path: &Path, report: &mut PruneReport) -> Result<()> {
+pub(crate) fn delete(path: &Path, report: &mut PruneReport) -> Result<()> {
     let size = |path: &Path| path.symlink_metadata().map_or(0, |metadata| metadata.len());
     report.freed_bytes +=
         if path.is_dir() { entries(path).iter().map(|path| size(path)).sum() } else { size(path) };
-    // Renamed first, so that a directory half removed is never taken for an installed one.
-    let doomed =
-        path.with_file_name(format!(".removed-{}", path.file_name().unwrap_or_default().to_string_lossy()));
+    let doomed = removed_path(path);
     remove_if_there(&doomed)
         .and_then(|()| fs::rename(path, &doomed))
         .and_then(|()| remove_if_there(&doomed))

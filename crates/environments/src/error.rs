@@ -2,6 +2,8 @@
 
 use std::{io, path::PathBuf};
 
+use crate::disk_space::Shortage;
+
 /// Shorthand for this crate's results.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -51,11 +53,13 @@ pub enum Error {
         /// The last lines that the builder printed.
         log_tail: String,
     },
-    /// A file system is full.
-    #[error("no space left on the disk of {}", path.display())]
+    /// A file system is full, or has too little room for what is about to begin.
+    #[error("no space left on the disk of {}{}", path.display(), shortage.map_or_else(String::new, |shortage| format!(": {shortage}")))]
     DiskFull {
         /// A path on the full file system.
         path: PathBuf,
+        /// What was missing, when that was seen beforehand.
+        shortage: Option<Shortage>,
     },
     /// An installed file is not what was recorded when it was installed.
     #[error("{} is damaged: expected {expected}, found {found}", file.display())]
@@ -124,7 +128,9 @@ impl Error {
     pub(crate) fn io(operation: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Error {
         let path = path.into();
         move |source| match source.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Error::DiskFull { path },
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                Error::DiskFull { path, shortage: None }
+            }
             _ => Error::Io { operation, path, source },
         }
     }

@@ -13,6 +13,7 @@ use std::{
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     fs::{FlockOperation, flock, inotify},
+    io::retry_on_intr,
 };
 
 use crate::{Cancellation, Error, Progress, Result};
@@ -33,13 +34,7 @@ impl Lock {
         cancel: &Cancellation,
         seen: &mut dyn FnMut(&Progress),
     ) -> Result<Self> {
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(path)
-            .map_err(Error::io("open", path))?;
+        let file = open(path)?;
         if try_lock(&file).map_err(Error::io("lock", path))? {
             return Ok(Self { file });
         }
@@ -57,15 +52,17 @@ impl Lock {
         Ok(Self { file })
     }
 
+    /// Takes the lock at `path`, which is only ever held for moments.
+    pub(crate) fn acquire_brief(path: &Path) -> Result<Self> {
+        let file = open(path)?;
+        retry_on_intr(|| flock(&file, FlockOperation::LockExclusive))
+            .map_err(|errno| Error::io("lock", path)(errno.into()))?;
+        Ok(Self { file })
+    }
+
     /// The lock if nobody holds it.
     pub(crate) fn try_acquire(path: &Path) -> Result<Option<Self>> {
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(path)
-            .map_err(Error::io("open", path))?;
+        let file = open(path)?;
         Ok(try_lock(&file).map_err(Error::io("lock", path))?.then_some(Self { file }))
     }
 
@@ -85,6 +82,11 @@ impl Lock {
     }
 }
 
+fn open(path: &Path) -> Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false).open(path).map_err(Error::io("open", path))
+}
+
 fn try_lock(file: &File) -> io::Result<bool> {
     match flock(file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(true),
@@ -102,7 +104,7 @@ fn watch(path: &Path) -> io::Result<File> {
 fn wait(events: &File, cancel: &Cancellation) -> io::Result<()> {
     let stop = cancel.as_fd();
     let mut fds = [PollFd::new(events, PollFlags::IN), PollFd::new(&stop, PollFlags::IN)];
-    poll(&mut fds, Some(&LOOK_AGAIN))?;
+    retry_on_intr(|| poll(&mut fds, Some(&LOOK_AGAIN)))?;
     let mut buffer = [0; 4096];
     while io::Read::read(&mut &*events, &mut buffer).is_ok_and(|length| length > 0) {}
     Ok(())

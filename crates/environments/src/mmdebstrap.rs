@@ -29,11 +29,13 @@ const EXCLUDED: &[&str] = &[
     "path-include=/usr/share/locale/locale.alias",
 ];
 
-/// Leaves nothing of the building host in the image: neither its mirror nor its name nor its resolver.
+/// Leaves nothing of the building host in the image: neither its mirror nor its name nor its resolver. And names
+/// the machine's own address, which an installed Debian gets from its installer and not from a package.
 const FORGET_HOST: &str = r#"set -eu
 printf '%s\n' "deb http://deb.debian.org/debian SUITE COMPONENTS" "deb http://deb.debian.org/debian SUITE-updates COMPONENTS" "deb http://deb.debian.org/debian-security SUITE-security COMPONENTS" > "$1/etc/apt/sources.list"
 echo pyro > "$1/etc/hostname"
 : > "$1/etc/resolv.conf"
+[ -e "$1/etc/hosts" ] || printf '%s\n' "127.0.0.1 localhost" "::1 localhost ip6-localhost ip6-loopback" > "$1/etc/hosts"
 rm -f "$1"/boot/initrd.img-* "$1"/var/cache/debconf/*-old "$1"/var/cache/ldconfig/aux-cache"#;
 
 /// Builds the root of `recipe` into the archive `output`.
@@ -75,7 +77,7 @@ pub(crate) fn write_archive(
         return Ok(());
     }
     if outcome.log.iter().any(|line| line.contains("No space left on device")) {
-        return Err(Error::DiskFull { path: config.scratch_dir.clone() });
+        return Err(Error::DiskFull { path: config.scratch_dir.clone(), shortage: None });
     }
     let telling: Vec<_> = outcome.log.iter().filter(|line| !line.is_empty()).cloned().collect();
     Err(Error::BuildFailed {
@@ -319,6 +321,21 @@ mod tests {
         let root = command_line(Path::new("m"), recipe, &[], true);
         assert_eq!(root[1], "--mode=root");
         assert_eq!(root.last().unwrap(), "-");
+    }
+
+    #[test]
+    fn the_hook_names_the_machine_itself_and_keeps_what_packages_brought() {
+        let root = tempfile::tempdir().unwrap();
+        fs::create_dir_all(root.path().join("etc/apt")).unwrap();
+        let hosts = root.path().join("etc/hosts");
+        let run =
+            || std::process::Command::new("sh").args(["-c", FORGET_HOST, "sh"]).arg(root.path()).status();
+        assert!(run().unwrap().success());
+        let written = fs::read_to_string(&hosts).unwrap();
+        assert_eq!(written, "127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n");
+        fs::write(&hosts, "10.0.0.1 mine\n").unwrap();
+        assert!(run().unwrap().success());
+        assert_eq!(fs::read_to_string(&hosts).unwrap(), "10.0.0.1 mine\n");
     }
 
     #[test]

@@ -46,6 +46,30 @@ pub struct FileRecord {
     pub mtime_ns: i128,
 }
 
+impl FileRecord {
+    /// Whether size and time are those that were recorded.
+    pub(crate) fn fits(&self, metadata: &Metadata) -> bool {
+        metadata.len() == self.size_bytes && mtime_ns(metadata) == self.mtime_ns
+    }
+}
+
+/// Tells, without reading it, whether a file is still the one that was read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct FileIdentity {
+    device: u64,
+    inode: u64,
+    size_bytes: u64,
+    mtime_ns: i128,
+}
+
+impl FileIdentity {
+    #[expect(clippy::needless_pass_by_value, reason = "a step in a chain of results")]
+    pub(crate) fn of(metadata: Metadata) -> Self {
+        let (device, inode) = (metadata.dev(), metadata.ino());
+        Self { device, inode, size_bytes: metadata.len(), mtime_ns: mtime_ns(&metadata) }
+    }
+}
+
 /// The record of one installed environment.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct EnvironmentRecord {
@@ -156,7 +180,7 @@ pub(crate) fn write_by_rename(path: &Path, contents: &[u8]) -> Result<()> {
     write().map_err(Error::io("write", path))
 }
 
-fn mtime_ns(metadata: &Metadata) -> i128 {
+pub(crate) fn mtime_ns(metadata: &Metadata) -> i128 {
     i128::from(metadata.mtime()) * 1_000_000_000 + i128::from(metadata.mtime_nsec())
 }
 

@@ -2,11 +2,7 @@
 
 use std::{fs, path::Path};
 
-use rustix::fs::statvfs;
-
-use crate::{Environments, catalogue::Recipe};
-
-const MIB: u64 = 1 << 20;
+use crate::{Environments, catalogue::Recipe, disk_space::free_mib};
 
 /// One need and whether it is met.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -47,15 +43,18 @@ impl Environments {
     }
 
     fn space(&self, recipe: &Recipe) -> Requirement {
-        let free_mib = |path: &Path| statvfs(path).map_or(0, |stat| stat.f_bavail * stat.f_frsize / MIB);
         let (cache, scratch) = (free_mib(&self.platform_dir), free_mib(&self.config.scratch_dir));
         let needed = recipe.build_space_mib;
+        let said =
+            |free: Option<u64>| free.map_or_else(|| "unknown".to_owned(), |free| format!("{free} MiB"));
         Requirement::new(
             "disk_space",
-            cache >= needed && scratch >= needed,
+            [cache, scratch].iter().all(|free| free.is_none_or(|free| free >= needed)),
             format!(
-                "{needed} MiB needed; {cache} MiB free in {}, {scratch} MiB in {}",
+                "{needed} MiB needed; free: {} in {}, {} in {}",
+                said(cache),
                 self.config.cache_dir.display(),
+                said(scratch),
                 self.config.scratch_dir.display()
             ),
             "pyro env prune",

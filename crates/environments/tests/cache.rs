@@ -1,5 +1,7 @@
 //! The cache as its callers see it: built once, whole or not there, checked, pruned.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod synthetic;
 
 use std::{
@@ -337,6 +339,94 @@ fn a_new_agent_makes_a_new_initramfs_only() {
     environments.boot_files(&built, &agent).unwrap();
     assert!(fs::read(&second.initramfs).unwrap().len() > 1000);
     assert_eq!(house.builder_runs(), 1);
+}
+
+#[test]
+fn a_damaged_initramfs_is_joined_again() {
+    let house = House::new();
+    let environments = house.environments();
+    let built = environments.ensure(NAME, &never(), &mut ignore).unwrap();
+    let agent = house.path().join("agent");
+    fs::write(&agent, "agent").unwrap();
+    let initramfs = environments.boot_files(&built, &agent).unwrap().initramfs;
+    let whole = fs::read(&initramfs).unwrap();
+    let flip = |keep_time: bool| {
+        let file = OpenOptions::new().write(true).open(&initramfs).unwrap();
+        let modified = file.metadata().unwrap().modified().unwrap();
+        file.write_all_at(b"flip", 200).unwrap();
+        let later = std::time::Duration::from_secs(if keep_time { 0 } else { 1 });
+        file.set_modified(modified + later).unwrap();
+    };
+    // Of the right length: found at the next use by its time, else by `verify`, and mended by a pull.
+    flip(false);
+    environments.boot_files(&built, &agent).unwrap();
+    assert_eq!(fs::read(&initramfs).unwrap(), whole);
+    assert!(environments.verify(NAME).unwrap().is_sound());
+    flip(true);
+    let verification = environments.verify(NAME).unwrap();
+    let bad: Vec<_> =
+        verification.files.iter().filter(|file| !file.is_sound()).map(|bad| &bad.file).collect();
+    assert_eq!(bad, [&initramfs]);
+    environments.pull(NAME, &never(), &mut ignore).unwrap();
+    environments.boot_files(&built, &agent).unwrap();
+    assert_eq!(fs::read(&initramfs).unwrap(), whole);
+    assert!(environments.verify(NAME).unwrap().is_sound());
+    assert_eq!(house.builder_runs(), 1);
+
+    // Modules that are not what was recorded are not joined.
+    let modules = built.directory.join("modules.cpio");
+    fs::set_permissions(&modules, fs::Permissions::from_mode(0o644)).unwrap();
+    OpenOptions::new().write(true).open(&modules).unwrap().write_all_at(b"flip", 200).unwrap();
+    fs::remove_file(&initramfs).unwrap();
+    let refused = environments.boot_files(&built, &agent);
+    assert!(matches!(refused, Err(Error::Damaged { file, .. }) if file == modules));
+}
+
+#[test]
+fn an_agent_is_read_once() {
+    let house = House::new();
+    let environments = house.environments();
+    let built = environments.ensure(NAME, &never(), &mut ignore).unwrap();
+    let agent = house.path().join("agent");
+    fs::write(&agent, "first").unwrap();
+    let first = environments.boot_files(&built, &agent).unwrap();
+    // With its time set back, only reading it would tell; a clone of the cache knows as much.
+    let modified = fs::metadata(&agent).unwrap().modified().unwrap();
+    let file = OpenOptions::new().write(true).open(&agent).unwrap();
+    file.write_all_at(b"other", 0).unwrap();
+    file.set_modified(modified).unwrap();
+    assert_eq!(environments.clone().boot_files(&built, &agent).unwrap(), first);
+    file.set_modified(modified + std::time::Duration::from_secs(1)).unwrap();
+    assert_ne!(environments.boot_files(&built, &agent).unwrap().digest, first.digest);
+}
+
+#[test]
+fn prune_keeps_the_initramfs_of_the_current_agent_alone() {
+    let house = House::new();
+    let environments = house.environments();
+    let built = environments.ensure(NAME, &never(), &mut ignore).unwrap();
+    let agent = house.path().join("agent");
+    let [old, new] = ["old", "newer"].map(|contents| {
+        fs::write(&agent, contents).unwrap();
+        environments.boot_files(&built, &agent).unwrap().initramfs
+    });
+    fs::write(new.with_extension("cpio.new"), "of a dead process").unwrap();
+    // Which agent is current is not known to one who never asked.
+    house.environments().prune(&HashSet::new()).unwrap();
+    assert!(old.exists() && new.exists());
+    let report = environments.prune(&HashSet::new()).unwrap();
+    assert_eq!(report.deleted, [old.file_name().unwrap().to_str().unwrap()]);
+    let left = fs::read_dir(new.parent().unwrap()).unwrap().map(|entry| entry.unwrap().file_name());
+    let left: std::collections::BTreeSet<_> = left.collect();
+    let record = new.with_extension("json");
+    assert_eq!(
+        left,
+        [".lock".as_ref(), new.file_name().unwrap(), record.file_name().unwrap()].map(Into::into).into()
+    );
+    assert_eq!(environments.boot_files(&built, &agent).unwrap().initramfs, new);
+    environments.remove(NAME, &never()).unwrap();
+    environments.prune(&HashSet::new()).unwrap();
+    assert!(!new.exists() && !record.exists());
 }
 
 /// Runs `child_process` below in a process of its own.

@@ -9,11 +9,21 @@ use std::{collections::BTreeMap, fs::File, os::unix::fs::FileExt as _, path::Pat
 use tar::{EntryType, Header};
 
 use super::tree::{Attributes, Kind, Node, Tree};
-use crate::{Error, Result};
+use crate::{Cancellation, Error, Result};
 
 const BLOCK_BYTES: u64 = 512;
 const MAX_ENTRIES: usize = 4_000_000;
 const MAX_EXTENSION_BYTES: u64 = 1 << 20;
+/// Most bytes of names and values of extended attributes that are kept for all entries together.
+const MAX_XATTR_BYTES: usize = 64 << 20;
+const XATTR_PREFIX: &[u8] = b"SCHILY.xattr.";
+/// What a global header may say for the entries that do not say it themselves. Anything else it could be made to say
+/// (paths, attributes) makes no sense for more than one entry, and would be multiplied by their number.
+const GLOBAL_KEYS: [&[u8]; 3] = [b"uid", b"gid", b"mtime"];
+/// Longest value of those, with room for a fraction.
+const MAX_GLOBAL_VALUE_BYTES: usize = 40;
+/// So many headers are read between two looks at the cancellation.
+const HEADERS_PER_LOOK: u64 = 256;
 
 /// A rootfs archive with its tree.
 #[derive(Debug)]
@@ -30,18 +40,31 @@ struct Extensions {
     pax: BTreeMap<Vec<u8>, Vec<u8>>,
 }
 
+impl Extensions {
+    fn xattr_bytes(&self) -> usize {
+        let xattrs = self.pax.iter().filter(|(key, _)| key.starts_with(XATTR_PREFIX));
+        xattrs.map(|(key, value)| key.len() + value.len()).sum()
+    }
+}
+
 impl Archive {
     /// Indexes the archive at `path`.
-    pub(crate) fn open(path: &Path) -> Result<Self> {
+    pub(crate) fn open(path: &Path, cancel: &Cancellation) -> Result<Self> {
         let file = File::open(path).map_err(Error::io("open", path))?;
         let length = file.metadata().map_err(Error::io("inspect", path))?.len();
         let bad = |reason: String| Error::BadRootfs { origin: path.to_owned(), reason };
         let mut tree = Tree::new();
         let mut extensions = Extensions::default();
         let mut global = BTreeMap::new();
+        let mut xattr_bytes = 0;
+        let mut headers = 0_u64;
         let mut position = 0;
         // An archive without its end mark was cut, so running out of bytes is always an error.
         loop {
+            if headers.is_multiple_of(HEADERS_PER_LOOK) {
+                cancel.check()?;
+            }
+            headers += 1;
             let mut block = [0; 512];
             file.read_exact_at(&mut block, position)
                 .map_err(|_| bad(format!("the archive has no end mark and stops at byte {position}")))?;
@@ -87,11 +110,18 @@ impl Archive {
                 EntryType::XGlobalHeader => {
                     global = parse_pax(&read_extension()?)
                         .ok_or_else(|| bad(format!("malformed pax header at byte {position}")))?;
+                    global.retain(|key, value| {
+                        GLOBAL_KEYS.contains(&key.as_slice()) && value.len() <= MAX_GLOBAL_VALUE_BYTES
+                    });
                 }
                 _ => {
                     let mut belonging = std::mem::take(&mut extensions);
                     for (key, value) in &global {
                         belonging.pax.entry(key.clone()).or_insert_with(|| value.clone());
+                    }
+                    xattr_bytes += belonging.xattr_bytes();
+                    if xattr_bytes > MAX_XATTR_BYTES {
+                        return Err(bad(format!("more than {MAX_XATTR_BYTES} bytes of extended attributes")));
                     }
                     let entry = Entry { header, extensions: belonging, contents, size_bytes };
                     let path = entry.path();
@@ -207,7 +237,7 @@ impl Entry<'_> {
         let mode = self.header.mode().map_err(|_| "bad mode".to_owned())?;
         let xattrs = pax
             .iter()
-            .filter_map(|(key, value)| Some((key.strip_prefix(b"SCHILY.xattr.")?.to_vec(), value.clone())))
+            .filter_map(|(key, value)| Some((key.strip_prefix(XATTR_PREFIX)?.to_vec(), value.clone())))
             .collect();
         Ok(Attributes {
             mode: u16::try_from(mode & 0o7777).unwrap_or(0),
@@ -264,7 +294,7 @@ mod tests {
     fn index(bytes: &[u8]) -> Result<Archive> {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         std::io::Write::write_all(&mut file, bytes).unwrap();
-        Archive::open(file.path())
+        Archive::open(file.path(), &Cancellation::new().unwrap())
     }
 
     fn one_file() -> Vec<u8> {
@@ -291,6 +321,65 @@ mod tests {
             node.attributes.xattrs.get(b"security.capability".as_slice()).unwrap(),
             b"\x01\x00\x00\x02\x0a\x00=\n"
         );
+    }
+
+    /// A header of pax records for what follows: `x` the next entry, `g` all.
+    fn append_pax(builder: &mut tar::Builder<Vec<u8>>, kind: u8, records: &[(&str, &[u8])]) {
+        let mut bytes = Vec::new();
+        for (key, value) in records {
+            let rest = key.len() + value.len() + 3;
+            let length = (rest..).find(|length| length.to_string().len() + rest == *length).unwrap();
+            bytes.extend_from_slice(format!("{length} {key}=").as_bytes());
+            bytes.extend_from_slice(value);
+            bytes.push(b'\n');
+        }
+        let mut header = Header::new_ustar();
+        header.set_entry_type(EntryType::new(kind));
+        header.set_size(bytes.len() as u64);
+        header.set_path("pax").unwrap();
+        header.set_cksum();
+        builder.append(&header, bytes.as_slice()).unwrap();
+    }
+
+    fn append_empty(builder: &mut tar::Builder<Vec<u8>>, path: &str) {
+        let mut header = Header::new_ustar();
+        header.set_size(0);
+        header.set_mode(0o644);
+        builder.append_data(&mut header, path, std::io::empty()).unwrap();
+    }
+
+    #[test]
+    fn a_global_header_gives_owner_and_time_and_nothing_to_multiply() {
+        let mut builder = tar::Builder::new(Vec::new());
+        let large = vec![b'x'; 900_000];
+        let records: [(&str, &[u8]); 4] =
+            [("mtime", b"77.5"), ("uid", b"12"), ("path", b"elsewhere"), ("SCHILY.xattr.user.x", &large)];
+        append_pax(&mut builder, b'g', &records);
+        append_empty(&mut builder, "one");
+        let archive = index(&builder.into_inner().unwrap()).unwrap();
+        let attributes = &archive.tree.node(archive.tree.find(b"one").unwrap()).attributes;
+        assert_eq!((attributes.uid, attributes.mtime_s, attributes.xattrs.len()), (12, 77, 0));
+    }
+
+    #[test]
+    fn attributes_are_bounded_in_all() {
+        let mut builder = tar::Builder::new(Vec::new());
+        let large = vec![b'x'; 1_000_000];
+        for at in 0..68 {
+            append_pax(&mut builder, b'x', &[("SCHILY.xattr.user.x", &large)]);
+            append_empty(&mut builder, &format!("file-{at}"));
+        }
+        let error = index(&builder.into_inner().unwrap()).unwrap_err();
+        assert!(error.to_string().contains("extended attributes"), "{error}");
+    }
+
+    #[test]
+    fn indexing_can_be_cancelled() {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        std::io::Write::write_all(&mut file, &one_file()).unwrap();
+        let cancel = Cancellation::new().unwrap();
+        cancel.cancel();
+        assert!(matches!(Archive::open(file.path(), &cancel), Err(Error::Cancelled)));
     }
 
     #[test]

@@ -159,7 +159,7 @@ mod tests {
 
         let archive = tempfile::NamedTempFile::new().unwrap();
         write_archive(root.path(), &mut archive.as_file()).unwrap();
-        let archive = Archive::open(archive.path()).unwrap();
+        let archive = Archive::open(archive.path(), &crate::Cancellation::new().unwrap()).unwrap();
         assert_eq!(archive.read(b"link", 100).unwrap(), b"contents");
         assert_eq!(archive.tree.find(b"z"), archive.tree.find(b"d/file"));
         assert!(archive.tree.find(long.as_bytes()).is_some());
