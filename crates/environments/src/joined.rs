@@ -19,9 +19,10 @@ use crate::{
     Error, Result, VerifiedFile,
     build::remove_if_there,
     digest::{Digest, sha256_of, sha256_of_file},
-    environments::{INITRAMFS_DIR, PruneReport, delete, entries},
+    environments::{INITRAMFS_DIR, entries},
     initramfs,
     lock::Lock,
+    prune::{PruneReport, delete},
     record::{self, FileRecord},
 };
 

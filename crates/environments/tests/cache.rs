@@ -320,6 +320,26 @@ fn prune_removes_leftovers_and_remove_removes_a_name() {
 }
 
 #[test]
+fn prune_never_takes_what_was_just_installed() {
+    let house = House::new();
+    let environments = house.environments();
+    let done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let pruner = scope.spawn(|| {
+            while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                environments.prune(&HashSet::new()).unwrap();
+            }
+        });
+        for at in 0..20 {
+            let installed = import(&environments, &house, "mine", &at.to_string());
+            assert_eq!(environments.installed("mine").unwrap(), Some(installed));
+        }
+        done.store(true, std::sync::atomic::Ordering::Relaxed);
+        pruner.join().unwrap();
+    });
+}
+
+#[test]
 fn a_new_agent_makes_a_new_initramfs_only() {
     let house = House::new();
     let environments = house.environments();
