@@ -12,6 +12,7 @@ use pyro_protocol::version::{feature, hello};
 use pyro_protocol::{Event, Kind, Mux, SendError, StreamId};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::coop::unconstrained;
 
 use crate::attachment::Attachments;
 use crate::process::table::Table;
@@ -51,6 +52,8 @@ pub struct Agent {
     /// Replies that found the session's queue full.
     replies: VecDeque<(StreamId, Reply)>,
     children: Signal,
+    /// Children may have ended that were not collected yet.
+    has_unreaped: bool,
     boot_id: [u8; 16],
     buffer: Vec<u8>,
 }
@@ -70,6 +73,7 @@ impl Agent {
             waits: Vec::new(),
             replies: VecDeque::new(),
             children: signal(SignalKind::child())?,
+            has_unreaped: false,
             boot_id: random_id()?,
             buffer: vec![0; READ_BYTES],
         })
@@ -85,7 +89,8 @@ impl Agent {
         S: AsyncRead + AsyncWrite + Unpin,
     {
         self.mux.disconnected();
-        poll_fn(|context| self.poll_serve(context, stream)).await
+        // The loop bounds its rounds itself; a budget of the runtime's would make what is ready look as if it were not.
+        unconstrained(poll_fn(|context| self.poll_serve(context, stream))).await
     }
 
     fn poll_serve<S>(&mut self, context: &mut Context<'_>, stream: &mut S) -> Poll<Result<Served, ServeError>>
@@ -105,10 +110,14 @@ impl Agent {
             }
             self.handle_events();
             while let Poll::Ready(Some(())) = self.children.poll_recv(context) {
-                self.processes.reap();
+                self.has_unreaped = true;
+            }
+            if self.has_unreaped {
+                self.has_unreaped = self.processes.reap();
                 moved = true;
             }
-            moved |= self.processes.poll_progress(context);
+            let attachments = &self.attachments;
+            moved |= self.processes.poll_progress(context, &|id| attachments.read_output_of(id));
             self.answer_waits();
             moved |= self.attachments.move_bytes(&mut self.processes, &mut self.mux);
             self.send_replies();

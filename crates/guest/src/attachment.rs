@@ -13,14 +13,10 @@ use crate::process::outlet::Outlet;
 use crate::process::table::Table;
 use crate::request::{failure, failure_of};
 
-/// Bytes copied from a spool at once.
-const PORTION_BYTES: usize = 64 * 1024;
-
 /// All attachments of a session, by stream.
 #[derive(Debug, Default)]
 pub(crate) struct Attachments {
     by_stream: BTreeMap<StreamId, Attachment>,
-    portion: Vec<u8>,
 }
 
 #[derive(Debug)]
@@ -93,6 +89,11 @@ impl Attachments {
         let _already = mux.send(Kind::Close, stream, &Close::default());
     }
 
+    /// Whether the host takes output of that process.
+    pub(crate) fn read_output_of(&self, id: &str) -> bool {
+        self.by_stream.values().any(|attachment| is_output(attachment.kind) && attachment.process == id)
+    }
+
     /// A process was forgotten: its streams end.
     pub(crate) fn process_removed(&mut self, id: &str, mux: &mut Mux) {
         self.by_stream.retain(|stream, attachment| {
@@ -108,8 +109,6 @@ impl Attachments {
     /// Sends output as credit allows, credits consumed input, and closes what has ended. True if something moved.
     pub(crate) fn move_bytes(&mut self, processes: &mut Table, mux: &mut Mux) -> bool {
         let mut moved = false;
-        let portion = &mut self.portion;
-        portion.resize(PORTION_BYTES, 0);
         self.by_stream.retain(|stream, attachment| {
             let Ok(process) = processes.find_mut(&attachment.process) else { return true };
             if !is_output(attachment.kind) {
@@ -125,7 +124,7 @@ impl Attachments {
                 return true;
             }
             let outlet = outlet_of(process, attachment.kind);
-            moved |= attachment.send(*stream, outlet, portion, mux);
+            moved |= attachment.send(*stream, outlet, mux);
             let at_end = outlet.spool.is_ended() && attachment.next >= outlet.spool.range().next;
             if at_end {
                 let close = Close { failure: None, skipped_bytes: attachment.skipped_bytes };
@@ -139,15 +138,14 @@ impl Attachments {
 }
 
 impl Attachment {
-    fn send(&mut self, stream: StreamId, outlet: &mut Outlet, portion: &mut [u8], mux: &mut Mux) -> bool {
+    fn send(&mut self, stream: StreamId, outlet: &mut Outlet, mux: &mut Mux) -> bool {
         let mut moved = false;
         loop {
-            let wanted = mux.sendable(stream).min(portion.len());
-            let (start, count) = outlet.spool.read(self.next, portion.get_mut(..wanted).unwrap_or_default());
-            if count == 0 {
+            let (start, piece) = outlet.spool.piece(self.next);
+            let sent = if piece.is_empty() { 0 } else { mux.send_data(stream, piece) as u64 };
+            if sent == 0 {
                 return moved;
             }
-            let sent = mux.send_data(stream, portion.get(..count).unwrap_or_default()) as u64;
             self.skipped_bytes += start - self.next;
             self.next = start + sent;
             self.sent_bytes += sent;

@@ -15,6 +15,7 @@ mod attachment;
 pub mod boot;
 pub mod identity;
 pub mod kernel;
+pub mod plain_file;
 pub mod port;
 pub mod power;
 pub mod process;

@@ -2,7 +2,9 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::sync::mpsc;
 use std::task::{Context, Poll};
+use std::thread;
 use std::time::Duration;
 
 use rustix::system::{RebootCommand, reboot};
@@ -62,13 +64,29 @@ impl Deadline {
     }
 }
 
-/// Writes everything to the disk and powers the machine off. A machine that cannot is reset instead, which ends it
-/// as well where the host's engine does not let machines reset. Does nothing to an ordinary program but end it.
+/// How long writing everything to the disk may take at the end. A disk that does not answer is no reason to live on.
+const SYNC_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Writes everything to the disk, for as long as [`SYNC_PATIENCE`] allows, and powers the machine off. A machine that
+/// cannot is reset instead, which ends it as well where the host's engine does not let machines reset. Does nothing to
+/// an ordinary program but end it.
 pub fn off() -> ! {
     if rustix::process::getpid().is_init() {
-        rustix::fs::sync();
+        sync_within(SYNC_PATIENCE);
         let _refused = reboot(RebootCommand::PowerOff);
         let _refused = reboot(RebootCommand::Restart);
     }
     std::process::abort()
+}
+
+/// Writes what is not on the disk yet. A kernel that gives no thread any more is not trusted to come back from it.
+fn sync_within(patience: Duration) {
+    let (done, wait) = mpsc::channel();
+    let sync = move || {
+        rustix::fs::sync();
+        let _nobody_waits = done.send(());
+    };
+    if thread::Builder::new().name("sync".into()).spawn(sync).is_ok() {
+        let _late = wait.recv_timeout(patience);
+    }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use pyro_protocol::message::{Individual, Individualize};
 
-use crate::identity::{self, IdentityError};
+use crate::identity::{self, Identity, IdentityError};
 use crate::power::Deadline;
 use crate::process::confinement::Confiner;
 use crate::process::table::{Reaping, Table};
@@ -31,6 +31,8 @@ pub struct Machine {
     pub disk_device: OwnedFd,
     /// Where processes get their control groups.
     pub confiner: Confiner,
+    /// Who it is.
+    pub identity: Identity,
 }
 
 /// What the agent can do to a system while it serves.
@@ -42,8 +44,7 @@ pub struct Powers {
 
 #[derive(Debug)]
 struct MachinePowers {
-    /// Who the kernel is; the same before and after a restore.
-    individual: Individual,
+    identity: Identity,
     disk: OwnedFd,
     disk_device: OwnedFd,
     deadline: Deadline,
@@ -60,10 +61,9 @@ impl System {
                 let table = Table::new(Confiner::ProcessGroups, Reaping::OwnProcesses);
                 Ok((table, Powers { machine: None }))
             }
-            Self::Machine(Machine { disk, disk_device, confiner }) => {
+            Self::Machine(Machine { disk, disk_device, confiner, identity }) => {
                 let table = Table::new(confiner, Reaping::Everything);
-                let individual = identity::individual();
-                let machine = MachinePowers { individual, disk, disk_device, deadline: Deadline::new()? };
+                let machine = MachinePowers { identity, disk, disk_device, deadline: Deadline::new()? };
                 Ok((table, Powers { machine: Some(machine) }))
             }
         }
@@ -89,10 +89,10 @@ impl Powers {
     /// What could not be changed; what came before it is done.
     pub fn individualize(&mut self, wish: &Individualize) -> Result<Individual, IdentityError> {
         if let Some(machine) = &mut self.machine {
-            identity::assume(wish)?;
+            machine.identity.assume(wish)?;
             let deadline = (wish.deadline_ms > 0).then(|| Duration::from_millis(wish.deadline_ms));
             machine.deadline.set(deadline).map_err(IdentityError::Deadline)?;
-            return Ok(machine.individual.clone());
+            return Ok(machine.identity.individual());
         }
         Ok(identity::individual())
     }

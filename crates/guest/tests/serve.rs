@@ -278,6 +278,54 @@ async fn a_late_writer_is_waited_for() {
     assert_eq!(stdout, b"early\nlate\n");
 }
 
+/// Starts a program that ends at once and leaves one behind that prints 3 MB; waits until it is gone and the spool full.
+async fn flood_left_behind(host: &mut Host<DuplexStream>, start: Start) {
+    host.start(Start { id: "left".into(), ..start }).await;
+    let stderr = host.open(StreamKind::Stderr, "left", 0);
+    let line = soon(host.at_least(stderr, 2)).await;
+    let pid: u32 = String::from_utf8(line).unwrap().trim().parse().unwrap();
+    let stat = format!("/proc/{pid}/stat");
+    soon(async { while spooled(host).await < 1024 * 1024 || std::fs::exists(&stat).unwrap() {} }).await;
+}
+
+const FLOOD_LEFT_BEHIND: &str = "exec 3>&2 2>/dev/null; head -c 3000000 /dev/zero & echo $$ >&3";
+
+#[tokio::test]
+async fn one_left_behind_that_waits_for_the_host_is_waited_for() {
+    let mut host = connected().await;
+    host.reads = false;
+    flood_left_behind(&mut host, shell("left", FLOOD_LEFT_BEHIND)).await;
+    let stdout = host.open(StreamKind::Stdout, "left", 0);
+    soon(host.at_least(stdout, pyro_protocol::mux::WINDOW_BYTES as usize)).await;
+    tokio::time::pause();
+    for _ in 0..100 {
+        tokio::time::advance(pyro_guest::process::LINGER).await;
+        host.ping().await;
+    }
+    tokio::time::resume();
+    host.catch_up(stdout);
+    assert_eq!(soon(host.all(stdout)).await.bytes.len(), 3_000_000);
+}
+
+#[tokio::test]
+async fn one_left_behind_is_killed_when_no_host_takes_what_it_prints() {
+    let mut host = connected().await;
+    flood_left_behind(&mut host, shell("left", FLOOD_LEFT_BEHIND)).await;
+    let exit = soon(host.wait("left")).await;
+    assert_eq!(exit.code, Some(0));
+    assert!(exit.stdout_bytes < 3_000_000, "{}", exit.stdout_bytes);
+}
+
+#[tokio::test]
+async fn a_timeout_holds_for_those_left_behind() {
+    let mut host = connected().await;
+    // Prints for ever, and the host takes it all.
+    host.start(Start { timeout_ms: 1000, ..shell("left", "cat /dev/zero & exit 5") }).await;
+    let stdout = host.open(StreamKind::Stdout, "left", 0);
+    assert!(!soon(host.all(stdout)).await.bytes.is_empty());
+    assert_eq!(soon(host.wait("left")).await.code, Some(5));
+}
+
 #[tokio::test]
 async fn a_process_that_closes_its_output_and_lives_on_is_waited_for() {
     let mut host = connected().await;
@@ -295,11 +343,16 @@ async fn what_cannot_start_says_why() {
         tempfile::Builder::new().permissions(std::fs::Permissions::from_mode(0o755)).tempfile().unwrap();
     std::fs::write(script.path(), "#!/no/such/interpreter\n").unwrap();
     let script = script.into_temp_path();
+    let own_interpreter =
+        tempfile::Builder::new().permissions(std::fs::Permissions::from_mode(0o755)).tempfile().unwrap();
+    std::fs::write(own_interpreter.path(), format!("#!{}\n", own_interpreter.path().display())).unwrap();
+    let own_interpreter = own_interpreter.into_temp_path();
     let cases = [
         (argv("x", &["no-such-program"]), FailureCode::ProgramNotFound),
         (argv("x", &["/no/such/program"]), FailureCode::ProgramNotFound),
         (argv("x", &[script.to_str().unwrap()]), FailureCode::ProgramNotFound),
         (argv("x", &[&plain_path]), FailureCode::ProgramNotExecutable),
+        (argv("x", &[own_interpreter.to_str().unwrap()]), FailureCode::ProgramNotExecutable),
         (Start { cwd: b"/no/such/directory".to_vec(), ..argv("x", &["true"]) }, FailureCode::BadDirectory),
         (Start { cwd: plain_path.clone().into_bytes(), ..argv("x", &["true"]) }, FailureCode::BadDirectory),
         (Start { user: "no-such-user".into(), ..argv("x", &["true"]) }, FailureCode::Invalid),

@@ -14,6 +14,7 @@ mod loopback;
 mod new_root;
 mod uevents;
 mod userland;
+mod warm_up;
 
 use std::fs::{self, File, OpenOptions};
 use std::io;

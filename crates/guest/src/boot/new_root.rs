@@ -99,6 +99,8 @@ fn populate(root: &Path) -> io::Result<()> {
     )?;
     mount_at("tmpfs", "tmpfs", &root.join("dev/shm"), private, "mode=1777")?;
     mount_at("tmpfs", "tmpfs", &root.join("run"), private, "mode=755")?;
+    fs::create_dir(root.join("run/lock"))?;
+    fs::set_permissions(root.join("run/lock"), Permissions::from_mode(0o1777))?;
     for (target, link) in [("/proc/self/fd", "fd"), ("fd/0", "stdin"), ("fd/1", "stdout"), ("fd/2", "stderr")]
     {
         link_once(target, &root.join("dev").join(link))?;

@@ -1,6 +1,6 @@
 //! Accounts of the guest, read from its own `/etc/passwd` and `/etc/group`: a static program has no name service.
 
-use std::fs;
+use crate::plain_file;
 
 /// Who a process runs as.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,9 +23,7 @@ impl Account {
     /// Finds an account by name or number; empty is root. A number without an entry is an account of its own with a
     /// group of the same number, as container images expect. None for an unknown name.
     pub fn find(user: &str) -> Option<Self> {
-        // A file that is missing or not text has no entries; reading bytes keeps one bad line from hiding others.
-        let read = |path| String::from_utf8_lossy(&fs::read(path).unwrap_or_default()).into_owned();
-        Self::find_in(user, &read("/etc/passwd"), &read("/etc/group"))
+        Self::find_in(user, &plain_file::text("/etc/passwd"), &plain_file::text("/etc/group"))
     }
 
     fn find_in(user: &str, passwd: &str, group: &str) -> Option<Self> {

@@ -137,28 +137,55 @@ impl Confinement {
     /// Kills whoever is left of a process that has ended, and dissolves the confinement; false while a task is still
     /// dying in it. Nobody being left is the usual case and costs one system call.
     pub fn end(&self, leader: Pid) -> bool {
-        if matches!(self, Self::ControlGroup(_)) && self.dissolve() {
+        if let Self::ControlGroup(group) = self
+            && is_removed(&group.directory)
+        {
             return true;
         }
         let _gone = self.signal(leader, Signal::KILL);
         self.dissolve()
     }
 
-    /// Removes what the kernel keeps for it; false while a task is still dying in it.
+    /// Removes what the kernel keeps for it, and the groups that its tasks made inside it; false while a task is still
+    /// dying in it.
     pub fn dissolve(&self) -> bool {
         match self {
-            Self::ControlGroup(group) => match fs::remove_dir(&group.directory) {
-                Ok(()) => true,
-                Err(error) => error.kind() == io::ErrorKind::NotFound,
-            },
+            Self::ControlGroup(group) => {
+                is_removed(&group.directory)
+                    || groups_within(&group.directory).iter().rev().all(|group| is_removed(group))
+            }
             Self::ProcessGroup => true,
         }
     }
 }
 
+/// Removes a group without tasks and groups; false if it has some.
+fn is_removed(group: &Path) -> bool {
+    match fs::remove_dir(group) {
+        Ok(()) => true,
+        Err(error) => error.kind() == io::ErrorKind::NotFound,
+    }
+}
+
+/// A group and all below it, each before those inside it.
+fn groups_within(group: &Path) -> Vec<PathBuf> {
+    let mut groups = vec![group.to_owned()];
+    let mut index = 0;
+    while let Some(group) = groups.get(index) {
+        // One that vanishes meanwhile has nothing inside it.
+        let entries: Vec<_> = fs::read_dir(group).into_iter().flatten().flatten().collect();
+        let inner = entries.iter().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+        groups.extend(inner.map(fs::DirEntry::path));
+        index += 1;
+    }
+    groups
+}
+
 fn signal_members(group: &Path, signal: Signal) -> io::Result<()> {
-    for line in fs::read_to_string(group.join("cgroup.procs"))?.lines() {
-        if let Some(pid) = line.parse().ok().and_then(Pid::from_raw) {
+    for group in groups_within(group) {
+        // A threaded group lists nobody here: its processes are listed above it.
+        let members = fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default();
+        for pid in members.lines().filter_map(|line| line.parse().ok().and_then(Pid::from_raw)) {
             nobody_is_fine(kill_process(pid, signal))?;
         }
     }
@@ -169,5 +196,35 @@ fn nobody_is_fine(outcome: rustix::io::Result<()>) -> io::Result<()> {
     match outcome {
         Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
         Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn groups_made_inside_are_dissolved_with_it() {
+        let parent = tempfile::tempdir().unwrap();
+        let directory = parent.path().join("0");
+        fs::create_dir_all(directory.join("a/b/c")).unwrap();
+        fs::create_dir_all(directory.join("d")).unwrap();
+        let entrance = File::open("/dev/null").unwrap();
+        let confinement = Confinement::ControlGroup(ControlGroup { directory: directory.clone(), entrance });
+        assert!(confinement.dissolve());
+        assert!(!directory.exists());
+        assert!(confinement.dissolve(), "gone already");
+    }
+
+    #[test]
+    fn a_signal_reaches_the_members_of_inner_groups() {
+        let group = tempfile::tempdir().unwrap();
+        let inner = group.path().join("a/b");
+        fs::create_dir_all(&inner).unwrap();
+        let mut child = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
+        fs::write(inner.join("cgroup.procs"), format!("{}\n", child.id())).unwrap();
+        signal_members(group.path(), Signal::TERM).unwrap();
+        let status = child.wait().unwrap();
+        assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(15));
     }
 }

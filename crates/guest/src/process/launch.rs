@@ -8,11 +8,12 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use pyro_protocol::message::{Overflow, Start, Stdin};
-use rustix::fs::{Mode, OFlags, open};
-use rustix::process::{Pid, Resource, Rlimit, setrlimit, setsid};
+use rustix::io::Errno;
+use rustix::process::{Pid, Resource, Rlimit, getegid, geteuid, getrlimit, setrlimit, setsid};
 use rustix::thread::{Gid, Uid, set_thread_gid, set_thread_groups, set_thread_uid};
 
 use super::account::Account;
@@ -20,8 +21,10 @@ use super::confinement::{Confinement, Confiner};
 use super::program::{self, Missing};
 use crate::kernel;
 
-const DEFAULT_PATH: &[u8] = b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// Where programs are looked up when the host names no PATH.
+pub const DEFAULT_PATH: &[u8] = b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 const MAX_ID_BYTES: usize = 64;
+const ORDINARY_OPEN_FILES: u64 = 1024;
 
 /// What becomes of those that a process leaves behind when it ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -199,7 +202,7 @@ impl Launch {
     fn explain(&self, error: io::Error) -> LaunchError {
         let name = || self.argv.first().map(PathBuf::from).unwrap_or_default();
         let (step, cause) = Step::of_error(error);
-        match (step, cause.kind()) {
+        match (step, Errno::from_io_error(&cause).unwrap_or(Errno::IO)) {
             (Some(Step::Directory), _) => LaunchError::BadDirectory(self.directory.clone(), cause),
             (Some(Step::Confine), _) => {
                 LaunchError::Exhausted { operation: "enter the control group", source: cause }
@@ -207,11 +210,21 @@ impl Launch {
             (Some(Step::Account), _) => {
                 LaunchError::Exhausted { operation: "become the account", source: cause }
             }
-            (None, io::ErrorKind::NotFound) => LaunchError::ProgramNotFound(name()),
-            (None, io::ErrorKind::PermissionDenied | io::ErrorKind::ExecutableFileBusy) => {
-                LaunchError::ProgramNotExecutable(name())
-            }
-            (None, io::ErrorKind::ArgumentListTooLong) => {
+            (None, Errno::NOENT) => LaunchError::ProgramNotFound(name()),
+            // Closed to the account, busy, of no known format, or with an interpreter that is none.
+            (
+                None,
+                Errno::ACCESS
+                | Errno::PERM
+                | Errno::TXTBSY
+                | Errno::NOEXEC
+                | Errno::LIBBAD
+                | Errno::LOOP
+                | Errno::NOTDIR
+                | Errno::ISDIR
+                | Errno::INVAL,
+            ) => LaunchError::ProgramNotExecutable(name()),
+            (None, Errno::TOOBIG) => {
                 LaunchError::Invalid("more arguments and environment than the kernel takes")
             }
             (None, _) => LaunchError::Exhausted { operation: "start a process", source: cause },
@@ -263,6 +276,7 @@ struct ChildSteps {
     /// None when the account is the agent's own already.
     account: Option<(Vec<Gid>, Gid, Uid)>,
     directory: std::ffi::CString,
+    open_files: Rlimit,
 }
 
 /// A step that can fail in the child. The standard library brings one error number back to the parent, so the step
@@ -297,14 +311,14 @@ impl Step {
 impl ChildSteps {
     fn of(launch: &Launch) -> Self {
         let account = &launch.account;
-        let is_own =
-            !rustix::process::geteuid().is_root() && rustix::process::geteuid().as_raw() == account.uid;
+        let agent = Agent::get();
         let groups = account.groups.iter().map(|gid| Gid::from_raw(*gid)).collect();
         let ids = (groups, Gid::from_raw(account.gid), Uid::from_raw(account.uid));
         let directory = launch.directory.as_os_str().as_bytes().to_vec();
         // Checked for zero bytes before; an empty path would fail to be entered, not be skipped.
         let directory = std::ffi::CString::new(directory).unwrap_or_default();
-        Self { entrance: None, account: (!is_own).then_some(ids), directory }
+        let account = (!agent.is(account)).then_some(ids);
+        Self { entrance: None, account, directory, open_files: agent.ordinary_open_files }
     }
 
     fn take(&self) -> io::Result<()> {
@@ -312,7 +326,8 @@ impl ChildSteps {
             rustix::io::write(entrance, b"0").map_err(|error| Step::Confine.failed(error))?;
         }
         setsid().map_err(|error| Step::Confine.failed(error))?;
-        shed_protection();
+        // The agent may open many files; its children are ordinary. A refusal changes nothing.
+        let _unchanged = setrlimit(Resource::Nofile, self.open_files);
         if let Some((groups, gid, uid)) = &self.account {
             let become_account = || {
                 set_thread_groups(groups)
@@ -325,15 +340,36 @@ impl ChildSteps {
     }
 }
 
-/// The agent is protected from the OOM killer and may open many files; its children are ordinary.
-/// Where the agent is not PID 1 both are what they were, and a refusal changes nothing.
-fn shed_protection() {
-    if let Ok(score) = open(c"/proc/self/oom_score_adj", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty()) {
-        let _unchanged = rustix::io::write(&score, b"0");
+/// What children inherit from the agent, asked for once: it does not change while the agent serves.
+struct Agent {
+    uid: u32,
+    gid: u32,
+    /// Supplementary groups, sorted.
+    groups: Vec<u32>,
+    /// What programs expect, up to what the agent may have.
+    ordinary_open_files: Rlimit,
+}
+
+impl Agent {
+    fn get() -> &'static Self {
+        static AGENT: OnceLock<Agent> = OnceLock::new();
+        AGENT.get_or_init(|| {
+            let groups = rustix::process::getgroups().unwrap_or_default();
+            let mut groups: Vec<u32> = groups.into_iter().map(Gid::as_raw).collect();
+            groups.sort_unstable();
+            let maximum = getrlimit(Resource::Nofile).maximum;
+            let ordinary_open_files = Rlimit { current: Some(ORDINARY_OPEN_FILES), maximum };
+            Self { uid: geteuid().as_raw(), gid: getegid().as_raw(), groups, ordinary_open_files }
+        })
     }
-    let ordinary =
-        Rlimit { current: Some(1024), maximum: rustix::process::getrlimit(Resource::Nofile).maximum };
-    let _unchanged = setrlimit(Resource::Nofile, ordinary);
+
+    /// Whether a process of this account has nothing to change. One who is not root cannot change its groups either.
+    fn is(&self, account: &Account) -> bool {
+        let mut groups = account.groups.clone();
+        groups.sort_unstable();
+        let has_same_groups = self.gid == account.gid && self.groups == groups;
+        self.uid == account.uid && (self.uid != 0 || has_same_groups)
+    }
 }
 
 #[cfg(test)]
@@ -369,6 +405,30 @@ mod tests {
         assert_eq!(environment.get(OsStr::new("TERM")).unwrap(), "xterm");
         assert_eq!(environment.get(OsStr::new("A")).unwrap(), "");
         assert_eq!(environment.get(OsStr::new("LANG")).unwrap(), "C.UTF-8");
+    }
+
+    #[test]
+    fn a_program_that_the_kernel_cannot_execute_is_told_from_a_kernel_that_gives_no_more() {
+        let launch = Launch::check(start(&["true"])).unwrap();
+        let explain = |error: Errno| launch.explain(error.into());
+        for error in [Errno::NOEXEC, Errno::PERM, Errno::LOOP, Errno::NOTDIR, Errno::INVAL, Errno::ISDIR] {
+            assert!(matches!(explain(error), LaunchError::ProgramNotExecutable(_)), "{error}");
+        }
+        for error in [Errno::AGAIN, Errno::NOMEM, Errno::MFILE, Errno::NFILE] {
+            assert!(matches!(explain(error), LaunchError::Exhausted { .. }), "{error}");
+        }
+        assert!(matches!(explain(Errno::NOENT), LaunchError::ProgramNotFound(_)));
+    }
+
+    #[test]
+    fn only_the_agents_own_account_is_left_as_it_is() {
+        let limit = Rlimit { current: None, maximum: None };
+        let agent = Agent { uid: 0, gid: 0, groups: vec![0], ordinary_open_files: limit };
+        let root = Account::find("").unwrap();
+        assert!(agent.is(&Account { groups: vec![0], ..root.clone() }));
+        assert!(!agent.is(&Account { groups: vec![0, 4], ..root.clone() }));
+        assert!(!agent.is(&Account { uid: 7, groups: vec![0], ..root.clone() }));
+        assert!(!Agent { groups: Vec::new(), ..agent }.is(&Account { groups: vec![0], ..root }));
     }
 
     #[test]

@@ -6,9 +6,11 @@
 //! *Running*: its program runs; output flows from its pipes to its spools as they have room. At its timeout the
 //! whole confinement is killed.
 //!
-//! *Lingering*: the program has ended, but something still holds its pipes, such as a `tee` that is not done.
-//! After [`LINGER`] the confinement is killed ([`Leftovers::Kill`]) and what is left in the pipes is taken in, full
-//! spool or not. A pipe that even then stays open (only possible without control groups) is closed [`DRAIN`] later.
+//! *Lingering*: the program has ended, but something still holds its pipes, such as a `tee` that is not done. It is
+//! waited for as long as it prints something every [`LINGER`], [`MAX_LINGER`] at most; time that it spends waiting for a
+//! host that takes the output does not count. Then, or at the timeout, the confinement is killed ([`Leftovers::Kill`])
+//! and what is left in the pipes is taken in, full spool or not. A pipe that even then stays open (held by one that
+//! left its control group) is closed [`DRAIN`] later.
 //!
 //! *Finished*: no task, no pipe; the exit status is known and counts all output, which is in the spools.
 //!
@@ -33,12 +35,15 @@ use pyro_protocol::message::{ExitStatus, ProcessInfo};
 use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, waitpid};
 use tokio::time::{Instant, Sleep};
 
-use self::confinement::{Confinement, Confiner};
-use self::launch::{Launch, LaunchError, Leftovers};
+use self::confinement::Confinement;
+use self::launch::{Launch, LaunchError, Launched, Leftovers};
 use self::outlet::{Inlet, Outlet};
 
-/// How long something may hold the pipes of a process that has ended.
-pub const LINGER: Duration = Duration::from_millis(500);
+/// How long something may hold the pipes of a process that has ended without printing anything. Emulated machines are
+/// slow.
+pub const LINGER: Duration = Duration::from_secs(2);
+/// How long something may hold the pipes of a process that has ended, not counting the time that it waits for a host.
+pub const MAX_LINGER: Duration = Duration::from_secs(30);
 /// How long pipes may stay open after everything in the confinement was killed.
 pub const DRAIN: Duration = Duration::from_millis(1000);
 
@@ -63,27 +68,48 @@ pub struct Process {
 #[derive(Debug)]
 enum State {
     Running { timeout: Option<Pin<Box<Sleep>>> },
-    Lingering { exit: ExitStatus, patience: Pin<Box<Sleep>>, killed: bool },
+    Lingering { exit: ExitStatus, linger: Linger },
     Finished(ExitStatus),
 }
 
+/// The wait for those that hold the pipes of a process that has ended.
+#[derive(Debug)]
+struct Linger {
+    timeout: Option<Pin<Box<Sleep>>>,
+    patience: Pin<Box<Sleep>>,
+    /// What patience is left after this one.
+    left: Duration,
+    /// Bytes printed when it began.
+    printed_bytes: u64,
+    killed: bool,
+}
+
 impl Process {
-    /// Starts a process.
+    /// Takes over a program that was just launched.
     ///
     /// # Errors
-    /// Why it does not run.
-    pub fn start(launch: &Launch, confiner: &mut Confiner) -> Result<Self, LaunchError> {
-        let launched = launch.run(confiner)?;
-        let pipe = |source| LaunchError::Exhausted { operation: "watch a pipe", source };
+    /// Why it cannot be served, and the confinement in which it still runs.
+    pub fn adopt(launched: Launched, launch: &Launch) -> Result<Self, (Confinement, LaunchError)> {
+        let Launched { pid, confinement, stdin, stdout, stderr } = launched;
+        let watched = || {
+            let stdin = stdin.map(Inlet::new).transpose()?;
+            Ok((stdin, Outlet::new(stdout, launch)?, Outlet::new(stderr, launch)?))
+        };
+        let (stdin, stdout, stderr) = match watched() {
+            Ok(pipes) => pipes,
+            Err(source) => {
+                return Err((confinement, LaunchError::Exhausted { operation: "watch a pipe", source }));
+            }
+        };
         let started = Instant::now();
         let timeout = launch.timeout.map(|timeout| Box::pin(tokio::time::sleep(timeout)));
         Ok(Self {
-            stdin: launched.stdin.map(Inlet::new).transpose().map_err(pipe)?,
-            stdout: Outlet::new(launched.stdout, launch).map_err(pipe)?,
-            stderr: Outlet::new(launched.stderr, launch).map_err(pipe)?,
+            stdin,
+            stdout,
+            stderr,
             id: launch.id.clone(),
-            pid: launched.pid,
-            confinement: launched.confinement,
+            pid,
+            confinement,
             leftovers: launch.leftovers,
             started,
             timed_out: false,
@@ -135,14 +161,26 @@ impl Process {
             State::Running { .. } if !whole_confinement => {
                 Ok(rustix::process::kill_process(self.pid, signal)?)
             }
-            State::Running { .. } => self.confinement.signal(self.pid, signal),
+            State::Running { .. } => self.signal_everything(signal),
             State::Lingering { .. } if whole_confinement => self.confinement.signal(self.pid, signal),
             State::Lingering { .. } => Ok(()),
         }
     }
 
+    /// Signals the confinement. Root may have left it, so the program itself is killed by its id, too, which is its own
+    /// as long as it was not collected.
+    fn signal_everything(&self, signal: Signal) -> io::Result<()> {
+        let sent = self.confinement.signal(self.pid, signal);
+        if signal == Signal::KILL && self.is_running() {
+            let _gone = rustix::process::kill_process(self.pid, signal);
+        }
+        sent
+    }
+
     /// The kernel says that the program ended.
     pub fn reaped(&mut self, status: WaitStatus) {
+        let State::Running { timeout } = &mut self.state else { return };
+        let timeout = timeout.take();
         let exit = ExitStatus {
             code: status.exit_status(),
             signal: status.terminating_signal(),
@@ -152,38 +190,63 @@ impl Process {
         };
         // At its timeout everything was killed already.
         let patience = Box::pin(tokio::time::sleep(if self.timed_out { DRAIN } else { LINGER }));
-        self.state = State::Lingering { exit, patience, killed: self.timed_out };
+        let linger = Linger {
+            timeout,
+            patience,
+            left: MAX_LINGER.saturating_sub(LINGER),
+            printed_bytes: self.printed_bytes(),
+            killed: self.timed_out,
+        };
+        self.state = State::Lingering { exit, linger };
     }
 
-    /// Moves everything that can move: bytes, timers, states. True if something did.
-    pub fn poll_progress(&mut self, context: &mut Context<'_>) -> bool {
+    fn printed_bytes(&self) -> u64 {
+        self.stdout.spool.range().next + self.stderr.spool.range().next
+    }
+
+    /// Moves everything that can move: bytes, timers, states. True if something did. `buffer` is lent for reading
+    /// pipes; `is_read` says of an id whether the host takes the process's output.
+    pub fn poll_progress(
+        &mut self,
+        context: &mut Context<'_>,
+        buffer: &mut [u8],
+        is_read: &dyn Fn(&str) -> bool,
+    ) -> bool {
         let stdin_moved = self.stdin.as_mut().is_some_and(|inlet| inlet.poll_feed(context));
-        let stdout_moved = self.stdout.poll_fill(context);
-        let stderr_moved = self.stderr.poll_fill(context);
-        let state_moved = self.poll_state(context);
+        let stdout_moved = self.stdout.poll_fill(context, buffer);
+        let stderr_moved = self.stderr.poll_fill(context, buffer);
+        let state_moved = self.poll_state(context, is_read);
         stdin_moved | stdout_moved | stderr_moved | state_moved
     }
 
-    fn poll_state(&mut self, context: &mut Context<'_>) -> bool {
+    fn poll_state(&mut self, context: &mut Context<'_>, is_read: &dyn Fn(&str) -> bool) -> bool {
+        let printed_bytes = self.printed_bytes();
+        let waits_for_host = self.stdout.is_full() || self.stderr.is_full();
         match &mut self.state {
             State::Finished(_) => false,
             State::Running { timeout } => {
-                let due = timeout.as_mut().is_some_and(|timeout| timeout.as_mut().poll(context).is_ready());
+                let due = is_due(timeout, context);
                 if due {
-                    *timeout = None;
                     self.timed_out = true;
                     self.kill_everything();
                 }
                 due
             }
-            State::Lingering { patience, killed, .. } => {
+            State::Lingering { linger, .. } => {
                 let pipes_closed = self.stdout.spool.is_ended() && self.stderr.spool.is_ended();
-                let impatient = patience.as_mut().poll(context) == Poll::Ready(());
-                if pipes_closed || (impatient && (*killed || self.leftovers == Leftovers::Keep)) {
+                let timed_out = is_due(&mut linger.timeout, context);
+                let impatient = linger.patience.as_mut().poll(context) == Poll::Ready(());
+                if pipes_closed || (impatient && (linger.killed || self.leftovers == Leftovers::Keep)) {
                     self.finish();
-                } else if impatient {
-                    *killed = true;
-                    patience.as_mut().reset(Instant::now() + DRAIN);
+                } else if impatient && !timed_out && waits_for_host && is_read(&self.id) {
+                    linger.patience.as_mut().reset(Instant::now() + LINGER);
+                } else if impatient && !timed_out && linger.has_patience(printed_bytes) {
+                    linger.left = linger.left.saturating_sub(LINGER);
+                    linger.printed_bytes = printed_bytes;
+                    linger.patience.as_mut().reset(Instant::now() + LINGER);
+                } else if (impatient || timed_out) && !linger.killed {
+                    linger.killed = true;
+                    linger.patience.as_mut().reset(Instant::now() + DRAIN);
                     self.kill_everything();
                 } else {
                     return false;
@@ -195,7 +258,7 @@ impl Process {
 
     /// Kills the confinement and makes room for what it printed. That it is gone already is no failure.
     fn kill_everything(&mut self) {
-        let _gone = self.confinement.signal(self.pid, Signal::KILL);
+        let _gone = self.signal_everything(Signal::KILL);
         self.stdout.spool.admit_last_output();
         self.stderr.spool.admit_last_output();
     }
@@ -225,11 +288,27 @@ impl Process {
     }
 }
 
+impl Linger {
+    /// Whether something was printed since the last time, and the time is not over.
+    fn has_patience(&self, printed_bytes: u64) -> bool {
+        printed_bytes > self.printed_bytes && !self.left.is_zero()
+    }
+}
+
+/// Whether a timer, if there is one, has come to its end; then it is gone.
+fn is_due(timer: &mut Option<Pin<Box<Sleep>>>, context: &mut Context<'_>) -> bool {
+    let due = timer.as_mut().is_some_and(|timer| timer.as_mut().poll(context).is_ready());
+    if due {
+        *timer = None;
+    }
+    due
+}
+
 impl Drop for Process {
     /// An agent that goes away, which only happens where it is not PID 1, takes its processes along.
     fn drop(&mut self) {
         if self.is_running() {
-            let _gone = self.confinement.signal(self.pid, Signal::KILL);
+            let _gone = self.signal_everything(Signal::KILL);
             let _reaped = waitpid(Some(self.pid), WaitOptions::empty());
         }
     }

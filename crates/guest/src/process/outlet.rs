@@ -12,8 +12,9 @@ use super::launch::Launch;
 use super::spool::Spool;
 use crate::kernel;
 
-/// Bytes moved in one step, so that one process cannot keep the agent from the others.
-const STEP_BYTES: usize = 64 * 1024;
+/// Bytes moved in one step, so that one process cannot keep the agent from the others; the size of the buffer that is
+/// lent to [`Outlet::poll_fill`].
+pub const STEP_BYTES: usize = 64 * 1024;
 
 /// Reads a pipe into a spool as long as that has room.
 #[derive(Debug)]
@@ -33,17 +34,17 @@ impl Outlet {
         Ok(Self { spool: Spool::new(launch.spool_bytes, launch.overflow), pipe: Some(kernel::watch(pipe)?) })
     }
 
-    /// Moves one step's worth of bytes; true if something moved or the pipe ended.
-    pub fn poll_fill(&mut self, context: &mut Context<'_>) -> bool {
-        let room = self.spool.room().min(STEP_BYTES);
+    /// Moves one step's worth of bytes by way of `buffer`; true if something moved or the pipe ended.
+    pub fn poll_fill(&mut self, context: &mut Context<'_>, buffer: &mut [u8]) -> bool {
+        let room = self.spool.room().min(buffer.len());
         let Some(pipe) = &self.pipe else { return false };
-        if room == 0 {
+        let Some(buffer) = buffer.get_mut(..room).filter(|buffer| !buffer.is_empty()) else {
             return false;
-        }
-        match poll_read(pipe, room, context) {
+        };
+        match poll_read(pipe, buffer, context) {
             Poll::Pending => false,
-            Poll::Ready(Ok(bytes)) if !bytes.is_empty() => {
-                self.spool.push(&bytes);
+            Poll::Ready(Ok(count)) if count > 0 => {
+                self.spool.push(buffer.get(..count).unwrap_or_default());
                 true
             }
             Poll::Ready(_) => {
@@ -53,6 +54,11 @@ impl Outlet {
         }
     }
 
+    /// Whether the process waits for the host to take output.
+    pub fn is_full(&self) -> bool {
+        self.pipe.is_some() && self.spool.room() == 0
+    }
+
     /// Reads no more.
     pub fn close(&mut self) {
         self.pipe = None;
@@ -60,12 +66,15 @@ impl Outlet {
     }
 }
 
-fn poll_read(pipe: &AsyncFd<OwnedFd>, room: usize, context: &mut Context<'_>) -> Poll<io::Result<Vec<u8>>> {
+fn poll_read(
+    pipe: &AsyncFd<OwnedFd>,
+    buffer: &mut [u8],
+    context: &mut Context<'_>,
+) -> Poll<io::Result<usize>> {
     loop {
         let mut readiness = ready!(pipe.poll_read_ready(context))?;
-        let mut bytes = Vec::with_capacity(room);
-        match rustix::io::read(pipe.get_ref(), rustix::buffer::spare_capacity(&mut bytes)) {
-            Ok(_) => return Poll::Ready(Ok(bytes)),
+        match rustix::io::read(pipe.get_ref(), &mut *buffer) {
+            Ok(count) => return Poll::Ready(Ok(count)),
             Err(Errno::AGAIN) => readiness.clear_ready(),
             Err(Errno::INTR) => {}
             Err(error) => return Poll::Ready(Err(error.into())),

@@ -55,17 +55,17 @@ impl Spool {
         self.bytes.extend(bytes);
     }
 
-    /// Copies bytes from `offset` on to `buffer`: where the first one really stands (later when the spool dropped
-    /// some) and how many there are.
-    pub fn read(&self, offset: u64, buffer: &mut [u8]) -> (u64, usize) {
+    /// Bytes from `offset` on: where the first one really stands (later when the spool dropped some) and those that lie
+    /// in one piece. There are no more where the piece is empty.
+    pub fn piece(&self, offset: u64) -> (u64, &[u8]) {
         let start = offset.max(self.first);
-        let skip = usize::try_from(start - self.first).unwrap_or(usize::MAX).min(self.bytes.len());
+        let skip = usize::try_from(start - self.first).unwrap_or(usize::MAX);
         let (front, back) = self.bytes.as_slices();
-        let front_kept = front.get(skip..).unwrap_or_default();
-        let back_kept = back.get(skip.saturating_sub(front.len())..).unwrap_or_default();
-        let front_copied = copy_prefix(front_kept, buffer);
-        let back_copied = copy_prefix(back_kept, buffer.get_mut(front_copied..).unwrap_or_default());
-        (start, front_copied + back_copied)
+        let piece = match skip.checked_sub(front.len()) {
+            None => front.get(skip..),
+            Some(skip) => back.get(skip..),
+        };
+        (start, piece.unwrap_or_default())
     }
 
     /// The host has consumed everything before `offset`.
@@ -101,24 +101,20 @@ impl Spool {
     }
 }
 
-/// Copies as much of `from` as fits.
-fn copy_prefix(from: &[u8], to: &mut [u8]) -> usize {
-    let count = from.len().min(to.len());
-    if let (Some(from), Some(to)) = (from.get(..count), to.get_mut(..count)) {
-        to.copy_from_slice(from);
-    }
-    count
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn read_all(spool: &Spool, offset: u64) -> (u64, Vec<u8>) {
-        let mut buffer = vec![0; 1 << 21];
-        let (start, count) = spool.read(offset, &mut buffer);
-        buffer.truncate(count);
-        (start, buffer)
+        let (start, first) = spool.piece(offset);
+        let mut bytes = first.to_vec();
+        loop {
+            let (_, piece) = spool.piece(start + bytes.len() as u64);
+            if piece.is_empty() {
+                return (start, bytes);
+            }
+            bytes.extend(piece);
+        }
     }
 
     #[test]

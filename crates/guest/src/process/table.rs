@@ -3,15 +3,18 @@
 use std::task::Context;
 
 use pyro_protocol::message::{ProcessInfo, Start};
-use rustix::process::{Pid, WaitOptions, WaitStatus, wait, waitpid};
+use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, kill_process, wait, waitpid};
 
 use super::Process;
 use super::confinement::{Confinement, Confiner};
 use super::launch::{Launch, LaunchError};
+use super::outlet::STEP_BYTES;
 
 /// Processes kept at most, running or finished; the host removes those it is done with. So few that `List` always
 /// fits into one frame.
 const MAX_PROCESSES: usize = 256;
+/// Children collected in one round.
+const REAPED_AT_ONCE: usize = 64;
 
 /// Whose children the agent may reap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +33,8 @@ pub struct Table {
     reaping: Reaping,
     /// Confinements of processes that ended, with the processes' ids: perhaps with tasks that are left or still dying.
     spent: Vec<(Pid, Confinement)>,
+    /// What pipes are read with.
+    buffer: Vec<u8>,
 }
 
 /// Why the table refuses.
@@ -55,7 +60,7 @@ pub enum TableError {
 impl Table {
     /// An empty table.
     pub fn new(confiner: Confiner, reaping: Reaping) -> Self {
-        Self { processes: Vec::new(), confiner, reaping, spent: Vec::new() }
+        Self { processes: Vec::new(), confiner, reaping, spent: Vec::new(), buffer: vec![0; STEP_BYTES] }
     }
 
     /// Checks and starts a process.
@@ -70,9 +75,26 @@ impl Table {
             return Err(TableError::Full);
         }
         let launch = Launch::check(start)?;
-        let process = Process::start(&launch, &mut self.confiner)?;
-        self.processes.push(process);
+        let launched = launch.run(&mut self.confiner)?;
+        let pid = launched.pid;
+        match Process::adopt(launched, &launch) {
+            Ok(process) => self.processes.push(process),
+            Err((confinement, error)) => {
+                self.abandon(pid, confinement);
+                return Err(error.into());
+            }
+        }
         self.processes.last().ok_or(TableError::Full)
+    }
+
+    /// Ends a program that runs and cannot be served.
+    fn abandon(&mut self, pid: Pid, confinement: Confinement) {
+        let _gone = confinement.signal(pid, Signal::KILL);
+        let _gone = kill_process(pid, Signal::KILL);
+        if self.reaping == Reaping::OwnProcesses {
+            let _reaped = waitpid(Some(pid), WaitOptions::empty());
+        }
+        self.spent.push((pid, confinement));
     }
 
     /// The process of that id.
@@ -114,13 +136,16 @@ impl Table {
         self.processes.iter().map(Process::info).collect()
     }
 
-    /// Collects every child that has ended; to be called after each SIGCHLD.
-    pub fn reap(&mut self) {
+    /// Collects children that have ended, so many at most that nobody waits for long; true if there may be more of
+    /// them. To be called after each SIGCHLD.
+    pub fn reap(&mut self) -> bool {
         match self.reaping {
             Reaping::Everything => {
-                while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
+                for _child in 0..REAPED_AT_ONCE {
+                    let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) else { return false };
                     self.route(pid, status);
                 }
+                true
             }
             Reaping::OwnProcesses => {
                 for process in self.processes.iter_mut().filter(|process| process.is_running()) {
@@ -128,6 +153,7 @@ impl Table {
                         process.reaped(status);
                     }
                 }
+                false
             }
         }
     }
@@ -147,11 +173,12 @@ impl Table {
         }
     }
 
-    /// Moves everything that can move; true if something did.
-    pub fn poll_progress(&mut self, context: &mut Context<'_>) -> bool {
+    /// Moves everything that can move; true if something did. `is_read` says of an id whether the host takes the
+    /// process's output.
+    pub fn poll_progress(&mut self, context: &mut Context<'_>, is_read: &dyn Fn(&str) -> bool) -> bool {
         let mut moved = false;
         for process in &mut self.processes {
-            if process.poll_progress(context) {
+            if process.poll_progress(context, &mut self.buffer, is_read) {
                 moved = true;
                 let spent = process.take_spent_confinement();
                 self.spent.extend(spent.map(|confinement| (process.pid(), confinement)));
