@@ -268,6 +268,38 @@ fn the_daemon_may_open_many_files_whatever_its_starter_may() {
 }
 
 #[test]
+fn the_daemon_sees_off_the_orphans_that_it_adopts() {
+    let home = Home::new();
+    let programs = home.directory.path().join("programs");
+    std::fs::create_dir(&programs).unwrap();
+    // A QEMU that leaves an orphan behind, which says its number and ends when it is told.
+    let (orphan, end) = (home.directory.path().join("orphan"), home.directory.path().join("end"));
+    assert!(Command::new("mkfifo").arg(&orphan).arg(&end).status().unwrap().success());
+    let qemu = programs.join("qemu");
+    let script = "#!/bin/sh\n\
+        (sh -c 'echo $$ > ORPHAN; exec timeout 60 cat END' >/dev/null 2>&1 &)\n\
+        exit 1\n";
+    let script = script.replace("ORPHAN", orphan.to_str().unwrap()).replace("END", end.to_str().unwrap());
+    std::fs::write(&qemu, script).unwrap();
+    std::fs::set_permissions(&qemu, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let started = home.pyro(&["env", "list"]).env("PYRO_QEMU", &qemu).output().unwrap();
+    assert!(started.status.success(), "{started:?}");
+    let told = Command::new("timeout").args(["20", "cat"]).arg(&orphan).output().unwrap();
+    let pid = text(&told.stdout);
+    assert!(!pid.is_empty(), "that QEMU was never started");
+    let process = std::path::PathBuf::from(format!("/proc/{}", pid.trim()));
+    let status = std::fs::read_to_string(process.join("status")).unwrap();
+    let parent = format!("PPid:\t{}\n", home.daemon_pid().unwrap());
+    assert!(status.contains(&parent), "not adopted: {status}");
+    std::fs::write(&end, "now\n").unwrap();
+    let begin = Instant::now();
+    while process.exists() {
+        assert!(begin.elapsed() < Duration::from_secs(20), "a zombie");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
 fn a_log_that_cannot_be_written_harms_nobody() {
     let home = Home::new();
     std::fs::create_dir_all(home.home.join("data")).unwrap();

@@ -80,7 +80,10 @@ async fn live(settings: &Settings) -> Result<(), ErrorBody> {
     stop_on_signals(&server)?;
     say_ready(settings)?;
     let service = Service { socket, start_lock: settings.start_lock(), idle: settings.daemon_idle };
-    let served = service.serve(listener, &server).await.map_err(|error| failed("serve", &error));
+    let served = tokio::select! {
+        served = service.serve(listener, &server) => served.map_err(|error| failed("serve", &error)),
+        Err(error) = process_traits::see_off_orphans() => Err(failed("watch for signals", &error)),
+    };
     drop(life);
     served
 }
