@@ -154,7 +154,7 @@ async fn a_host_whose_opening_was_lost_knocks() {
     let (host, guest) = tokio::io::duplex(2 * BURST_BYTES);
     let mut guest = ScriptedGuest::new(guest);
     let (session, ()) = tokio::join!(GuestSession::open(host, "1.0.0"), async {
-        guest.stream.read_exact(&mut vec![0; OPENING_BYTES]).await.unwrap();
+        guest.stream.read_exact(&mut [0; OPENING_BYTES]).await.unwrap();
         guest.greet(hello()).await;
     });
     assert!(session.is_ok());
