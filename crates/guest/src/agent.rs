@@ -117,7 +117,7 @@ impl Agent {
                 moved = true;
             }
             let attachments = &self.attachments;
-            moved |= self.processes.poll_progress(context, &|id| attachments.read_output_of(id));
+            moved |= self.processes.poll_progress(context, &|id, kind| attachments.read(id, kind));
             self.answer_waits();
             moved |= self.attachments.move_bytes(&mut self.processes, &mut self.mux);
             self.send_replies();

@@ -89,9 +89,9 @@ impl Attachments {
         let _already = mux.send(Kind::Close, stream, &Close::default());
     }
 
-    /// Whether the host takes output of that process.
-    pub(crate) fn read_output_of(&self, id: &str) -> bool {
-        self.by_stream.values().any(|attachment| is_output(attachment.kind) && attachment.process == id)
+    /// Whether the host takes that output of that process.
+    pub(crate) fn read(&self, id: &str, kind: StreamKind) -> bool {
+        self.by_stream.values().any(|attachment| attachment.kind == kind && attachment.process == id)
     }
 
     /// A process was forgotten: its streams end.

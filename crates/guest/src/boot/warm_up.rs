@@ -34,7 +34,6 @@ const COMMON_FILES: &[&str] = &[
     "/etc/group",
     "/etc/nsswitch.conf",
     "/etc/gitconfig",
-    "/root/.gitconfig",
     "/usr/lib/locale/C.utf8/LC_CTYPE",
 ];
 

@@ -31,7 +31,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use pyro_protocol::message::{ExitStatus, ProcessInfo};
+use pyro_protocol::message::{ExitStatus, ProcessInfo, StreamKind};
 use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, waitpid};
 use tokio::time::{Instant, Sleep};
 
@@ -210,7 +210,7 @@ impl Process {
         &mut self,
         context: &mut Context<'_>,
         buffer: &mut [u8],
-        is_read: &dyn Fn(&str) -> bool,
+        is_read: &dyn Fn(&str, StreamKind) -> bool,
     ) -> bool {
         let stdin_moved = self.stdin.as_mut().is_some_and(|inlet| inlet.poll_feed(context));
         let stdout_moved = self.stdout.poll_fill(context, buffer);
@@ -219,9 +219,10 @@ impl Process {
         stdin_moved | stdout_moved | stderr_moved | state_moved
     }
 
-    fn poll_state(&mut self, context: &mut Context<'_>, is_read: &dyn Fn(&str) -> bool) -> bool {
+    fn poll_state(&mut self, context: &mut Context<'_>, is_read: &dyn Fn(&str, StreamKind) -> bool) -> bool {
         let printed_bytes = self.printed_bytes();
-        let waits_for_host = self.stdout.is_full() || self.stderr.is_full();
+        let fullness =
+            [(StreamKind::Stdout, self.stdout.is_full()), (StreamKind::Stderr, self.stderr.is_full())];
         match &mut self.state {
             State::Finished(_) => false,
             State::Running { timeout } => {
@@ -238,7 +239,10 @@ impl Process {
                 let impatient = linger.patience.as_mut().poll(context) == Poll::Ready(());
                 if pipes_closed || (impatient && (linger.killed || self.leftovers == Leftovers::Keep)) {
                     self.finish();
-                } else if impatient && !timed_out && waits_for_host && is_read(&self.id) {
+                } else if impatient
+                    && !timed_out
+                    && fullness.iter().any(|(kind, full)| *full && is_read(&self.id, *kind))
+                {
                     linger.patience.as_mut().reset(Instant::now() + LINGER);
                 } else if impatient && !timed_out && linger.has_patience(printed_bytes) {
                     linger.left = linger.left.saturating_sub(LINGER);

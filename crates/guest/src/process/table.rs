@@ -2,7 +2,7 @@
 
 use std::task::Context;
 
-use pyro_protocol::message::{ProcessInfo, Start};
+use pyro_protocol::message::{ProcessInfo, Start, StreamKind};
 use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, kill_process, wait, waitpid};
 
 use super::Process;
@@ -175,7 +175,11 @@ impl Table {
 
     /// Moves everything that can move; true if something did. `is_read` says of an id whether the host takes the
     /// process's output.
-    pub fn poll_progress(&mut self, context: &mut Context<'_>, is_read: &dyn Fn(&str) -> bool) -> bool {
+    pub fn poll_progress(
+        &mut self,
+        context: &mut Context<'_>,
+        is_read: &dyn Fn(&str, StreamKind) -> bool,
+    ) -> bool {
         let mut moved = false;
         for process in &mut self.processes {
             if process.poll_progress(context, &mut self.buffer, is_read) {
