@@ -110,7 +110,10 @@ fn in_an_empty_cache_nothing_is_installed_and_nothing_is_pruned() {
         assert_eq!(environment["installed"], false, "{environment}");
     }
     let pruned = home.pyro(["env", "prune", "--json"]).output().succeeds().result();
-    assert_eq!(pruned, serde_json::json!({"count": 0, "deleted_environment_dirs": []}));
+    assert_eq!(
+        pruned,
+        serde_json::json!({"count": 0, "deleted_environment_dirs": [], "templates_removed": 0})
+    );
 }
 
 #[test]
