@@ -189,10 +189,11 @@ impl Claimed {
             return Err(Error::Engine { operation: "start the machine", source: error });
         }
         warn!(template = %self.template.key, error = %chain(&error), "cannot restore; booting instead");
-        resources.templates.suspect(&self.template).await;
         let failed = |source| Error::Engine { operation: "boot the machine", source };
-        let machine =
-            engine.start(spec.clone(), Start::Boot { shared_memory: None }).await.map_err(failed)?;
+        let booted = engine.start(spec.clone(), Start::Boot { shared_memory: None }).await.map_err(failed);
+        // Only now: the disk of a template that turns out to be damaged, and is removed, is open by then.
+        resources.templates.suspect(&self.template).await;
+        let machine = booted?;
         Ok((machine, StartKind::Booted))
     }
 }
