@@ -35,6 +35,9 @@ pub struct Home {
     _slot: Option<Slot>,
 }
 
+/// How long a process that is ending anyway may take.
+const ENDING: Duration = Duration::from_secs(5);
+
 impl Home {
     /// A home with the environment installed and its template built: the usual case, and the fast one.
     pub fn warm() -> Self {
@@ -272,8 +275,10 @@ impl Home {
             ));
         }
         for (pid, command) in leftovers::processes_of(self.directory.path()) {
-            complaints.push(format!("process {pid} is left: {command}"));
-            if let Some(process) = Process::find(pid) {
+            let Some(process) = Process::find(pid) else { continue };
+            // A daemon that has let go of its lock may still be giving its memory back.
+            if !process.ends_within(ENDING) {
+                complaints.push(format!("process {pid} is left: {command}"));
                 process.signal(crate::Signal::KILL);
             }
         }

@@ -8,7 +8,7 @@
 //! - `PYRO_TEST_HOME`: a directory kept from run to run, for the environments that all tests share.
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
@@ -94,7 +94,9 @@ fn guest_backed(account: &Account, built: &Built, suite: &[PathBuf], filters: &[
     let guest = stage.add(&built.guest)?;
     let mut tally = Tally::default();
     for binary in suite {
-        let mut command = account.command(&stage.add(binary)?)?;
+        // Whoever started this may ignore interrupts, as the shell of a background job does; tests send some.
+        let mut command = account.command(Path::new("/usr/bin/env"))?;
+        command.arg("--default-signal=HUP,INT,QUIT,TERM").arg(stage.add(binary)?);
         command.args(filters);
         command.env("PYRO_TEST_PYRO", &pyro).env("PYRO_TEST_GUEST", &guest);
         command.env("PYRO_TEST_HOME", account.test_home());
