@@ -119,11 +119,6 @@ impl Error {
         }
     }
 
-    /// Whether the same call may succeed later without anybody mending anything.
-    pub fn retryable(&self) -> bool {
-        matches!(self, Error::BuildFailed { .. } | Error::Cancelled)
-    }
-
     /// For `map_err`: names operation and object, and tells a full disk from other causes.
     pub(crate) fn io(operation: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Error {
         let path = path.into();

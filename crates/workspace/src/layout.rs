@@ -2,7 +2,6 @@
 //!
 //! ```text
 //! <state>/                      0700, what must last
-//!   daemon.lock                 held by the one daemon for its whole life
 //!   machines/                   one directory for each live machine, named by its id
 //!     .lock                     held while a directory is made or looked over
 //!     <id>/owner.lock           held by the process that answers for the machine
@@ -39,11 +38,6 @@ impl Layout {
     /// Root of what must last.
     pub fn state(&self) -> &Path {
         &self.state
-    }
-
-    /// Lock of the one daemon.
-    pub fn daemon_lock(&self) -> PathBuf {
-        self.state.join("daemon.lock")
     }
 
     /// Directory of all live machines.
