@@ -6,6 +6,7 @@
 //! - [`mux`]: a session: calls, replies and credit-limited byte streams over one byte stream.
 //! - [`message`]: bodies of frames.
 //! - [`version`]: what each side speaks.
+//! - [`work`]: what is said to a file worker inside the guest.
 //!
 //! The host reads what an untrusted guest writes, so everything here is bounded whatever arrives: a peer's
 //! unread data by its credit, the number of streams and calls by [`mux::MAX_STREAMS`] and [`mux::MAX_CALLS`],
@@ -19,6 +20,7 @@ mod session;
 mod stream;
 pub mod sync;
 pub mod version;
+pub mod work;
 
 pub use error::{ProtocolError, SendError};
 pub use frame::{Kind, Nonce, StreamId};

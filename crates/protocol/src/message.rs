@@ -30,7 +30,7 @@ pub struct Hello {
 #[derive(Clone, PartialEq, Eq, Message)]
 pub struct Request {
     /// What is asked.
-    #[prost(oneof = "request::Body", tags = "1, 2, 3, 4, 5, 6, 7, 8")]
+    #[prost(oneof = "request::Body", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11")]
     pub body: Option<request::Body>,
 }
 
@@ -65,6 +65,16 @@ pub mod request {
         /// Grows the writable file system to its device, after the host has grown the device.
         #[prost(message, tag = "8")]
         GrowDisk(Empty),
+        /// Moves the moment at which the guest powers off by itself.
+        #[prost(message, tag = "9")]
+        SetDeadline(SetDeadline),
+        /// Makes everything on the writable disk durable.
+        #[prost(message, tag = "10")]
+        Sync(Empty),
+        /// Shuts down: processes are told and then killed, the disk is made durable, the machine powers off. Answers when
+        /// the shutdown begins.
+        #[prost(message, tag = "11")]
+        PowerOff(PowerOff),
     }
 }
 
@@ -212,6 +222,35 @@ pub struct Start {
     /// Bound on tasks in the cgroup; 0 takes the agent's default.
     #[prost(uint32, tag = "10")]
     pub max_tasks: u32,
+    /// A program of the agent's own instead of `argv`, which is then empty.
+    #[prost(enumeration = "Builtin", tag = "11")]
+    pub builtin: i32,
+}
+
+/// Programs that the agent brings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enumeration)]
+#[repr(i32)]
+pub enum Builtin {
+    /// None: `argv` says what to start.
+    None = 0,
+    /// The file worker, see [`work`](crate::work). Runs as root; its descriptor 3 is the root of the writable disk.
+    FileWorker = 1,
+}
+
+/// Moves the deadline.
+#[derive(Clone, Copy, PartialEq, Eq, Message)]
+pub struct SetDeadline {
+    /// The guest powers off by itself after this many milliseconds from now; 0 means never.
+    #[prost(uint64, tag = "1")]
+    pub deadline_ms: u64,
+}
+
+/// Shuts the guest down.
+#[derive(Clone, Copy, PartialEq, Eq, Message)]
+pub struct PowerOff {
+    /// How long processes may take to end after SIGTERM before they are killed, milliseconds.
+    #[prost(uint64, tag = "1")]
+    pub grace_ms: u64,
 }
 
 /// One environment variable.
@@ -243,6 +282,8 @@ pub enum Overflow {
     Block = 0,
     /// The oldest bytes go; offsets keep counting.
     DropOldest = 1,
+    /// Like `Block` while a stream reads that output, or until the first one does; else like `DropOldest`.
+    BlockWhileRead = 2,
 }
 
 /// Answers [`Start`].
