@@ -4,10 +4,12 @@
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
-use pyro_protocol::message::{Close, Failure, FailureCode, Reply, StreamKind, reply};
+use pyro_protocol::message::{Close, Empty, Failure, FailureCode, Reply, StreamKind, reply};
 use pyro_protocol::version::{feature, hello};
 use pyro_protocol::{Event, Kind, Mux, SendError, StreamId};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -15,6 +17,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::coop::unconstrained;
 
 use crate::attachment::Attachments;
+use crate::disk_sync::DiskSync;
+use crate::ending::{DEADLINE_GRACE, Ending};
 use crate::process::table::Table;
 use crate::system::{Powers, System};
 
@@ -34,10 +38,12 @@ pub enum ServeError {
 /// What made the agent stop serving without an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Served {
-    /// The byte stream ended: the host closed it for good. Never with a machine's port.
+    /// The byte stream ended: the host is gone. The next one may come on a machine's same port, or on another stream.
     StreamEnded,
-    /// The machine's deadline is reached.
+    /// The machine's deadline was reached; every process has ended.
     DeadlineReached,
+    /// The host asked for the end; every process has ended.
+    PoweredOff,
 }
 
 /// The agent; see the [module](self).
@@ -49,6 +55,10 @@ pub struct Agent {
     pub(crate) attachments: Attachments,
     /// Calls that wait for the end of a process.
     pub(crate) waits: Vec<(StreamId, String)>,
+    /// Calls that wait for the disk.
+    pub(crate) sync: DiskSync,
+    /// The way down, once it has begun.
+    pub(crate) ending: Option<Ending>,
     /// Replies that found the session's queue full.
     replies: VecDeque<(StreamId, Reply)>,
     children: Signal,
@@ -71,6 +81,8 @@ impl Agent {
             mux: Mux::guest(),
             attachments: Attachments::default(),
             waits: Vec::new(),
+            sync: DiskSync::default(),
+            ending: None,
             replies: VecDeque::new(),
             children: signal(SignalKind::child())?,
             has_unreaped: false,
@@ -80,7 +92,8 @@ impl Agent {
     }
 
     /// Serves hosts on `stream`, one session after the other, until the stream ends. May be called again with
-    /// another stream; processes live on in between.
+    /// this or another stream; processes live on in between. After any other end than that of the stream nothing is
+    /// left to be served.
     ///
     /// # Errors
     /// [`ServeError::Stream`].
@@ -99,7 +112,7 @@ impl Agent {
     {
         for _round in 0..ROUNDS {
             if self.powers.poll_deadline(context).is_ready() {
-                return Poll::Ready(Ok(Served::DeadlineReached));
+                self.begin_ending(Served::DeadlineReached, DEADLINE_GRACE);
             }
             let mut moved = false;
             match self.poll_receive(context, stream) {
@@ -119,9 +132,13 @@ impl Agent {
             let attachments = &self.attachments;
             moved |= self.processes.poll_progress(context, &|id, kind| attachments.read(id, kind));
             self.answer_waits();
+            self.answer_syncs(context);
             moved |= self.attachments.move_bytes(&mut self.processes, &mut self.mux);
             self.send_replies();
             moved |= self.poll_transmit(context, stream).map_err(ServeError::Stream)?;
+            if let Poll::Ready(served) = self.poll_ending(context) {
+                return Poll::Ready(Ok(served));
+            }
             if !moved {
                 self.processes.tidy();
                 return Poll::Pending;
@@ -170,7 +187,7 @@ impl Agent {
         while let Some(event) = self.mux.next_event() {
             match event {
                 Event::Established { .. } => {
-                    let greeting = hello(&[feature::GROW_DISK], env!("CARGO_PKG_VERSION"), &self.boot_id);
+                    let greeting = hello(self.features(), env!("CARGO_PKG_VERSION"), &self.boot_id);
                     // The queue of a new session is empty.
                     let _queued = self.mux.send(Kind::Control, StreamId::CONTROL, &greeting);
                 }
@@ -193,7 +210,49 @@ impl Agent {
     fn forget_session(&mut self) {
         self.attachments = Attachments::default();
         self.waits.clear();
+        self.sync.forget_calls();
         self.replies.clear();
+    }
+
+    /// A file worker needs a disk, or what stands for it.
+    fn features(&self) -> &'static [&'static str] {
+        match self.powers.disk() {
+            Some(_) => &[feature::GROW_DISK, feature::WORKSPACE],
+            None => &[feature::GROW_DISK],
+        }
+    }
+
+    /// The root directory of the writable disk, or what stands for it.
+    pub fn disk(&self) -> Option<BorrowedFd<'_>> {
+        self.powers.disk()
+    }
+
+    /// Begins the way down, if it has not begun.
+    pub(crate) fn begin_ending(&mut self, cause: Served, grace: Duration) {
+        if self.ending.is_none() {
+            self.ending = Some(Ending::begin(cause, grace, &self.processes));
+        }
+    }
+
+    fn poll_ending(&mut self, context: &mut Context<'_>) -> Poll<Served> {
+        let Some(ending) = &mut self.ending else { return Poll::Pending };
+        let Self { processes, attachments, waits, replies, mux, .. } = self;
+        ending.poll_over(context, processes, || {
+            let all_is_said = waits.is_empty() && replies.is_empty() && mux.transmit().is_empty();
+            processes.all_finished() && attachments.is_empty() && all_is_said
+        })
+    }
+
+    fn answer_syncs(&mut self, context: &mut Context<'_>) {
+        while let Some((calls, outcome)) = self.sync.poll(context, self.powers.disk()) {
+            for call in calls {
+                let body = match &outcome {
+                    Ok(()) => reply::Body::Done(Empty {}),
+                    Err(error) => reply::Body::Failure(crate::request::failed("sync the disk", error)),
+                };
+                self.reply(call, body);
+            }
+        }
     }
 
     fn open(&mut self, stream: StreamId, body: &[u8]) {

@@ -44,7 +44,7 @@ impl Attachments {
         open: &Open,
         processes: &mut Table,
     ) -> Result<(), Failure> {
-        let process = processes.find(&open.process).map_err(|error| failure_of(&error))?;
+        let process = processes.find_mut(&open.process).map_err(|error| failure_of(&error))?;
         if kind == StreamKind::Stdin {
             let finished_or_stream = process.stdin.is_some() || process.exit().is_some();
             if !finished_or_stream {
@@ -54,6 +54,8 @@ impl Attachments {
             if others.any(|other| other.kind == kind && other.process == open.process) {
                 return Err(failure(FailureCode::Invalid, "feed a process from two streams"));
             }
+        } else {
+            outlet_of(process, kind).spool.reader_came();
         }
         let attachment = Attachment {
             kind,
@@ -87,6 +89,11 @@ impl Attachments {
         }
         // Refused when this side closed first, as at the end of output.
         let _already = mux.send(Kind::Close, stream, &Close::default());
+    }
+
+    /// Whether nothing is left to be sent or taken.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.by_stream.is_empty()
     }
 
     /// Whether the host takes that output of that process.

@@ -5,7 +5,8 @@
 #![expect(unsafe_code, reason = "ioctls without a wrapper, code between fork and exec")]
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::mem::ManuallyDrop;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
@@ -16,6 +17,7 @@ use tokio::io::unix::AsyncFd;
 const RNDADDENTROPY: Opcode = opcode::write::<[i32; 2]>(b'R', 0x03);
 const RNDRESEEDCRNG: Opcode = opcode::none(b'R', 0x07);
 const EXT4_IOC_RESIZE_FS: Opcode = opcode::write::<u64>(b'f', 16);
+const FIFREEZE: Opcode = opcode::read_write::<i32>(b'X', 119);
 
 /// Bytes of entropy that one call can add.
 const ENTROPY_CHUNK_BYTES: usize = 64;
@@ -62,6 +64,43 @@ pub fn reseed_random_generator(random: impl AsFd) -> io::Result<()> {
 pub fn resize_ext4(directory: impl AsFd, blocks: u64) -> io::Result<()> {
     // SAFETY: the kernel reads one u64.
     Ok(unsafe { ioctl::ioctl(directory, Setter::<EXT4_IOC_RESIZE_FS, u64>::new(blocks)) }?)
+}
+
+/// Brings the file system on which `directory` lies into the state of one that was unmounted, and lets nobody write to it
+/// any more; who tries, waits.
+///
+/// # Errors
+/// The kernel's, such as `EOPNOTSUPP` for a file system that cannot, and `EBUSY` for one that is frozen already.
+pub fn freeze(directory: impl AsFd) -> io::Result<()> {
+    // SAFETY: the kernel ignores the argument.
+    Ok(unsafe { ioctl::ioctl(directory, Setter::<FIFREEZE, i32>::new(0)) }?)
+}
+
+/// Makes `number` another descriptor of the same file, which outlives an exec. Makes system calls only. To be called
+/// where nobody else in the process uses the number: in a child that is about to execute another program.
+///
+/// # Errors
+/// The kernel's.
+pub fn place_at(descriptor: BorrowedFd<'_>, number: RawFd) -> rustix::io::Result<()> {
+    if descriptor.as_raw_fd() == number {
+        return rustix::io::fcntl_setfd(descriptor, rustix::io::FdFlags::empty());
+    }
+    // SAFETY: only `dup2` sees the number, which needs not be open, and it is never dropped.
+    let mut place = ManuallyDrop::new(unsafe { OwnedFd::from_raw_fd(number) });
+    rustix::io::dup2(descriptor, &mut place)
+}
+
+/// Takes over a descriptor that this program was started with. To be called first thing in `main`, before anything opens
+/// files, and once for each number.
+///
+/// # Errors
+/// `EBADF` if there is none.
+pub fn inherited(number: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: it lives only for one system call that does nothing to it, and says whether it is open.
+    let probe = unsafe { BorrowedFd::borrow_raw(number) };
+    rustix::io::fcntl_setfd(probe, rustix::io::FdFlags::CLOEXEC)?;
+    // SAFETY: it is open, and nothing in this program has come by it in another way than its start.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
 /// The signal of a number between 1 and 64, real-time signals included.

@@ -6,6 +6,7 @@
 //! - [`process`]: the one noun, with its output spools and confinement.
 //! - [`agent`]: the loop; [`mod@self`]'s private parts answer requests and connect streams to processes.
 //! - [`system`]: what differs between a machine and an embedded agent.
+//! - [`workspace_mount`]: what `/workspace` is made of.
 //!
 //! Promises: a host that sends nonsense gets failures and never ends the agent; memory is bounded by the spools of
 //! the processes that the host keeps and by the session's credit; processes outlive the host's connections.
@@ -13,6 +14,8 @@
 pub mod agent;
 mod attachment;
 pub mod boot;
+mod disk_sync;
+mod ending;
 pub mod identity;
 pub mod kernel;
 pub mod plain_file;
@@ -21,6 +24,7 @@ pub mod power;
 pub mod process;
 mod request;
 pub mod system;
+pub mod workspace_mount;
 
 pub use agent::{Agent, ServeError, Served};
-pub use system::{Machine, System};
+pub use system::{Machine, StandIn, System};

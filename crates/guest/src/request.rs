@@ -2,14 +2,16 @@
 
 use std::error::Error;
 use std::io;
+use std::time::Duration;
 
 use prost::Message;
 use pyro_protocol::StreamId;
 use pyro_protocol::message::{
-    Empty, Failure, FailureCode, Open, Processes, Request, Signal, Started, StreamKind, reply, request,
+    Empty, Failure, FailureCode, Open, PowerOff, Processes, Request, Signal, Start, Started, StreamKind,
+    reply, request,
 };
 
-use crate::agent::Agent;
+use crate::agent::{Agent, Served};
 use crate::kernel;
 use crate::process::launch::LaunchError;
 use crate::process::table::TableError;
@@ -32,13 +34,7 @@ impl Agent {
                 .individualize(&wish)
                 .map(reply::Body::Individual)
                 .map_err(|error| failure_of(&error)),
-            Some(request::Body::Start(start)) => self
-                .processes
-                .start(start)
-                .map(|process| {
-                    reply::Body::Started(Started { pid: process.pid().as_raw_nonzero().get().unsigned_abs() })
-                })
-                .map_err(|error| failure_of(&error)),
+            Some(request::Body::Start(start)) => self.start(start),
             Some(request::Body::Signal(signal)) => self.signal(&signal),
             Some(request::Body::Remove(process)) => self.remove(&process.id),
             Some(request::Body::List(Empty {})) => {
@@ -49,9 +45,35 @@ impl Agent {
                 .grow_disk()
                 .map(|()| reply::Body::Done(Empty {}))
                 .map_err(|error| failure_of(&error)),
+            Some(request::Body::SetDeadline(wish)) => self
+                .powers
+                .set_deadline(wish.deadline_ms)
+                .map(|()| reply::Body::Done(Empty {}))
+                .map_err(|error| failed("set the deadline", &error)),
+            Some(request::Body::SetClock(wish)) => self
+                .powers
+                .set_clock(wish)
+                .map(|()| reply::Body::Done(Empty {}))
+                .map_err(|error| failure_of(&error)),
+            Some(request::Body::Sync(Empty {})) => match self.powers.disk() {
+                Some(_) => return self.sync.ask(call),
+                None => Err(failure(FailureCode::Unsupported, "sync the disk of a program that has none")),
+            },
+            Some(request::Body::PowerOff(PowerOff { grace_ms })) => {
+                self.begin_ending(Served::PoweredOff, Duration::from_millis(grace_ms));
+                Ok(reply::Body::Done(Empty {}))
+            }
             None => Err(failure(FailureCode::Unsupported, "understand the request")),
         };
         self.reply(call, answer.unwrap_or_else(reply::Body::Failure));
+    }
+
+    fn start(&mut self, start: Start) -> Result<reply::Body, Failure> {
+        if self.ending.is_some() {
+            return Err(failure(FailureCode::Unspecified, "start a process while the machine shuts down"));
+        }
+        let process = self.processes.start(start).map_err(|error| failure_of(&error))?;
+        Ok(reply::Body::Started(Started { pid: process.pid().as_raw_nonzero().get().unsigned_abs() }))
     }
 
     fn signal(&self, signal: &Signal) -> Result<reply::Body, Failure> {
@@ -59,11 +81,7 @@ impl Agent {
         let number = kernel::signal(signal.number)
             .ok_or_else(|| failure(FailureCode::Invalid, "send a signal that does not exist"))?;
         let sent = process.signal(number, signal.whole_cgroup);
-        sent.map(|()| reply::Body::Done(Empty {})).map_err(|error| {
-            let mut failure = failure(FailureCode::Unspecified, &format!("send a signal: {error}"));
-            failure.errno = error.raw_os_error().unwrap_or(0);
-            failure
-        })
+        sent.map(|()| reply::Body::Done(Empty {})).map_err(|error| failed("send a signal", &error))
     }
 
     fn remove(&mut self, id: &str) -> Result<reply::Body, Failure> {
@@ -85,6 +103,12 @@ pub(crate) fn decode_open(body: &[u8]) -> Result<(StreamKind, Open), Failure> {
 /// A failure that the agent itself found.
 pub(crate) fn failure(code: FailureCode, message: &str) -> Failure {
     Failure { code: code.into(), message: message.to_owned(), errno: 0 }
+}
+
+/// A failure of a single system call.
+pub(crate) fn failed(operation: &str, error: &io::Error) -> Failure {
+    let errno = error.raw_os_error().unwrap_or(0);
+    Failure { errno, ..failure(FailureCode::Unspecified, &format!("{operation}: {error}")) }
 }
 
 /// An error of one of the agent's parts that knows its code on the wire.
@@ -113,6 +137,7 @@ impl Coded for LaunchError {
             Self::ProgramNotFound(_) => FailureCode::ProgramNotFound,
             Self::ProgramNotExecutable(_) => FailureCode::ProgramNotExecutable,
             Self::Exhausted { .. } => FailureCode::Exhausted,
+            Self::NoBuiltin => FailureCode::Unsupported,
         }
     }
 }

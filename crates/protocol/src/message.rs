@@ -30,7 +30,7 @@ pub struct Hello {
 #[derive(Clone, PartialEq, Eq, Message)]
 pub struct Request {
     /// What is asked.
-    #[prost(oneof = "request::Body", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11")]
+    #[prost(oneof = "request::Body", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12")]
     pub body: Option<request::Body>,
 }
 
@@ -75,6 +75,9 @@ pub mod request {
         /// the shutdown begins.
         #[prost(message, tag = "11")]
         PowerOff(PowerOff),
+        /// Gives the guest the time again, after the host or the machine stood still.
+        #[prost(message, tag = "12")]
+        SetClock(SetClock),
     }
 }
 
@@ -243,6 +246,14 @@ pub struct SetDeadline {
     /// The guest powers off by itself after this many milliseconds from now; 0 means never.
     #[prost(uint64, tag = "1")]
     pub deadline_ms: u64,
+}
+
+/// Sets the calendar clock.
+#[derive(Clone, Copy, PartialEq, Eq, Message)]
+pub struct SetClock {
+    /// Host's clock, nanoseconds since the epoch, not 0.
+    #[prost(uint64, tag = "1")]
+    pub realtime_ns: u64,
 }
 
 /// Shuts the guest down.

@@ -15,7 +15,8 @@ pub const NEWEST: u32 = 1;
 pub mod feature {
     /// The guest grows its file system when asked to.
     pub const GROW_DISK: &str = "grow-disk";
-    /// The guest brings a file worker, moves its deadline, and shuts down cleanly when asked to.
+    /// The guest brings a file worker, moves its deadline, takes the time, syncs, and shuts down cleanly when asked to; it
+    /// knows the overflow `BlockWhileRead`.
     pub const WORKSPACE: &str = "workspace";
     /// The guest opens terminals. Reserved.
     pub const PTY: &str = "pty";

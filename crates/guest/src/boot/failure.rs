@@ -23,6 +23,8 @@ pub enum Stage {
     RootMounts,
     /// Making the new root the root.
     SwitchRoot,
+    /// Mounting `/workspace`, where the disk has been seeded.
+    Workspace,
     /// Control groups, loopback, identity, limits.
     Settle,
     /// Finding and opening the port to the host.
@@ -42,6 +44,7 @@ impl Stage {
             Self::Overlay => "overlay",
             Self::RootMounts => "root-mounts",
             Self::SwitchRoot => "switch-root",
+            Self::Workspace => "workspace",
             Self::Settle => "settle",
             Self::Port => "port",
             Self::Serve => "serve",

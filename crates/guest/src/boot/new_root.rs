@@ -11,6 +11,7 @@ use rustix::mount::{MountFlags, mount_bind, mount_move};
 
 use super::failure::During;
 use super::{BootFailure, Devices, Stage, Userland, mount_at};
+use crate::workspace_mount::OVERLAY_OPTIONS;
 
 const IMAGE: &str = "/pyro/image";
 const DISK: &str = "/pyro/disk";
@@ -19,9 +20,6 @@ const IMAGE_DEVICE: &str = "/dev/vda";
 const DISK_DEVICE: &str = "/dev/vdb";
 /// Inode tables stay as sparse as the disk was made: each clone would otherwise zero tens of megabytes of its own.
 const DISK_OPTIONS: &str = "noinit_itable";
-/// Directory renames and hard links of the image behave as on any file system; a change of an owner does not leave
-/// data behind in the image.
-const OVERLAY_OPTIONS: &str = "redirect_dir=on,index=on,metacopy=off";
 
 /// The new root is complete, but not yet the root.
 #[derive(Debug)]
@@ -76,7 +74,7 @@ impl NewRoot {
 }
 
 fn mount_overlay() -> io::Result<()> {
-    for directory in ["upper", "work", "tmp"] {
+    for directory in ["upper", "work"] {
         fs::create_dir_all(Path::new(DISK).join(directory))?;
     }
     fs::set_permissions(Path::new(DISK).join("upper"), Permissions::from_mode(0o755))?;
@@ -105,18 +103,20 @@ fn populate(root: &Path) -> io::Result<()> {
     {
         link_once(target, &root.join("dev").join(link))?;
     }
-    bind_temporary_files(root)?;
+    // Temporary files may be large and are nobody's memory. They outlive a boot, as the rest of the disk does.
+    bind_from_disk("tmp", 0o1777, &root.join("tmp"))?;
+    // An overlay does not lie on an overlay: what containers are made of needs the plain file system.
+    bind_from_disk("docker", 0o710, &root.join("var/lib/docker"))?;
     fs::create_dir_all(root.join("workspace"))
 }
 
-/// Temporary files lie on the disk: they may be large and are nobody's memory. They outlive a boot, as the rest of
-/// the disk does.
-fn bind_temporary_files(root: &Path) -> io::Result<()> {
-    let source = Path::new(DISK).join("tmp");
-    fs::set_permissions(&source, Permissions::from_mode(0o1777))?;
-    let target = root.join("tmp");
-    fs::create_dir_all(&target)?;
-    Ok(mount_bind(&source, &target)?)
+/// Shows a directory of the disk itself at `target`.
+fn bind_from_disk(directory: &str, mode: u32, target: &Path) -> io::Result<()> {
+    let source = Path::new(DISK).join(directory);
+    fs::create_dir_all(&source)?;
+    fs::set_permissions(&source, Permissions::from_mode(mode))?;
+    fs::create_dir_all(target)?;
+    Ok(mount_bind(&source, target)?)
 }
 
 fn link_once(target: &str, link: &Path) -> io::Result<()> {

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use rustix::io::Errno;
@@ -15,6 +15,7 @@ use super::{BootFailure, Devices, Stage, loopback, mount_at, warm_up};
 use crate::identity::Identity;
 use crate::process::confinement::Confiner;
 use crate::system::Machine;
+use crate::workspace_mount;
 
 const CONTROL_GROUPS: &str = "/sys/fs/cgroup";
 const PROCESSES: &str = "/sys/fs/cgroup/pyro";
@@ -38,12 +39,13 @@ pub struct Ready {
 }
 
 impl Userland {
-    /// Sets up control groups, loopback, identity and limits, warms the caches and opens the port. Nothing is asked
-    /// about being killed for want of memory: the kernel never picks PID 1.
+    /// Mounts `/workspace` if there is one, sets up control groups, loopback, identity and limits, warms the caches and
+    /// opens the port. Nothing is asked about being killed for want of memory: the kernel never picks PID 1.
     ///
     /// # Errors
-    /// At [`Stage::Settle`] or [`Stage::Port`].
+    /// At [`Stage::Workspace`], [`Stage::Settle`] or [`Stage::Port`].
     pub fn settle(self) -> Result<Ready, BootFailure> {
+        mount_workspace(self.disk.as_fd()).during(Stage::Workspace, || "mount the workspace".into())?;
         let stage = Stage::Settle;
         let confiner = control_groups().during(stage, || "set up control groups".into())?;
         loopback::bring_up().during(stage, || "bring up the loopback interface".into())?;
@@ -59,6 +61,11 @@ impl Userland {
         let Self { disk, disk_device, .. } = self;
         Ok(Ready { port, machine: Machine { disk, disk_device, confiner, identity } })
     }
+}
+
+/// A disk that was never seeded keeps the plain directory.
+fn mount_workspace(disk: BorrowedFd<'_>) -> io::Result<()> {
+    if workspace_mount::is_seeded(disk)? { workspace_mount::mount(disk) } else { Ok(()) }
 }
 
 fn control_groups() -> io::Result<Confiner> {

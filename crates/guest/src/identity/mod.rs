@@ -182,7 +182,11 @@ fn check(wish: &Individualize) -> Result<(), IdentityError> {
     Ok(())
 }
 
-fn set_clock(realtime_ns: u64) -> io::Result<()> {
+/// Sets the calendar clock to so many nanoseconds since the epoch.
+///
+/// # Errors
+/// The kernel's.
+pub fn set_clock(realtime_ns: u64) -> io::Result<()> {
     const NANOSECONDS: u64 = 1_000_000_000;
     let seconds = i64::try_from(realtime_ns / NANOSECONDS).map_err(io::Error::other)?;
     let nanoseconds = i64::try_from(realtime_ns % NANOSECONDS).map_err(io::Error::other)?;

@@ -3,20 +3,21 @@
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use pyro_protocol::message::{Overflow, Start, Stdin};
+use pyro_protocol::message::{Builtin, Overflow, Start, Stdin};
 use rustix::io::Errno;
 use rustix::process::{Pid, Resource, Rlimit, getegid, geteuid, getrlimit, setrlimit, setsid};
 use rustix::thread::{Gid, Uid, set_thread_gid, set_thread_groups, set_thread_uid};
 
 use super::account::Account;
+use super::builtin::{DISK_DESCRIPTOR, FileWorker};
 use super::confinement::{Confinement, Confiner};
 use super::program::{self, Missing};
 use crate::kernel;
@@ -55,6 +56,8 @@ pub struct Launch {
     account: Account,
     stdin: Stdin,
     max_tasks: u32,
+    /// What the program gets as [`DISK_DESCRIPTOR`].
+    disk: Option<OwnedFd>,
 }
 
 /// Why a process was not started.
@@ -63,6 +66,9 @@ pub enum LaunchError {
     /// A part of the request that makes no sense.
     #[error("start a process with {0}")]
     Invalid(&'static str),
+    /// A program that this agent does not bring.
+    #[error("start a program of its own that the agent does not have")]
+    NoBuiltin,
     /// No such account.
     #[error("find the account {0:?}")]
     UnknownUser(String),
@@ -102,18 +108,19 @@ pub struct Launched {
 }
 
 impl Launch {
-    /// Checks a request.
+    /// Checks a request. `file_worker` is what the agent brings.
     ///
     /// # Errors
     /// What is wrong with it; nothing was started or changed.
-    pub fn check(start: Start) -> Result<Self, LaunchError> {
+    pub fn check(start: Start, file_worker: Option<&FileWorker>) -> Result<Self, LaunchError> {
         let id_is_plain = start.id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
         if start.id.is_empty() || start.id.len() > MAX_ID_BYTES || !id_is_plain {
             return Err(LaunchError::Invalid("an id other than 1 to 64 of [A-Za-z0-9._-]"));
         }
-        let Some(name) = start.argv.first().cloned() else {
+        let own_program = own_program(&start, file_worker)?;
+        if own_program.is_none() && start.argv.is_empty() {
             return Err(LaunchError::Invalid("an empty argv"));
-        };
+        }
         if start.argv.iter().chain([&start.cwd]).any(|argument| argument.contains(&0)) {
             return Err(LaunchError::Invalid("a zero byte in an argument or directory"));
         }
@@ -125,27 +132,27 @@ impl Launch {
             Account::find(&start.user).ok_or_else(|| LaunchError::UnknownUser(start.user.clone()))?;
         let directory = checked_directory(&start.cwd)?;
         let environment = environment(&account, &start)?;
-        let path = environment.get(OsStr::new("PATH")).map_or(&[][..], |path| path.as_bytes());
-        let program = program::find(&name, path, &directory).map_err(|missing| {
-            let name = PathBuf::from(OsString::from_vec(name));
-            match missing {
-                Missing::NotFound => LaunchError::ProgramNotFound(name),
-                Missing::NotExecutable => LaunchError::ProgramNotExecutable(name),
+        let (program, argv, disk) = match own_program {
+            Some((program, disk)) => (program, FileWorker::arguments(), Some(disk)),
+            None => {
+                let program = find_program(&start, &environment, &directory)?;
+                (program, start.argv.into_iter().map(OsString::from_vec).collect(), None)
             }
-        })?;
+        };
         Ok(Self {
             id: start.id,
             timeout: (start.timeout_ms > 0).then(|| Duration::from_millis(start.timeout_ms)),
             overflow,
             spool_bytes: start.spool_bytes,
             leftovers: Leftovers::Kill,
-            argv: start.argv.into_iter().map(OsString::from_vec).collect(),
+            argv,
             program,
             directory,
             environment,
             account,
             stdin,
             max_tasks: start.max_tasks,
+            disk,
         })
     }
 
@@ -173,7 +180,9 @@ impl Launch {
             .entrance()
             .map_err(|source| LaunchError::Exhausted { operation: "open a control group", source })?;
         let mut command = self.command();
-        let child_steps = ChildSteps { entrance: entrance.map(OwnedFd::from), ..ChildSteps::of(self) };
+        let disk = self.disk.as_ref().map(OwnedFd::try_clone).transpose();
+        let disk = disk.map_err(|source| LaunchError::Exhausted { operation: "share the disk", source })?;
+        let child_steps = ChildSteps { entrance: entrance.map(OwnedFd::from), disk, ..ChildSteps::of(self) };
         kernel::before_exec(&mut command, move || child_steps.take());
         let mut child = command.spawn().map_err(|error| self.explain(error))?;
         let no_child =
@@ -207,6 +216,7 @@ impl Launch {
             (Some(Step::Confine), _) => {
                 LaunchError::Exhausted { operation: "enter the control group", source: cause }
             }
+            (Some(Step::Disk), _) => LaunchError::Exhausted { operation: "share the disk", source: cause },
             (Some(Step::Account), _) => {
                 LaunchError::Exhausted { operation: "become the account", source: cause }
             }
@@ -230,6 +240,43 @@ impl Launch {
             (None, _) => LaunchError::Exhausted { operation: "start a process", source: cause },
         }
     }
+}
+
+/// What the agent brings, if that is asked for: the program's file and its descriptor of the disk.
+fn own_program(
+    start: &Start,
+    file_worker: Option<&FileWorker>,
+) -> Result<Option<(PathBuf, OwnedFd)>, LaunchError> {
+    match Builtin::try_from(start.builtin) {
+        Ok(Builtin::None) => return Ok(None),
+        Ok(Builtin::FileWorker) => {}
+        Err(_) => return Err(LaunchError::NoBuiltin),
+    }
+    if !start.argv.is_empty() || !start.cwd.is_empty() || !start.user.is_empty() {
+        return Err(LaunchError::Invalid(
+            "arguments, a directory or an account for a program of the agent's own",
+        ));
+    }
+    let file_worker = file_worker.ok_or(LaunchError::NoBuiltin)?;
+    let disk = file_worker.disk();
+    let disk = disk.map_err(|source| LaunchError::Exhausted { operation: "share the disk", source })?;
+    Ok(Some((file_worker.program(), disk)))
+}
+
+fn find_program(
+    start: &Start,
+    environment: &BTreeMap<OsString, OsString>,
+    directory: &Path,
+) -> Result<PathBuf, LaunchError> {
+    let name = start.argv.first().map(Vec::as_slice).unwrap_or_default();
+    let path = environment.get(OsStr::new("PATH")).map_or(&[][..], |path| path.as_bytes());
+    program::find(name, path, directory).map_err(|missing| {
+        let name = PathBuf::from(OsStr::from_bytes(name));
+        match missing {
+            Missing::NotFound => LaunchError::ProgramNotFound(name),
+            Missing::NotExecutable => LaunchError::ProgramNotExecutable(name),
+        }
+    })
 }
 
 fn checked_directory(cwd: &[u8]) -> Result<PathBuf, LaunchError> {
@@ -273,6 +320,9 @@ fn environment(account: &Account, start: &Start) -> Result<BTreeMap<OsString, Os
 /// What the child does between fork and exec: system calls only, on values made before the fork.
 struct ChildSteps {
     entrance: Option<OwnedFd>,
+    /// Becomes [`DISK_DESCRIPTOR`]. That number is not the standard library's own in the child: [`Launch::disk`] held it,
+    /// or somebody before it did, when the child was made.
+    disk: Option<OwnedFd>,
     /// None when the account is the agent's own already.
     account: Option<(Vec<Gid>, Gid, Uid)>,
     directory: std::ffi::CString,
@@ -286,6 +336,7 @@ enum Step {
     Confine = 1,
     Account = 2,
     Directory = 3,
+    Disk = 4,
 }
 
 impl Step {
@@ -302,6 +353,7 @@ impl Step {
             1 => Some(Self::Confine),
             2 => Some(Self::Account),
             3 => Some(Self::Directory),
+            4 => Some(Self::Disk),
             _ => None,
         };
         (step, io::Error::from_raw_os_error(number & 0xffff))
@@ -318,7 +370,7 @@ impl ChildSteps {
         // Checked for zero bytes before; an empty path would fail to be entered, not be skipped.
         let directory = std::ffi::CString::new(directory).unwrap_or_default();
         let account = (!agent.is(account)).then_some(ids);
-        Self { entrance: None, account, directory, open_files: agent.ordinary_open_files }
+        Self { entrance: None, disk: None, account, directory, open_files: agent.ordinary_open_files }
     }
 
     fn take(&self) -> io::Result<()> {
@@ -336,7 +388,11 @@ impl ChildSteps {
             };
             become_account().map_err(|error| Step::Account.failed(error))?;
         }
-        rustix::process::chdir(&*self.directory).map_err(|error| Step::Directory.failed(error))
+        rustix::process::chdir(&*self.directory).map_err(|error| Step::Directory.failed(error))?;
+        if let Some(disk) = &self.disk {
+            kernel::place_at(disk.as_fd(), DISK_DESCRIPTOR).map_err(|error| Step::Disk.failed(error))?;
+        }
+        Ok(())
     }
 }
 
@@ -383,7 +439,7 @@ mod tests {
 
     #[test]
     fn a_request_without_sense_is_refused_before_anything_is_started() {
-        let refused = |start: Start| matches!(Launch::check(start), Err(LaunchError::Invalid(_)));
+        let refused = |start: Start| matches!(Launch::check(start, None), Err(LaunchError::Invalid(_)));
         assert!(refused(start(&[])));
         assert!(refused(start(&["true", "a\0b"])));
         assert!(refused(Start { id: String::new(), ..start(&["true"]) }));
@@ -409,7 +465,7 @@ mod tests {
 
     #[test]
     fn a_program_that_the_kernel_cannot_execute_is_told_from_a_kernel_that_gives_no_more() {
-        let launch = Launch::check(start(&["true"])).unwrap();
+        let launch = Launch::check(start(&["true"]), None).unwrap();
         let explain = |error: Errno| launch.explain(error.into());
         for error in [Errno::NOEXEC, Errno::PERM, Errno::LOOP, Errno::NOTDIR, Errno::INVAL, Errno::ISDIR] {
             assert!(matches!(explain(error), LaunchError::ProgramNotExecutable(_)), "{error}");

@@ -18,6 +18,7 @@
 //! its [`Leftovers`] are kept.
 
 pub mod account;
+pub mod builtin;
 pub mod confinement;
 pub mod launch;
 pub mod outlet;
@@ -213,16 +214,20 @@ impl Process {
         is_read: &dyn Fn(&str, StreamKind) -> bool,
     ) -> bool {
         let stdin_moved = self.stdin.as_mut().is_some_and(|inlet| inlet.poll_feed(context));
-        let stdout_moved = self.stdout.poll_fill(context, buffer);
-        let stderr_moved = self.stderr.poll_fill(context, buffer);
+        let id = self.id.as_str();
+        let stdout_moved = self.stdout.poll_fill(context, buffer, || is_read(id, StreamKind::Stdout));
+        let stderr_moved = self.stderr.poll_fill(context, buffer, || is_read(id, StreamKind::Stderr));
         let state_moved = self.poll_state(context, is_read);
         stdin_moved | stdout_moved | stderr_moved | state_moved
     }
 
     fn poll_state(&mut self, context: &mut Context<'_>, is_read: &dyn Fn(&str, StreamKind) -> bool) -> bool {
         let printed_bytes = self.printed_bytes();
-        let fullness =
-            [(StreamKind::Stdout, self.stdout.is_full()), (StreamKind::Stderr, self.stderr.is_full())];
+        let id = self.id.as_str();
+        let waits_for_host = || {
+            self.stdout.waits_for_host(|| is_read(id, StreamKind::Stdout))
+                || self.stderr.waits_for_host(|| is_read(id, StreamKind::Stderr))
+        };
         match &mut self.state {
             State::Finished(_) => false,
             State::Running { timeout } => {
@@ -239,10 +244,7 @@ impl Process {
                 let impatient = linger.patience.as_mut().poll(context) == Poll::Ready(());
                 if pipes_closed || (impatient && (linger.killed || self.leftovers == Leftovers::Keep)) {
                     self.finish();
-                } else if impatient
-                    && !timed_out
-                    && fullness.iter().any(|(kind, full)| *full && is_read(&self.id, *kind))
-                {
+                } else if impatient && !timed_out && waits_for_host() {
                     linger.patience.as_mut().reset(Instant::now() + LINGER);
                 } else if impatient && !timed_out && linger.has_patience(printed_bytes) {
                     linger.left = linger.left.saturating_sub(LINGER);

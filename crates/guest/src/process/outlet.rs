@@ -34,10 +34,16 @@ impl Outlet {
         Ok(Self { spool: Spool::new(launch.spool_bytes, launch.overflow), pipe: Some(kernel::watch(pipe)?) })
     }
 
-    /// Moves one step's worth of bytes by way of `buffer`; true if something moved or the pipe ended.
-    pub fn poll_fill(&mut self, context: &mut Context<'_>, buffer: &mut [u8]) -> bool {
-        let room = self.spool.room().min(buffer.len());
+    /// Moves one step's worth of bytes by way of `buffer`; true if something moved or the pipe ended. `is_read` says
+    /// whether the host takes this output.
+    pub fn poll_fill(
+        &mut self,
+        context: &mut Context<'_>,
+        buffer: &mut [u8],
+        is_read: impl FnOnce() -> bool,
+    ) -> bool {
         let Some(pipe) = &self.pipe else { return false };
+        let room = self.spool.room(is_read).min(buffer.len());
         let Some(buffer) = buffer.get_mut(..room).filter(|buffer| !buffer.is_empty()) else {
             return false;
         };
@@ -54,9 +60,9 @@ impl Outlet {
         }
     }
 
-    /// Whether the process waits for the host to take output.
-    pub fn is_full(&self) -> bool {
-        self.pipe.is_some() && self.spool.room() == 0
+    /// Whether the process waits for a host that takes this output, as `is_read` says.
+    pub fn waits_for_host(&self, is_read: impl Fn() -> bool) -> bool {
+        self.pipe.is_some() && self.spool.room(&is_read) == 0 && is_read()
     }
 
     /// Reads no more.

@@ -3,7 +3,7 @@
 //!
 //! Offsets count all bytes ever written. The spool holds those from `first` to `next`. Of a spool that blocks, bytes
 //! that the host has *taken* make room, and [`Spool::room`] bounds what may be read from the pipe; of one that drops,
-//! the oldest do. Bytes count as taken when the host's credit proves that its application has consumed them, so
+//! the oldest do. A spool can also do the one or the other, depending on whether somebody reads. Bytes count as taken when the host's credit proves that its application has consumed them, so
 //! a host that loses its connection finds everything it had not consumed.
 
 use std::collections::VecDeque;
@@ -26,6 +26,8 @@ pub struct Spool {
     taken: u64,
     capacity_bytes: usize,
     overflow: Overflow,
+    /// Some stream has read it.
+    was_read: bool,
     ended: bool,
 }
 
@@ -35,15 +37,31 @@ impl Spool {
         let wanted = if capacity_bytes == 0 { DEFAULT_CAPACITY_BYTES } else { capacity_bytes };
         let within = wanted.clamp(*CAPACITY_BYTES.start(), *CAPACITY_BYTES.end());
         let capacity_bytes = usize::try_from(within).unwrap_or(usize::MAX);
-        Self { bytes: VecDeque::new(), first: 0, taken: 0, capacity_bytes, overflow, ended: false }
+        Self {
+            bytes: VecDeque::new(),
+            first: 0,
+            taken: 0,
+            capacity_bytes,
+            overflow,
+            was_read: false,
+            ended: false,
+        }
     }
 
-    /// How many bytes [`Spool::push`] may be given now.
-    pub fn room(&self) -> usize {
-        match self.overflow {
-            Overflow::DropOldest => self.capacity_bytes,
-            Overflow::Block => self.capacity_bytes.saturating_sub(self.untaken()),
-        }
+    /// A stream begins to read it.
+    pub fn reader_came(&mut self) {
+        self.was_read = true;
+    }
+
+    /// How many bytes [`Spool::push`] may be given now. `is_read` says whether a stream reads it.
+    pub fn room(&self, is_read: impl FnOnce() -> bool) -> usize {
+        let beside_untaken = self.capacity_bytes.saturating_sub(self.untaken());
+        let drops = match self.overflow {
+            Overflow::DropOldest => true,
+            Overflow::Block => false,
+            Overflow::BlockWhileRead => beside_untaken == 0 && self.was_read && !is_read(),
+        };
+        if drops { self.capacity_bytes } else { beside_untaken }
     }
 
     /// Appends output, at most [`Spool::room`] bytes.
@@ -121,9 +139,9 @@ mod tests {
     fn a_blocking_spool_gives_room_only_for_what_was_taken() {
         let mut spool = Spool::new(512 * 1024, Overflow::Block);
         spool.push(&vec![b'a'; 512 * 1024]);
-        assert_eq!(spool.room(), 0);
+        assert_eq!(spool.room(|| true), 0);
         spool.take_until(100);
-        assert_eq!(spool.room(), 100);
+        assert_eq!(spool.room(|| true), 100);
         spool.push(&[b'b'; 100]);
         assert_eq!(spool.range(), SpoolRange { first: 100, next: 512 * 1024 + 100 });
         assert_eq!(read_all(&spool, 512 * 1024), (512 * 1024, vec![b'b'; 100]));
@@ -148,6 +166,24 @@ mod tests {
     }
 
     #[test]
+    fn a_spool_that_waits_for_readers_drops_only_after_the_last_one_left() {
+        const FULL: usize = 512 * 1024;
+        let mut spool = Spool::new(FULL as u64, Overflow::BlockWhileRead);
+        spool.push(&vec![b'a'; FULL]);
+        assert_eq!(spool.room(|| false), 0, "the first reader is yet to come");
+        spool.reader_came();
+        assert_eq!(spool.room(|| true), 0);
+        spool.take_until(10);
+        assert_eq!(spool.room(|| false), 10, "nothing is dropped before it has to be");
+        spool.push(&[b'b'; 10]);
+        assert_eq!(spool.room(|| false), FULL);
+        spool.push(b"new");
+        assert_eq!(spool.range(), SpoolRange { first: 13, next: FULL as u64 + 13 });
+        spool.reader_came();
+        assert_eq!(spool.room(|| true), 0, "the next reader is waited for again");
+    }
+
+    #[test]
     fn reading_beyond_the_end_gives_nothing() {
         let mut spool = Spool::new(0, Overflow::Block);
         spool.push(b"abc");
@@ -158,8 +194,8 @@ mod tests {
     fn the_last_output_finds_room_in_a_full_spool() {
         let mut spool = Spool::new(0, Overflow::Block);
         spool.push(&vec![0; 1024 * 1024]);
-        assert_eq!(spool.room(), 0);
+        assert_eq!(spool.room(|| true), 0);
         spool.admit_last_output();
-        assert_eq!(spool.room(), 1024 * 1024);
+        assert_eq!(spool.room(|| true), 1024 * 1024);
     }
 }

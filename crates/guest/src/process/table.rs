@@ -3,9 +3,14 @@
 use std::task::Context;
 
 use pyro_protocol::message::{ProcessInfo, Start, StreamKind};
-use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, kill_process, wait, waitpid};
+use rustix::io::Errno;
+use rustix::process::{
+    Pid, Signal, WaitId, WaitIdOptions, WaitOptions, WaitStatus, kill_process, kill_process_group, wait,
+    waitid, waitpid,
+};
 
 use super::Process;
+use super::builtin::FileWorker;
 use super::confinement::{Confinement, Confiner};
 use super::launch::{Launch, LaunchError};
 use super::outlet::STEP_BYTES;
@@ -31,6 +36,7 @@ pub struct Table {
     processes: Vec<Process>,
     confiner: Confiner,
     reaping: Reaping,
+    file_worker: Option<FileWorker>,
     /// Confinements of processes that ended, with the processes' ids: perhaps with tasks that are left or still dying.
     spent: Vec<(Pid, Confinement)>,
     /// What pipes are read with.
@@ -58,9 +64,16 @@ pub enum TableError {
 }
 
 impl Table {
-    /// An empty table.
-    pub fn new(confiner: Confiner, reaping: Reaping) -> Self {
-        Self { processes: Vec::new(), confiner, reaping, spent: Vec::new(), buffer: vec![0; STEP_BYTES] }
+    /// An empty table. Without a `file_worker` none can be started.
+    pub fn new(confiner: Confiner, reaping: Reaping, file_worker: Option<FileWorker>) -> Self {
+        Self {
+            processes: Vec::new(),
+            confiner,
+            reaping,
+            file_worker,
+            spent: Vec::new(),
+            buffer: vec![0; STEP_BYTES],
+        }
     }
 
     /// Checks and starts a process.
@@ -74,7 +87,7 @@ impl Table {
         if self.processes.len() >= MAX_PROCESSES {
             return Err(TableError::Full);
         }
-        let launch = Launch::check(start)?;
+        let launch = Launch::check(start, self.file_worker.as_ref())?;
         let launched = launch.run(&mut self.confiner)?;
         let pid = launched.pid;
         match Process::adopt(launched, &launch) {
@@ -163,6 +176,37 @@ impl Table {
     pub fn tidy(&mut self) {
         self.spent.retain(|(leader, confinement)| !confinement.end(*leader));
         self.confiner.prepare();
+    }
+
+    /// Sends a signal to all there are: as PID 1 to every process of the machine, else to those of this table.
+    pub fn signal_everyone(&self, signal: Signal) {
+        if self.is_everyones_parent() {
+            // The group of PID 1 stands for everybody but PID 1. Nobody being there is fine.
+            let _nobody = kill_process_group(Pid::INIT, signal);
+        } else {
+            for process in &self.processes {
+                let _gone = process.signal(signal, true);
+            }
+        }
+    }
+
+    /// Whether any of those whom [`Table::signal_everyone`] means has not ended, or was not collected yet.
+    pub fn anybody_lives(&self) -> bool {
+        if self.is_everyones_parent() {
+            let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+            !matches!(waitid(WaitId::All, look), Err(Errno::CHILD))
+        } else {
+            self.processes.iter().any(Process::is_running)
+        }
+    }
+
+    /// Whether every process has ended with all its output in its spools.
+    pub fn all_finished(&self) -> bool {
+        self.processes.iter().all(|process| process.exit().is_some())
+    }
+
+    fn is_everyones_parent(&self) -> bool {
+        self.reaping == Reaping::Everything && rustix::process::getpid().is_init()
     }
 
     fn route(&mut self, pid: Pid, status: WaitStatus) {
