@@ -34,18 +34,21 @@ pub trait Engine: Send + Sync + fmt::Debug {
     /// How machines of this engine are isolated on this host, as measured before the engine was made.
     fn acceleration(&self) -> Isolation;
 
-    /// Makes an empty layer of `virtual_bytes` at `path`, which must not exist, to be the active layer of a machine that is
-    /// about to be started over other layers. Blocks for as long as it takes to write a few KiB.
+    /// Makes an empty layer of `virtual_bytes` at `path`, which must not exist, to be the active layer of machines that
+    /// are started over other layers, which may be smaller: what they lack reads as zeros. Later machines start from it
+    /// as it was left. Blocks for as long as it takes to write a few KiB.
     fn create_layer(&self, path: &Path, virtual_bytes: u64) -> Result<DiskLayer, EngineError>;
 
     /// Starts a machine. Called with an existing empty directory that is the machine's alone. At return of
     /// a boot the VMM lives and the stream can be connected; at return of a restore the guest runs as well. After an
-    /// error nothing of it runs; the directory then holds only logs and dead sockets, which the caller removes.
+    /// error nothing of it runs; the directory then holds only logs and dead sockets, which the caller removes. While a
+    /// machine lives, whoever started it, no other starts on its active layer ([`EngineError::DiskInUse`]).
     async fn start(&self, spec: MachineSpec, start: Start) -> Result<Box<dyn Machine>, EngineError>;
 
     /// Takes over a machine that an earlier process started in `directory`. Called once for each directory, before machines
     /// are started. `None` when there is none any more: pid, start time, boot of the host and the peer of the
-    /// control socket must all match the record, and a process that does not match is never signalled.
+    /// control socket must all match the record, and a process that does not match is never signalled. How a machine ended
+    /// that nobody watched is not known.
     async fn adopt(&self, directory: &Path) -> Result<Option<Box<dyn Machine>>, EngineError>;
 
     /// Ends what an earlier process started in `directory`; whether something lived there. Called for a directory whose
@@ -134,6 +137,12 @@ pub enum EngineError {
         /// The system's answer.
         #[source]
         source: io::Error,
+    },
+    /// The active layer of the machine to start is that of a machine that lives.
+    #[error("start a machine on the disk {path:?}: another machine runs on it")]
+    DiskInUse {
+        /// The active layer.
+        path: PathBuf,
     },
     /// No free user id is left in the configured range.
     #[error("choose a user id for the machine: all {count} of the range are in use")]

@@ -3,7 +3,8 @@
 //! What is real: the agent, its processes, the protocol, the order of connections. What is not there: a kernel of its own, a
 //! clock, a disk, a power switch, memory to save, and isolation: commands run here, with the rights of the caller.
 //!
-//! A machine ends with [`Machine::kill`] or with this process, and takes the processes of its agent along.
+//! A machine ends with [`Machine::kill`], when its guest powers off, or with this process, and takes the processes of its
+//! agent along. It stalls when a test says so ([`FakeEngine::stall`]).
 
 mod port;
 
@@ -12,10 +13,8 @@ use std::{
     fmt::Write,
     fs, io,
     path::{Path, PathBuf},
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError},
+    time::SystemTime,
 };
 
 use async_trait::async_trait;
@@ -26,7 +25,7 @@ use tokio::sync::{mpsc, watch};
 use self::port::Port;
 use crate::{
     Build, DiskFormat, DiskLayer, Engine, EngineError, ExitCause, ExitReport, GuestStream, Isolation,
-    Machine, MachineSpec, ProcessIdentity, ResizeDisk, SaveMemory, Start,
+    Machine, MachineSpec, ProcessIdentity, ResizeDisk, SaveMemory, Stall, StallCause, Start,
     launch::{Confinement, Layer, Missing},
 };
 
@@ -54,6 +53,18 @@ impl FakeEngine {
             digest
         });
         Self { build: Build { name: "fake".to_owned(), version, digest }, machines: Mutex::default() }
+    }
+
+    /// Makes the machine of `directory` stand still for this cause, as its host would: until it is resumed. Whether there is
+    /// such a machine.
+    pub fn stall(&self, directory: &Path, cause: StallCause) -> bool {
+        let life = self.life(directory);
+        life.inspect(|life| life.stand(Some(cause))).is_some()
+    }
+
+    fn life(&self, directory: &Path) -> Option<Arc<Life>> {
+        let machines = self.machines.lock().unwrap_or_else(PoisonError::into_inner);
+        machines.get(directory).filter(|life| !life.is_over()).cloned()
     }
 }
 
@@ -95,9 +106,7 @@ impl Engine for FakeEngine {
 
     /// Finds the machines of this very engine: another process's are gone with it.
     async fn adopt(&self, directory: &Path) -> Result<Option<Box<dyn Machine>>, EngineError> {
-        let machines = self.machines.lock().unwrap_or_else(PoisonError::into_inner);
-        let life = machines.get(directory).filter(|life| !life.is_over()).cloned();
-        Ok(life.map(|life| Box::new(FakeMachine { life }) as Box<dyn Machine>))
+        Ok(self.life(directory).map(|life| Box::new(FakeMachine { life }) as Box<dyn Machine>))
     }
 
     /// Ends a machine of this very engine.
@@ -122,11 +131,12 @@ struct Life {
     /// The process that it is part of: this one.
     identity: ProcessIdentity,
     hosts: mpsc::UnboundedSender<tokio::io::DuplexStream>,
-    paused: watch::Sender<bool>,
+    /// Why it stands still. Gone with the agent, which ends every receiver.
+    standing: Arc<Mutex<Option<watch::Sender<Option<Stall>>>>>,
+    stalls: watch::Receiver<Option<Stall>>,
     ending: watch::Sender<bool>,
-    /// Closed when the agent is dropped.
-    over: watch::Receiver<()>,
-    killed: AtomicBool,
+    /// How it ended; closed when the agent is dropped.
+    over: watch::Receiver<Option<ExitCause>>,
 }
 
 /// Bytes on their way in each direction, as many as a virtio ring of the real port holds.
@@ -136,15 +146,25 @@ impl Life {
     fn begin(identity: ProcessIdentity) -> io::Result<Self> {
         let agent = Agent::new(System::Embedded)?;
         let (hosts, arriving) = mpsc::unbounded_channel();
-        let (paused, pauses) = watch::channel(false);
+        let (standing, stalls) = watch::channel(None);
+        let standing = Arc::new(Mutex::new(Some(standing)));
         let (ending, end) = watch::channel(false);
-        let (living, over) = watch::channel(());
-        let life = live(agent, Port::new(arriving), pauses, end);
+        let (living, over) = watch::channel(None);
+        let life = live(agent, Port::new(arriving), stalls.clone(), end);
+        let stood = standing.clone();
         tokio::spawn(async move {
-            life.await;
-            drop(living);
+            living.send_replace(Some(life.await));
+            if let Some(standing) = stood.lock().unwrap_or_else(PoisonError::into_inner).take() {
+                standing.send_replace(None);
+            }
         });
-        Ok(Self { identity, hosts, paused, ending, over, killed: AtomicBool::new(false) })
+        Ok(Self { identity, hosts, standing, stalls, ending, over })
+    }
+
+    fn stand(&self, cause: Option<StallCause>) {
+        if let Some(standing) = &*self.standing.lock().unwrap_or_else(PoisonError::into_inner) {
+            standing.send_replace(cause.map(|cause| Stall { cause, since: SystemTime::now() }));
+        }
     }
 
     fn is_over(&self) -> bool {
@@ -158,30 +178,38 @@ impl Life {
 }
 
 /// Serves until the end; at return the agent and its processes are gone.
-async fn live(mut agent: Agent, mut port: Port, paused: watch::Receiver<bool>, end: watch::Receiver<bool>) {
+async fn live(
+    mut agent: Agent,
+    mut port: Port,
+    stalls: watch::Receiver<Option<Stall>>,
+    end: watch::Receiver<bool>,
+) -> ExitCause {
     let serving = agent.serve(&mut port);
-    let ended = until(end, true);
+    let ended = until(end, |end| *end);
     tokio::pin!(serving, ended);
     loop {
         tokio::select! {
             biased;
-            () = &mut ended => return,
-            () = until(paused.clone(), true) => tokio::select! {
-                () = &mut ended => return,
-                () = until(paused.clone(), false) => {}
+            () = &mut ended => return ExitCause::Killed,
+            () = until(stalls.clone(), Option::is_some) => tokio::select! {
+                () = &mut ended => return ExitCause::Killed,
+                () = until(stalls.clone(), Option::is_none) => {}
             },
-            served = &mut serving => {
-                // The port never ends, and an embedded agent has no deadline.
-                tracing::error!(?served, "a fake machine's agent stopped");
-                return;
-            }
+            served = &mut serving => return match served {
+                // The port never ends, so that it is the guest that made an end.
+                Ok(_) => ExitCause::GuestPowerOff,
+                Err(error) => {
+                    tracing::error!(%error, "a fake machine's agent stopped");
+                    ExitCause::Unknown
+                }
+            },
         }
     }
 }
 
 /// Waits until a switch stands so; for ever, when nobody is left who could turn it.
-async fn until(mut switch: watch::Receiver<bool>, wanted: bool) {
-    if switch.wait_for(|position| *position == wanted).await.is_err() {
+async fn until<T>(mut switch: watch::Receiver<T>, wanted: impl FnMut(&T) -> bool) {
+    if switch.wait_for(wanted).await.is_err() {
         std::future::pending::<()>().await;
     }
 }
@@ -216,28 +244,31 @@ impl Machine for FakeMachine {
 
     /// The agent stands still; its processes run on until they have to wait for it.
     async fn pause(&self) -> Result<(), EngineError> {
-        self.life.paused.send_replace(true);
+        if self.life.stalls.borrow().is_none() {
+            self.life.stand(Some(StallCause::Paused));
+        }
         Ok(())
     }
 
     async fn resume(&self) -> Result<(), EngineError> {
-        self.life.paused.send_replace(false);
+        self.life.stand(None);
         Ok(())
     }
 
+    fn stalls(&self) -> watch::Receiver<Option<Stall>> {
+        self.life.stalls.clone()
+    }
+
     async fn kill(&self) -> Result<(), EngineError> {
-        if !self.life.is_over() {
-            self.life.killed.store(true, Ordering::Relaxed);
-            self.life.ending.send_replace(true);
-        }
+        self.life.ending.send_replace(true);
         self.life.over().await;
         Ok(())
     }
 
     async fn exited(&self) -> ExitReport {
         self.life.over().await;
-        let killed = self.life.killed.load(Ordering::Relaxed);
-        let cause = if killed { ExitCause::Killed } else { ExitCause::Unknown };
+        // An agent that panicked said nothing.
+        let cause = self.life.over.borrow().unwrap_or(ExitCause::Unknown);
         ExitReport { cause, last_output: String::new() }
     }
 

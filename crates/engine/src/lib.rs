@@ -22,6 +22,7 @@ pub mod qmp;
 mod readiness;
 mod record;
 mod socket;
+mod stall;
 mod timestamp_counter;
 
 pub use disk::{DiskFormat, DiskLayer, DiskLayers};
@@ -32,3 +33,4 @@ pub use machine::{
 };
 pub use memory::{MemoryError, SealedMemory};
 pub use process::ProcessIdentity;
+pub use stall::{Stall, StallCause};

@@ -9,9 +9,12 @@ use std::{
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    sync::watch,
+};
 
-use crate::{DiskLayers, EngineError, ProcessIdentity, SealedMemory};
+use crate::{DiskLayers, EngineError, ProcessIdentity, SealedMemory, Stall};
 
 /// Names one machine; 12 lower-case hex digits. Also the name of its directory.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize, Deserialize)]
@@ -125,8 +128,8 @@ pub struct BootFiles {
 pub struct MachineSpec {
     /// Its name.
     pub id: MachineId,
-    /// Its private directory: exists, empty but for the active disk layer, mode 0700, maybe 200 characters long.
-    /// The engine keeps sockets, VMM output and its runtime record here.
+    /// Its private directory: exists, mode 0700, maybe 200 characters long, and nothing in it has a name of the engine's.
+    /// The engine keeps sockets, VMM output and its runtime record here. The files of [`Self::disk`] may lie anywhere.
     pub directory: PathBuf,
     /// Size and devices.
     pub shape: MachineShape,
@@ -168,7 +171,9 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> GuestStream for T {}
 /// ```text
 ///            pause            save
 /// running ---------> paused --------> saved        (each of them) --kill, guest power-off--> gone
-///    ^------resume-----'  `---save (also from running)
+///   | ^------resume----'  `---save (also from running)
+///   | '------resume----.
+///   `--write fails--> stalled                      (on the host; see [`Stall`]: nothing is lost)
 /// ```
 #[async_trait]
 pub trait Machine: Send + Sync + fmt::Debug {
@@ -183,11 +188,21 @@ pub trait Machine: Send + Sync + fmt::Debug {
     /// until the first is dropped. The guest may have left half a frame in it: resynchronise before use.
     async fn connect(&self) -> Result<Box<dyn GuestStream>, EngineError>;
 
-    /// Stops the virtual processors. Already so: nothing happens.
+    /// Stops the virtual processors. Already so, or stalled: nothing happens. At return [`Self::stall`] tells it.
     async fn pause(&self) -> Result<(), EngineError>;
 
-    /// Lets the virtual processors run on. Already so: nothing happens.
+    /// Lets the virtual processors run on, and does again what the host failed to write. Already so: nothing happens. A machine
+    /// whose disk still has no room stalls again, which [`Self::stall`] may tell a moment after the return.
     async fn resume(&self) -> Result<(), EngineError>;
+
+    /// Why the machine stands still; `None` while it runs and when it is gone. Any time; costs nothing.
+    fn stall(&self) -> Option<Stall> {
+        *self.stalls().borrow()
+    }
+
+    /// Every change of [`Self::stall`], beginning with what is so now. Any time, by several. It closes when the machine is
+    /// gone or this handle is dropped.
+    fn stalls(&self) -> watch::Receiver<Option<Stall>>;
 
     /// Ends the machine at once, without asking the guest; at return the process is gone. Idempotent.
     async fn kill(&self) -> Result<(), EngineError>;

@@ -28,6 +28,8 @@ use tokio::{
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// No answer this crate asks for comes near; a VMM that sends more is broken or hostile.
 const MAX_LINE_BYTES: u64 = 1 << 20;
+/// Events kept for who is slow to take them; a machine has a handful in its life.
+const EVENTS: usize = 64;
 
 /// The commands this crate sends.
 #[derive(Clone, PartialEq, Debug, Serialize)]
@@ -38,6 +40,8 @@ pub enum Command {
     Capabilities {},
     #[serde(rename = "query-status")]
     QueryStatus {},
+    #[serde(rename = "query-block")]
+    QueryBlock {},
     #[serde(rename = "stop")]
     Stop {},
     #[serde(rename = "cont")]
@@ -80,6 +84,8 @@ impl Command {
 pub enum Event {
     /// The virtual processors run.
     Resume,
+    /// The virtual processors stand still.
+    Stop,
     /// The machine ends; the reason is QEMU's word, e.g. `guest-shutdown`.
     Shutdown {
         /// QEMU's word for it.
@@ -146,8 +152,16 @@ struct Numbered<'a> {
 }
 
 type Answer = Result<Value, QmpError>;
-/// Who waits for which answer; `None` once the socket has ended.
-type Waiting = Arc<Mutex<Option<HashMap<u64, oneshot::Sender<Answer>>>>>;
+
+/// Who waits for what QEMU says. Dropping it tells them all.
+#[derive(Debug)]
+struct Listeners {
+    answers: HashMap<u64, oneshot::Sender<Answer>>,
+    events: broadcast::Sender<Event>,
+}
+
+/// `None` once the socket has ended.
+type Listening = Arc<Mutex<Option<Listeners>>>;
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // Nothing panics while it holds these locks, and a map is never half changed.
@@ -158,9 +172,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[derive(Debug)]
 pub struct Qmp {
     writer: tokio::sync::Mutex<tokio::net::unix::OwnedWriteHalf>,
-    waiting: Waiting,
+    listening: Listening,
     next_id: AtomicU64,
-    events: broadcast::Sender<Event>,
     reader: JoinHandle<()>,
 }
 
@@ -184,15 +197,19 @@ impl Qmp {
     /// Takes a connected socket. The capabilities are the caller's first command.
     pub fn new(stream: UnixStream) -> Self {
         let (reader, writer) = stream.into_split();
-        let waiting: Waiting = Arc::new(Mutex::new(Some(HashMap::new())));
-        let (events, _) = broadcast::channel(64);
-        let reader = tokio::spawn(dispatch(reader, waiting.clone(), events.clone()));
-        Self { writer: writer.into(), waiting, next_id: AtomicU64::new(1), events, reader }
+        let (events, _) = broadcast::channel(EVENTS);
+        let listeners = Listeners { answers: HashMap::new(), events };
+        let listening: Listening = Arc::new(Mutex::new(Some(listeners)));
+        let reader = tokio::spawn(dispatch(reader, listening.clone()));
+        Self { writer: writer.into(), listening, next_id: AtomicU64::new(1), reader }
     }
 
     /// Events from now on. The channel closes when QEMU is gone or this connection is dropped.
     pub fn events(&self) -> broadcast::Receiver<Event> {
-        self.events.subscribe()
+        match &*lock(&self.listening) {
+            Some(listeners) => listeners.events.subscribe(),
+            None => broadcast::channel(1).1,
+        }
     }
 
     /// Sends commands in one piece, with descriptors for the `getfd` among them.
@@ -206,7 +223,7 @@ impl Qmp {
         for command in commands {
             let id = self.next_id.fetch_add(1, Ordering::Relaxed);
             let (sender, receiver) = oneshot::channel();
-            lock(&self.waiting).as_mut().ok_or(QmpError::Ended)?.insert(id, sender);
+            lock(&self.listening).as_mut().ok_or(QmpError::Ended)?.answers.insert(id, sender);
             answers.push(receiver);
             serde_json::to_writer(&mut bytes, &Numbered { command, id })
                 .map_err(|e| QmpError::Socket(e.into()))?;
@@ -251,7 +268,7 @@ impl Drop for Qmp {
 }
 
 /// Hands every line to whom it belongs, until the socket ends or says something that is not QMP.
-async fn dispatch(reader: OwnedReadHalf, waiting: Waiting, events: broadcast::Sender<Event>) {
+async fn dispatch(reader: OwnedReadHalf, listening: Listening) {
     let mut reader = BufReader::new(reader);
     let mut text = Vec::new();
     loop {
@@ -262,10 +279,12 @@ async fn dispatch(reader: OwnedReadHalf, waiting: Waiting, events: broadcast::Se
         }
         let Ok(line) = serde_json::from_slice::<Line>(&text) else { break };
         if let Some(name) = line.event {
-            // Nobody listening is fine.
-            drop(events.send(event(name, line.data.as_ref())));
+            if let Some(listeners) = &*lock(&listening) {
+                // Nobody listening is fine.
+                drop(listeners.events.send(event(name, line.data.as_ref())));
+            }
         } else if let Some(id) = line.id {
-            let waiter = lock(&waiting).as_mut().and_then(|waiting| waiting.remove(&id));
+            let waiter = lock(&listening).as_mut().and_then(|listeners| listeners.answers.remove(&id));
             let answer = match line.error {
                 Some(Refusal { class, desc }) => Err(QmpError::Refused { class, description: desc }),
                 None => Ok(line.result.unwrap_or_default()),
@@ -276,8 +295,7 @@ async fn dispatch(reader: OwnedReadHalf, waiting: Waiting, events: broadcast::Se
             }
         }
     }
-    // Dropping the senders tells everybody who waits.
-    lock(&waiting).take();
+    lock(&listening).take();
 }
 
 fn event(name: String, data: Option<&Value>) -> Event {
@@ -286,6 +304,7 @@ fn event(name: String, data: Option<&Value>) -> Event {
     };
     match name.as_str() {
         "RESUME" => Event::Resume,
+        "STOP" => Event::Stop,
         "SHUTDOWN" => Event::Shutdown { reason: word("reason") },
         "MIGRATION" => Event::Migration { status: word("status") },
         _ => Event::Other(name),
@@ -339,6 +358,7 @@ mod tests {
         for command in [
             Command::Capabilities {},
             Command::QueryStatus {},
+            Command::QueryBlock {},
             Command::Stop {},
             Command::Cont {},
             Command::Quit {},
@@ -353,6 +373,7 @@ mod tests {
             match &command {
                 Command::Capabilities {} => is_of_the_schema::<qmp::qmp_capabilities>(&command),
                 Command::QueryStatus {} => is_of_the_schema::<qmp::query_status>(&command),
+                Command::QueryBlock {} => is_of_the_schema::<qmp::query_block>(&command),
                 Command::Stop {} => is_of_the_schema::<qmp::stop>(&command),
                 Command::Cont {} => is_of_the_schema::<qmp::cont>(&command),
                 Command::Quit {} => is_of_the_schema::<qmp::quit>(&command),
@@ -398,15 +419,20 @@ mod tests {
         }
         let resumed = qmp::Event::RESUME { data: qmp::RESUME {}, timestamp: timestamp() };
         assert_eq!(read(&resumed), Event::Resume);
+        let stopped = qmp::Event::STOP { data: qmp::STOP {}, timestamp: timestamp() };
+        assert_eq!(read(&stopped), Event::Stop);
     }
 
     #[tokio::test]
-    async fn the_end_of_the_socket_ends_every_command() {
+    async fn the_end_of_the_socket_ends_every_command_and_all_events() {
         let (client, server) = UnixStream::pair().unwrap();
         let qmp = Qmp::new(client);
+        let mut events = qmp.events();
         let answers = qmp.send(&[Command::Stop {}], &[]).await.unwrap();
         drop(server);
         assert!(matches!(answers.all().await, Err(QmpError::Ended)));
         assert!(matches!(qmp.execute(Command::Cont {}).await, Err(QmpError::Ended)));
+        assert_eq!(events.recv().await, Err(broadcast::error::RecvError::Closed));
+        assert_eq!(qmp.events().recv().await, Err(broadcast::error::RecvError::Closed));
     }
 }

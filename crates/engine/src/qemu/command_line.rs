@@ -110,7 +110,10 @@ fn disk(line: &mut CommandLine, name: &str, layers: &[(u32, DiskFormat)], writab
         });
         below = Some(node);
     }
-    line.switch(&Plain("-device", format!("virtio-blk-device,drive={name}")));
+    // A write that the host fails is kept, and the machine stands still until it is resumed: not only for want of
+    // space, since a quota that is used up has another name.
+    let on_error = if writable { ",werror=stop,rerror=report" } else { "" };
+    line.switch(&Plain("-device", format!("virtio-blk-device,drive={name}{on_error}")));
 }
 
 fn own_descriptor(number: u32) -> String {
@@ -252,7 +255,8 @@ impl Switch for AddDescriptor {
     }
 }
 
-/// The bytes of an image. Locks are left out: a machine's directory has one owner, and lower layers are shared.
+/// The bytes of an image. QEMU's locks are left out: the engine's own on the active layer comes with its descriptor, and
+/// lower layers are shared.
 struct FileNode {
     name: String,
     descriptor: u32,
@@ -396,6 +400,7 @@ mod tests {
         assert!(text.contains("-add-fd fd=14,set=14 -blockdev driver=file,node-name=disk-0-file,filename=/dev/fdset/14,read-only=on"));
         assert!(text.contains("node-name=disk-file,filename=/dev/fdset/15,read-only=off"));
         assert!(text.contains("\"node-name\":\"disk\",\"file\":\"disk-file\",\"read-only\":false,\"discard\":\"unmap\",\"backing\":\"disk-0\""));
+        assert!(text.contains("drive=disk,werror=stop") && !text.contains("drive=root,werror"));
         let lone = line(Isolation::Emulated, |d| d.disk = vec![(15, DiskFormat::Qcow2)]);
         assert!(lone.contains("\"backing\":null"));
     }

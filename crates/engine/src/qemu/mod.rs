@@ -10,6 +10,7 @@ mod descriptors;
 mod installation;
 mod qcow2;
 mod running;
+mod standing;
 mod start;
 mod user_ids;
 mod vmm_log;

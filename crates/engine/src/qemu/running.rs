@@ -17,18 +17,23 @@ use rustix::net::sockopt::socket_peercred;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::UnixStream,
+    sync::{
+        broadcast::{self, error::RecvError},
+        watch,
+    },
     task::JoinHandle,
 };
 
 use super::{
     descriptors::{AGENT, CONSOLE, CONTROL},
+    standing::Standing,
     start::{LAST_OUTPUT_BYTES, migrated},
     user_ids::UserIds,
     vmm_log::VmmLog,
 };
 use crate::{
     EngineError, ExitCause, ExitReport, GuestStream, Isolation, Machine, ProcessIdentity, ResizeDisk,
-    SaveMemory,
+    SaveMemory, Stall,
     machine::tail,
     process::ProcessHandle,
     qmp::{Command, Event, Qmp, QmpError},
@@ -50,12 +55,12 @@ pub(super) struct QemuMachine {
     directory: PathBuf,
     sockets: Arc<SocketDirectory>,
     process: ProcessHandle,
-    control: Qmp,
+    control: Arc<Qmp>,
     isolation: Isolation,
     killed: AtomicBool,
     shutdown: Arc<Mutex<Option<String>>>,
-    /// Ends when the control socket does.
-    watcher: tokio::sync::watch::Receiver<()>,
+    /// Ends when the control socket does, after its last event.
+    standing: Arc<Standing>,
     tasks: Vec<JoinHandle<()>>,
     /// Missing when an adopted VMM does not show it.
     log: Option<VmmLog>,
@@ -71,22 +76,11 @@ impl QemuMachine {
         isolation: Isolation,
         log: Option<VmmLog>,
     ) -> Result<Self, EngineError> {
-        let shutdown = Arc::new(Mutex::new(None));
-        let (watching, watcher) = tokio::sync::watch::channel(());
-        let mut events = control.events();
-        let reason = shutdown.clone();
-        let watch = tokio::spawn(async move {
-            let _watching = watching;
-            loop {
-                match events.recv().await {
-                    Ok(Event::Shutdown { reason: said }) => {
-                        *reason.lock().unwrap_or_else(PoisonError::into_inner) = Some(said);
-                    }
-                    Err(tokio::sync::broadcast::error::RecvError::Closed) => break,
-                    Ok(_) | Err(_) => {}
-                }
-            }
-        });
+        let (control, standing, shutdown) =
+            (Arc::new(control), Arc::new(Standing::running()), Arc::default());
+        let events = control.events();
+        let watch =
+            tokio::spawn(watch_events(events, control.clone(), standing.clone(), Arc::clone(&shutdown)));
         let console = sockets
             .connect(CONSOLE)
             .await
@@ -105,7 +99,7 @@ impl QemuMachine {
             isolation,
             killed: AtomicBool::new(false),
             shutdown,
-            watcher,
+            standing,
             tasks: vec![watch, console],
             log,
         })
@@ -145,7 +139,13 @@ impl QemuMachine {
             Ok(Err(source)) => return Err(EngineError::Control { operation: "adopt", source }),
             Err(_) => return Err(EngineError::Control { operation: "adopt", source: QmpError::Silent }),
         }
-        Self::new(directory, Arc::new(sockets), process, control, record.isolation, log).await.map(Some)
+        let machine =
+            Self::new(directory, Arc::new(sockets), process, control, record.isolation, log).await?;
+        match machine.standing.look(&machine.control).await {
+            Ok(()) => Ok(Some(machine)),
+            Err(QmpError::Ended) => Ok(None),
+            Err(source) => Err(EngineError::Control { operation: "adopt", source }),
+        }
     }
 
     async fn control(&self, operation: &'static str, command: Command) -> Result<(), EngineError> {
@@ -155,6 +155,37 @@ impl QemuMachine {
             .map(drop)
             .map_err(|source| EngineError::Control { operation, source })
     }
+
+    /// A command after which the machine runs or does not, as [`Machine::stall`] tells at return.
+    async fn set_going(&self, operation: &'static str, command: Command) -> Result<(), EngineError> {
+        self.control(operation, command).await?;
+        let looked = self.standing.look(&self.control).await;
+        looked.map_err(|source| EngineError::Control { operation, source })
+    }
+}
+
+/// Notes what QEMU says of itself until its socket ends.
+async fn watch_events(
+    mut events: broadcast::Receiver<Event>,
+    control: Arc<Qmp>,
+    standing: Arc<Standing>,
+    shutdown: Arc<Mutex<Option<String>>>,
+) {
+    loop {
+        match events.recv().await {
+            Ok(Event::Shutdown { reason }) => {
+                *shutdown.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason);
+            }
+            Ok(Event::Stop | Event::Resume) | Err(RecvError::Lagged(_)) => {
+                if let Err(error) = standing.look(&control).await {
+                    tracing::debug!(%error, "a machine does not say whether it runs");
+                }
+            }
+            Ok(_) => {}
+            Err(RecvError::Closed) => break,
+        }
+    }
+    standing.end();
 }
 
 /// The credentials of a listening socket are those of the process that last called listen, which QEMU does with what it inherits.
@@ -199,11 +230,15 @@ impl Machine for QemuMachine {
     }
 
     async fn pause(&self) -> Result<(), EngineError> {
-        self.control("pause", Command::Stop {}).await
+        self.set_going("pause", Command::Stop {}).await
     }
 
     async fn resume(&self) -> Result<(), EngineError> {
-        self.control("resume", Command::Cont {}).await
+        self.set_going("resume", Command::Cont {}).await
+    }
+
+    fn stalls(&self) -> watch::Receiver<Option<Stall>> {
+        self.standing.seen()
     }
 
     async fn kill(&self) -> Result<(), EngineError> {
@@ -218,9 +253,9 @@ impl Machine for QemuMachine {
 
     async fn exited(&self) -> ExitReport {
         self.process.gone().await;
-        // The watcher drops its side when it has seen the last event; a socket held up elsewhere is not waited for.
-        let mut watcher = self.watcher.clone();
-        let ended = async { while watcher.changed().await.is_ok() {} };
+        // What is seen ends after the last event; a socket held up elsewhere is not waited for.
+        let mut seen = self.standing.seen();
+        let ended = async { while seen.changed().await.is_ok() {} };
         drop(tokio::time::timeout(LAST_EVENT_TIMEOUT, ended).await);
         let reason = self.shutdown.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let cause = match reason.as_deref() {
@@ -280,5 +315,6 @@ impl Drop for QemuMachine {
         for task in &self.tasks {
             task.abort();
         }
+        self.standing.end();
     }
 }

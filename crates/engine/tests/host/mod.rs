@@ -6,14 +6,21 @@ use std::{
     fs,
     io::{BufRead, BufReader, Write},
     os::unix::fs::PermissionsExt,
-    path::PathBuf,
-    process::{Command, Stdio},
+    path::{Path, PathBuf},
+    process::{Command, Output, Stdio},
 };
 
 /// Names another place of the probe, for a user who cannot reach the build directory.
 const PROBE: &str = "PYRO_TEST_PROBE";
 /// Tells a test that it runs where namespaces are forbidden.
 const FORBIDDEN: &str = "PYRO_TEST_NAMESPACES_FORBIDDEN";
+
+/// Names the small file system of a test.
+const SMALL: &str = "PYRO_TEST_SMALL_FILE_SYSTEM";
+
+/// Mounts a file system of 64 MiB that only this test sees, and becomes its arguments.
+const MOUNT_SMALL: &str =
+    r#"mount -t tmpfs -o size=64m,mode=1777 small "$PYRO_TEST_SMALL_FILE_SYSTEM" || exit 91; exec "$@""#;
 
 /// Forbids namespaces of every kind and becomes its arguments.
 const FORBID: &str =
@@ -48,17 +55,61 @@ pub(crate) fn namespaces_are_forbidden() -> bool {
     std::env::var_os(FORBIDDEN).is_some()
 }
 
+/// The file system that a test has for itself, if it is one that was given one.
+pub(crate) fn small_file_system() -> Option<PathBuf> {
+    std::env::var_os(SMALL).map(PathBuf::from)
+}
+
+/// Copies the probe and this test to where everybody can run them.
+fn programs_for_everybody(place: &Path) -> [PathBuf; 2] {
+    fs::set_permissions(place, fs::Permissions::from_mode(0o755)).unwrap();
+    [("probe", probe()), ("tests", std::env::current_exe().unwrap())].map(|(name, original)| {
+        let copy = place.join(name);
+        // By another process: a program that this one has open for writing while another test forks cannot be executed.
+        assert!(Command::new("cp").arg(original).arg(&copy).status().unwrap().success());
+        copy
+    })
+}
+
+fn assert_passed(output: &Output) {
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success() && text.contains("1 passed"),
+        "{text}\n{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+/// Runs a test of this binary with a small file system of its own and fails if it does.
+pub(crate) fn run_test_with_small_file_system(name: &str, account: Account) {
+    let place = tempfile::tempdir().unwrap();
+    let [probe, tests] = programs_for_everybody(place.path());
+    let small = place.path().join("small");
+    fs::create_dir(&small).unwrap();
+    let mut command = Command::new(if account == Account::Nobody { "setpriv" } else { "unshare" });
+    if account == Account::Nobody {
+        command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups", "--", "unshare"]);
+    }
+    if account == Account::Own && is_root() {
+        command.args(["--mount", "sh", "-c", MOUNT_SMALL, "sh"]);
+    } else {
+        let (uid, gid) = match account {
+            Account::Own => (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw()),
+            Account::Nobody => (65534, 65534),
+        };
+        command.args(["--user", &format!("--map-user={uid}"), &format!("--map-group={gid}"), "--keep-caps"]);
+        command.args(["--mount", "sh", "-c", MOUNT_SMALL, "sh"]);
+        command.args(["setpriv", "--ambient-caps=-all", "--inh-caps=-all", "--"]);
+    }
+    command.arg(tests).args(["--exact", name]);
+    command.env(PROBE, probe).env(SMALL, small).current_dir("/").stdin(Stdio::null());
+    assert_passed(&command.output().unwrap());
+}
+
 /// Runs a test of this binary on such a host and fails if it does.
 pub(crate) fn run_test(name: &str, account: Account, namespaces: Namespaces) {
     let place = tempfile::tempdir().unwrap();
-    fs::set_permissions(place.path(), fs::Permissions::from_mode(0o755)).unwrap();
-    let [probe, tests] =
-        [("probe", probe()), ("tests", std::env::current_exe().unwrap())].map(|(name, original)| {
-            let copy = place.path().join(name);
-            // By another process: a program that this one has open for writing while another test forks cannot be executed.
-            assert!(Command::new("cp").arg(original).arg(&copy).status().unwrap().success());
-            copy
-        });
+    let [probe, tests] = programs_for_everybody(place.path());
     let root = is_root() && account == Account::Own;
     let mut words: Vec<String> = Vec::new();
     let mut add = |more: &[&str]| words.extend(more.iter().map(|word| (*word).to_owned()));
@@ -101,11 +152,5 @@ pub(crate) fn run_test(name: &str, account: Account, namespaces: Namespaces) {
         }
         child.stdin.as_mut().unwrap().write_all(b"mapped\n").unwrap();
     }
-    let output = child.wait_with_output().unwrap();
-    let text = String::from_utf8_lossy(&output.stdout);
-    assert!(
-        output.status.success() && text.contains("1 passed"),
-        "{text}\n{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    assert_passed(&child.wait_with_output().unwrap());
 }
