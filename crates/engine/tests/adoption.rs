@@ -21,6 +21,7 @@ use place::{Place, flattened, saved};
 use pyro_engine::{DiskLayers, Engine, EngineError, ExitCause, Machine, StallCause, Start};
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
+    fs::inotify,
     process::{Pid, PidfdFlags, pidfd_open},
 };
 
@@ -104,7 +105,13 @@ async fn restores_a_machine() {
     let engine = place.engine().await;
     let (memory, state) = (place.file("memory"), place.file("state"));
     let start = Start::Boot { shared_memory: Some(memory.clone()) };
-    let template = engine.start(place.machine(2), start).await.unwrap();
+    let original = place.machine(2);
+    let writes = inotify::init(inotify::CreateFlags::CLOEXEC).unwrap();
+    inotify::add_watch(&writes, &original.disk.active.path, inotify::WatchFlags::MODIFY).unwrap();
+    // A machine that is saved before its firmware has loaded the kernel never loads it.
+    Order { number: 1, first_unit: 0, units: 1, seed: 1, power_off: false }.give(&place.root_image());
+    let template = engine.start(original, start).await.unwrap();
+    rustix::io::read(&writes, &mut [0; 1024]).unwrap();
     template.save_memory().unwrap().save(&state).await.unwrap();
     template.kill().await.unwrap();
     let start = Start::Restore(saved(&memory, &state));
