@@ -1,0 +1,11 @@
+//! What counts as binary.
+
+/// How much of a file is looked at.
+const LOOKED_AT_BYTES: usize = 8000;
+/// Content longer than this is not compared line by line, as in git (`core.bigFileThreshold`).
+const LARGEST_TEXT_BYTES: usize = 512 * 1024 * 1024;
+
+/// Whether git would say `Binary files differ`: a NUL among the first 8000 bytes, or more than 512 MiB of anything.
+pub fn is_binary(content: &[u8]) -> bool {
+    content.len() > LARGEST_TEXT_BYTES || content.iter().take(LOOKED_AT_BYTES).any(|byte| *byte == 0)
+}
