@@ -90,19 +90,6 @@ pub fn place_at(descriptor: BorrowedFd<'_>, number: RawFd) -> rustix::io::Result
     rustix::io::dup2(descriptor, &mut place)
 }
 
-/// Takes over a descriptor that this program was started with. To be called first thing in `main`, before anything opens
-/// files, and once for each number.
-///
-/// # Errors
-/// `EBADF` if there is none.
-pub fn inherited(number: RawFd) -> io::Result<OwnedFd> {
-    // SAFETY: it lives only for one system call that does nothing to it, and says whether it is open.
-    let probe = unsafe { BorrowedFd::borrow_raw(number) };
-    rustix::io::fcntl_setfd(probe, rustix::io::FdFlags::CLOEXEC)?;
-    // SAFETY: it is open, and nothing in this program has come by it in another way than its start.
-    Ok(unsafe { OwnedFd::from_raw_fd(number) })
-}
-
 /// The signal of a number between 1 and 64, real-time signals included.
 pub fn signal(number: i32) -> Option<Signal> {
     if !(1..=64).contains(&number) {

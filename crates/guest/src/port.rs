@@ -9,20 +9,28 @@
 //! - A host that leaves and comes back at once is not noticed at all. The session layer finds it by its preamble.
 //! - A write waits while no host is connected or none reads; nothing is dropped.
 //!
-//! So a [`Port`] never ends: a read waits for the next host.
+//! A read that finds no host waits for the next one. When there was a host and none comes back for [`ABSENCE`], reading
+//! gives end of file once: processes should not wait for it any more. The driver learns of hosts and of bytes in two ways
+//! that overtake each other, so that shorter absences prove nothing.
 
 use std::fs::File;
+use std::future::Future;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use rustix::event::{Timespec, epoll};
 use rustix::io::Errno;
 use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Sleep;
 
 use crate::kernel;
+
+/// How long a host may be away before it counts as gone.
+pub const ABSENCE: Duration = Duration::from_secs(2);
 
 /// A virtio-serial port. Both directions have to be used by the same task.
 #[derive(Debug)]
@@ -31,6 +39,37 @@ pub struct Port {
     announcements: AsyncFd<OwnedFd>,
     may_read: bool,
     may_write: bool,
+    host: Host,
+}
+
+/// What the last read said of the host.
+#[derive(Debug)]
+enum Host {
+    /// It is there.
+    Present,
+    /// It was there, and counts as gone when the time is over.
+    Absent(Pin<Box<Sleep>>),
+    /// There is none.
+    Gone,
+}
+
+impl Host {
+    /// A read found none.
+    fn not_found(&mut self) {
+        if matches!(self, Self::Present) {
+            *self = Self::Absent(Box::pin(tokio::time::sleep(ABSENCE)));
+        }
+    }
+
+    /// True once, when one that was there has been away for so long that it counts as gone.
+    fn poll_gone(&mut self, context: &mut Context<'_>) -> bool {
+        let Self::Absent(time) = self else { return false };
+        let is_gone = time.as_mut().poll(context).is_ready();
+        if is_gone {
+            *self = Self::Gone;
+        }
+        is_gone
+    }
 }
 
 impl Port {
@@ -42,7 +81,13 @@ impl Port {
         let set = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         let interest = epoll::EventFlags::IN | epoll::EventFlags::OUT | epoll::EventFlags::ET;
         epoll::add(&set, &device, epoll::EventData::new_u64(0), interest)?;
-        Ok(Self { device, announcements: kernel::watch(set)?, may_read: true, may_write: true })
+        Ok(Self {
+            device,
+            announcements: kernel::watch(set)?,
+            may_read: true,
+            may_write: true,
+            host: Host::Gone,
+        })
     }
 
     /// Waits for the driver to announce something, then lets both directions try.
@@ -76,14 +121,24 @@ impl AsyncRead for Port {
             if self.may_read {
                 match rustix::io::read(&self.device, buffer.initialize_unfilled()) {
                     // No host is connected.
-                    Ok(0) | Err(Errno::AGAIN) => self.may_read = false,
+                    Ok(0) => {
+                        self.may_read = false;
+                        self.host.not_found();
+                    }
+                    Err(Errno::AGAIN) => {
+                        self.may_read = false;
+                        self.host = Host::Present;
+                    }
                     Ok(count) => {
+                        self.host = Host::Present;
                         buffer.advance(count);
                         return Poll::Ready(Ok(()));
                     }
                     Err(Errno::INTR) => {}
                     Err(error) => return Poll::Ready(Err(error.into())),
                 }
+            } else if self.host.poll_gone(context) {
+                return Poll::Ready(Ok(()));
             } else {
                 ready!(self.poll_announcement(context))?;
             }

@@ -1,19 +1,22 @@
 //! The end of the machine: now, or at a deadline that needs no host.
 
+use std::ffi::OsString;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
 use std::sync::mpsc;
 use std::task::{Context, Poll};
 use std::thread;
 use std::time::Duration;
 
+use rustix::mount::{MountFlags, UnmountFlags, mount_remount, unmount};
 use rustix::system::{RebootCommand, reboot};
 use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime,
 };
 use tokio::io::unix::AsyncFd;
 
-use crate::kernel;
+use crate::{kernel, plain_file};
 
 /// When the machine powers itself off. Its clock is the kernel's boot time, which the host's setting of the
 /// calendar clock does not move, and which counts a suspend.
@@ -64,29 +67,88 @@ impl Deadline {
     }
 }
 
-/// How long writing everything to the disk may take at the end. A disk that does not answer is no reason to live on.
-const SYNC_PATIENCE: Duration = Duration::from_secs(10);
+/// How long leaving the disk clean may take at the end. A disk that does not answer is no reason to live on.
+const DISK_PATIENCE: Duration = Duration::from_secs(10);
+const MOUNTS: &str = "/proc/self/mountinfo";
+/// File systems of the kernel's own, with nothing to be written anywhere. Some of them are needed to the last.
+const WITHOUT_A_DISK: &[&str] =
+    &["cgroup2", "devpts", "devtmpfs", "mqueue", "proc", "securityfs", "sysfs", "tmpfs"];
 
-/// Writes everything to the disk, for as long as [`SYNC_PATIENCE`] allows, and powers the machine off. A machine that
-/// cannot is reset instead, which ends it as well where the host's engine does not let machines reset. Does nothing to
-/// an ordinary program but end it.
-pub fn off() -> ! {
+/// Leaves the disk as clean as [`DISK_PATIENCE`] allows and powers the machine off; `disk` is the root directory of the
+/// writable disk, if there is one yet. A machine that cannot is reset instead, which ends it as well where the host's
+/// engine does not let machines reset. Does nothing to an ordinary program but end it.
+pub fn off(disk: Option<BorrowedFd<'_>>) -> ! {
     if rustix::process::getpid().is_init() {
-        sync_within(SYNC_PATIENCE);
+        let disk = disk.and_then(|disk| disk.try_clone_to_owned().ok());
+        within(DISK_PATIENCE, move || leave_clean(disk.as_ref()));
         let _refused = reboot(RebootCommand::PowerOff);
         let _refused = reboot(RebootCommand::Restart);
     }
     std::process::abort()
 }
 
-/// Writes what is not on the disk yet. A kernel that gives no thread any more is not trusted to come back from it.
-fn sync_within(patience: Duration) {
+/// Does something that may not come back. A kernel that gives no thread any more is not trusted to come back from it.
+fn within(patience: Duration, work: impl FnOnce() + Send + 'static) {
     let (done, wait) = mpsc::channel();
-    let sync = move || {
-        rustix::fs::sync();
+    let work = move || {
+        work();
         let _nobody_waits = done.send(());
     };
-    if thread::Builder::new().name("sync".into()).spawn(sync).is_ok() {
+    if thread::Builder::new().name("power-off".into()).spawn(work).is_ok() {
         let _late = wait.recv_timeout(patience);
+    }
+}
+
+/// Writes everything that is not written yet, unmounts what lies on the root, and makes an end of the disk's journal.
+fn leave_clean(disk: Option<&OwnedFd>) {
+    rustix::fs::sync();
+    let mounts = plain_file::text(MOUNTS);
+    // What was mounted last may lie on what was mounted before.
+    for place in mounts.lines().rev().filter_map(place_to_unmount) {
+        let _busy = unmount(place, UnmountFlags::NOFOLLOW);
+    }
+    let Some(disk) = disk else { return };
+    // Its mount point is out of sight, and the root lies on it: it cannot be unmounted, but need not be written to.
+    let place = format!("/proc/self/fd/{}", disk.as_raw_fd());
+    if mount_remount(place, MountFlags::RDONLY | MountFlags::NOATIME, c"").is_err() {
+        // Somebody still writes, one who cannot be killed.
+        let _refused = kernel::freeze(disk);
+    }
+}
+
+/// The mount point of a line of `mountinfo`, if it has something to lose and can be unmounted.
+fn place_to_unmount(line: &str) -> Option<OsString> {
+    let (mount, file_system) = line.split_once(" - ")?;
+    let kind = file_system.split(' ').next()?;
+    let place = mount.split(' ').nth(4)?;
+    let matters = place != "/" && !WITHOUT_A_DISK.contains(&kind);
+    matters.then(|| unescaped(place))
+}
+
+/// Blanks and the like are written as three octal digits behind a backslash.
+fn unescaped(text: &str) -> OsString {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((byte, after)) = rest.split_first() {
+        let digits = after.get(..3).and_then(|digits| std::str::from_utf8(digits).ok());
+        let escaped = digits.and_then(|digits| u8::from_str_radix(digits, 8).ok()).filter(|_| *byte == b'\\');
+        bytes.push(escaped.unwrap_or(*byte));
+        rest = if escaped.is_some() { after.get(3..).unwrap_or_default() } else { after };
+    }
+    OsString::from_vec(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_something_to_lose_is_unmounted() {
+        let place = |line| place_to_unmount(line).map(|place| place.into_string().unwrap());
+        let loop_device = "61 24 7:0 / /mnt/a\\040b\\134c rw,relatime shared:3 - ext4 /dev/loop0 rw";
+        assert_eq!(place(loop_device).unwrap(), "/mnt/a b\\c");
+        assert_eq!(place("24 1 0:21 / / rw - overlay overlay rw,lowerdir=/a"), None);
+        assert_eq!(place("25 24 0:22 / /proc rw - proc proc rw"), None);
+        assert_eq!(place("nonsense"), None);
     }
 }

@@ -181,6 +181,35 @@ async fn a_spool_that_drops_keeps_the_newest_and_says_how_much_is_gone() {
 }
 
 #[tokio::test]
+async fn a_spool_that_waits_for_readers_waits_for_the_first_and_lets_go_with_the_last() {
+    let mut host = connected().await;
+    host.reads = false;
+    let start = Start {
+        overflow: Overflow::BlockWhileRead.into(),
+        ..shell("job", "head -c 5000000 /dev/zero; echo end")
+    };
+    host.start(start).await;
+    let capacity = 1024 * 1024;
+    soon(async { while spooled(&mut host).await < capacity {} }).await;
+    for _ in 0..100 {
+        assert_eq!(spooled(&mut host).await, capacity, "the first reader is yet to come");
+    }
+    let stdout = host.open(StreamKind::Stdout, "job", 0);
+    soon(host.at_least(stdout, pyro_protocol::mux::WINDOW_BYTES as usize)).await;
+    for _ in 0..100 {
+        assert_eq!(spooled(&mut host).await, capacity, "it takes nothing");
+    }
+    // The host dies; the process ends without it, and the next host finds the newest.
+    let mut host = soon(Host::connect(host.leave(), 2)).await;
+    let exit = soon(host.wait("job")).await;
+    assert_eq!(exit.stdout_bytes, 5_000_004);
+    let stdout = host.open(StreamKind::Stdout, "job", 0);
+    let received = soon(host.all(stdout)).await;
+    assert!(received.bytes.ends_with(b"\0end\n"));
+    assert_eq!(received.close.unwrap().skipped_bytes + received.bytes.len() as u64, exit.stdout_bytes);
+}
+
+#[tokio::test]
 async fn standard_input_is_fed_and_ended() {
     let mut host = connected().await;
     host.start(Start { stdin: Stdin::Stream.into(), ..argv("sum", &["wc", "-c"]) }).await;

@@ -30,6 +30,8 @@ pub(crate) struct Host<S> {
     received: BTreeMap<StreamId, Received>,
     /// Whether received bytes are credited back at once.
     pub(crate) reads: bool,
+    /// The agent hung up.
+    is_alone: bool,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Host<S> {
@@ -37,7 +39,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Host<S> {
     pub(crate) async fn connect(stream: S, nonce: u64) -> Self {
         let mux = Mux::host(Nonce::new(nonce.to_le_bytes()));
         let (replies, received) = (BTreeMap::new(), BTreeMap::new());
-        let mut host = Self { stream, mux, greeting: None, replies, received, reads: true };
+        let mut host = Self { stream, mux, greeting: None, replies, received, reads: true, is_alone: false };
         host.until(|host| host.greeting.as_ref().map(|_| ())).await;
         host
     }
@@ -148,6 +150,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Host<S> {
                     self.write(context);
                     return Poll::Ready(found);
                 }
+                assert!(!self.is_alone, "the agent hung up");
                 if !moved && !read {
                     return Poll::Pending;
                 }
@@ -161,7 +164,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Host<S> {
         while let bytes @ [_, ..] = self.mux.transmit() {
             match Pin::new(&mut self.stream).poll_write(context, bytes) {
                 Poll::Pending => break,
-                Poll::Ready(count) => self.mux.transmitted(count.unwrap()),
+                // The agent is gone; what it said before is still there to be read.
+                Poll::Ready(Err(_)) => break,
+                Poll::Ready(Ok(count)) => self.mux.transmitted(count),
             }
             moved = true;
         }
@@ -175,7 +180,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Host<S> {
             return false;
         };
         outcome.unwrap();
-        assert!(!buffer.filled().is_empty(), "the agent hung up");
+        if buffer.filled().is_empty() {
+            self.is_alone = true;
+            return false;
+        }
         self.mux.receive(buffer.filled()).unwrap();
         while let Some(event) = self.mux.next_event() {
             self.note(event);
