@@ -94,7 +94,8 @@ error_codes! {
     HostExhausted = "host_exhausted", exit 1, retryable true;
     /// The machine did not come to life.
     StartFailed = "start_failed", exit 1, retryable true;
-    /// The machine ended while it was in use: its process was killed, or its guest stopped. Nothing of it is left.
+    /// The machine ended while it was in use: its process was killed, or its guest stopped. A workspace keeps its disk; of
+    /// anything else nothing is left.
     MachineLost = "machine_lost", exit 1, retryable true;
     /// The machine reached the end of the life that it was given (`ttl_seconds`).
     MachineExpired = "machine_expired", exit 1, retryable false;
@@ -118,6 +119,60 @@ error_codes! {
     Forbidden = "forbidden", exit 1, retryable false;
     /// A file of the caller's could not be read or written.
     FileFailed = "file_failed", exit 1, retryable false;
+    /// There is no workspace of that id or name.
+    UnknownWorkspace = "unknown_workspace", exit 1, retryable false;
+    /// Several workspaces have that name. The hint lists them.
+    AmbiguousName = "ambiguous_name", exit 1, retryable false;
+    /// The workspace is in a state in which this cannot be done, e.g. stopped. The text says in which.
+    WrongState = "workspace_state", exit 1, retryable false;
+    /// Nobody used the workspace for its lifetime, so its machine was stopped; `workspace start` starts it again.
+    WorkspaceExpired = "workspace_expired", exit 1, retryable false;
+    /// Commands run in the workspace, and it was not told to go regardless.
+    WorkspaceBusy = "workspace_busy", exit 1, retryable false;
+    /// The machine pauses because the host's disk is full; it goes on by itself when there is room.
+    WorkspaceStalled = "workspace_stalled", exit 1, retryable true;
+    /// A limit is reached: the number of workspaces, or the memory or disk of all together. The text says what is in use.
+    LimitReached = "limit_reached", exit 1, retryable false;
+    /// The workspace's seed could not be read or unpacked. Nothing of the workspace is left.
+    SeedFailed = "seed_failed", exit 1, retryable false;
+    /// An archive is damaged, or has members that no archive may have.
+    BadArchive = "bad_archive", exit 1, retryable false;
+    /// The idempotency key was used before for another request.
+    IdempotencyConflict = "idempotency_conflict", exit 1, retryable false;
+    /// Nobody knows whether the command ran: its machine was lost before it could say.
+    WorkUnknown = "work_unknown", exit 1, retryable false;
+    /// The workspace has no job of that id.
+    UnknownJob = "unknown_job", exit 1, retryable false;
+    /// The workspace has no command of that number.
+    UnknownSequence = "unknown_sequence", exit 1, retryable false;
+    /// There is nothing at that path of the workspace.
+    PathNotFound = "path_not_found", exit 1, retryable false;
+    /// The path leads out of `/workspace`, by itself or through a link.
+    PathEscapes = "path_escapes", exit 1, retryable false;
+    /// Something is there already.
+    AlreadyExists = "already_exists", exit 1, retryable false;
+    /// What is at the path is of another type than the operation wants, e.g. a directory instead of a file.
+    WrongFileType = "wrong_file_type", exit 1, retryable false;
+    /// The directory is not empty, and nothing was said about what is in it.
+    NotEmpty = "directory_not_empty", exit 1, retryable false;
+    /// A file, a patch or an answer is longer than allowed.
+    FileTooLarge = "file_too_large", exit 1, retryable false;
+    /// The text is there another number of times than expected. Nothing was replaced.
+    CountMismatch = "count_mismatch", exit 1, retryable false;
+    /// A pattern is malformed.
+    BadPattern = "bad_pattern", exit 1, retryable false;
+    /// The patch cannot be understood, or has parts of a kind that is not taken. Nothing was applied.
+    PatchMalformed = "patch_malformed", exit 1, retryable false;
+    /// The patch does not fit the files. Nothing was applied.
+    PatchRejected = "patch_rejected", exit 1, retryable false;
+    /// The disk of the workspace is full.
+    GuestDiskFull = "guest_disk_full", exit 1, retryable false;
+    /// Files changed while they were worked on. Nothing was done.
+    Conflict = "conflict", exit 1, retryable true;
+    /// There is something at the output path, and it was not said to replace it.
+    OutputExists = "output_exists", exit 1, retryable false;
+    /// There is no machine of that id.
+    UnknownVm = "unknown_vm", exit 1, retryable false;
     /// A fault of this program.
     Internal = "internal", exit 1, retryable false;
 }
@@ -156,6 +211,26 @@ pub struct ErrorBody {
     /// Whether the command may have run. Absent when that cannot be said or does not apply.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub work_started: Option<bool>,
+    /// What became of the command, where the request was to run one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub work: Option<Work>,
+    /// The job that the command is, as far as it got onto the record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job_id: Option<String>,
+}
+
+/// What became of a command whose request failed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Work {
+    /// It never ran; the same request may be sent again.
+    NeverStarted,
+    /// It runs on.
+    Running,
+    /// It ended; the history has how.
+    Finished,
+    /// It may have run.
+    Unknown,
 }
 
 impl ErrorBody {
@@ -165,7 +240,16 @@ impl ErrorBody {
     /// A failure of this kind, with the usual answer to "retryable".
     pub fn new(code: ErrorCode, error: impl Into<String>) -> Self {
         let retryable = code.retryable();
-        Self { ok: false, error: shortened(error.into()), code, hint: None, retryable, work_started: None }
+        Self {
+            ok: false,
+            error: shortened(error.into()),
+            code,
+            hint: None,
+            retryable,
+            work_started: None,
+            work: None,
+            job_id: None,
+        }
     }
 
     /// The same failure with advice.
@@ -179,6 +263,19 @@ impl ErrorBody {
     #[must_use]
     pub fn with_work_started(mut self, work_started: bool) -> Self {
         self.work_started = Some(work_started);
+        self
+    }
+
+    /// The same failure, saying what became of the command and which job it is, if it is one.
+    #[must_use]
+    pub fn with_work(mut self, work: Work, job_id: Option<String>) -> Self {
+        self.work_started = match work {
+            Work::NeverStarted => Some(false),
+            Work::Running | Work::Finished => Some(true),
+            Work::Unknown => None,
+        };
+        self.work = Some(work);
+        self.job_id = job_id;
         self
     }
 
@@ -247,6 +344,8 @@ mod tests {
                     | ErrorCode::DaemonUnavailable
                     | ErrorCode::DaemonLost
                     | ErrorCode::DaemonBusy
+                    | ErrorCode::WorkspaceStalled
+                    | ErrorCode::Conflict
             );
             assert_eq!(ErrorBody::new(code.clone(), "x").retryable, passes_by_itself, "{code}");
         }

@@ -2,7 +2,7 @@
 //!
 //! - [`operation`]: the one table of operations. CLI, HTTP routes and, later, MCP tools and SDKs come from it
 //!   or are checked against it.
-//! - [`run`], [`environment`], [`service`], [`doctor`]: requests, events and results as serde types. Unknown
+//! - [`run`], [`workspace`], [`vm`], [`environment`], [`gc`], [`service`], [`doctor`]: requests, events and results as serde types. Unknown
 //!   fields of a request are refused, so a misspelt option is never ignored.
 //! - [`error`]: [`ErrorCode`] and [`ErrorBody`], the one shape of every failure.
 //! - [`frame`]: how streaming operations are laid out in HTTP bodies; pure, no I/O.
@@ -11,16 +11,20 @@
 //! The crate knows no terminal, no environment variable and not how a daemon is started.
 
 pub mod body;
+mod check;
 pub mod client;
 pub mod doctor;
 pub mod environment;
 pub mod error;
 pub mod frame;
+pub mod gc;
 pub mod operation;
 pub mod run;
 pub mod service;
 pub mod socket;
 pub mod text;
+pub mod vm;
+pub mod workspace;
 
 pub use client::{Client, ClientError, Exchange, Output, Starter};
 pub use error::{ErrorBody, ErrorCode};

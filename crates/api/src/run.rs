@@ -1,10 +1,11 @@
 //! `run`: one command in a fresh machine that is gone afterwards.
 
-use std::{collections::BTreeMap, fmt::Display, ops::RangeInclusive};
+use std::{collections::BTreeMap, ops::RangeInclusive};
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    check::{self, invalid, not_yet, within},
     error::{ErrorBody, ErrorCode},
     text::{self, ByteString},
 };
@@ -128,6 +129,17 @@ impl CommandLine {
         }
     }
 
+    /// Whether there is a command, and one that can be passed on.
+    pub(crate) fn check(&self) -> Result<(), ErrorBody> {
+        if self.is_blank() {
+            return Err(missing_command());
+        }
+        if self.has_nul() {
+            return Err(invalid("command contains a NUL byte"));
+        }
+        Ok(())
+    }
+
     fn is_blank(&self) -> bool {
         match self {
             Self::Shell(line) => line.0.iter().all(u8::is_ascii_whitespace),
@@ -172,55 +184,19 @@ impl RunRequest {
             within("ttl_seconds (unless it is 0, for no bound)", self.ttl_seconds, &TTLS_SECONDS)?;
         }
         if self.network {
-            return Err(ErrorBody::new(
-                ErrorCode::NotYetSupported,
+            return Err(not_yet(
                 "machines have no network in this release, so network cannot be switched on",
-            )
-            .with_hint("run without --network; what the command needs must be in the environment"));
+                "run without --network; what the command needs must be in the environment",
+            ));
         }
-        if self.environment.starts_with("oci:") {
-            return Err(ErrorBody::new(
-                ErrorCode::NotYetSupported,
-                "images from registries (oci:…) are not supported in this release",
-            )
-            .with_hint("`pyro env import NAME DIR|TAR` makes an environment from a root file system"));
-        }
-        if self.command.is_blank() {
-            return Err(missing_command());
-        }
-        if self.command.has_nul() {
-            return Err(invalid("command contains a NUL byte"));
-        }
+        check::environment_name(&self.environment)?;
+        self.command.check()?;
         if self.cwd.as_ref().is_some_and(|cwd| cwd.0.first() != Some(&b'/') || cwd.0.contains(&0)) {
             return Err(invalid("cwd is not an absolute path").with_hint("give a path that starts with /"));
         }
-        if let Some(name) = self.env.keys().find(|name| name.is_empty() || name.contains(['=', '\0'])) {
-            return Err(invalid(format!("{name:?} cannot be the name of an environment variable")));
-        }
-        if let Some((name, _)) = self.env.iter().find(|(_, value)| value.0.contains(&0)) {
-            return Err(invalid(format!("the value of environment variable {name} contains a NUL byte")));
-        }
-        if self.user.as_ref().is_some_and(|user| user.is_empty() || user.contains('\0')) {
-            return Err(invalid("user is empty"));
-        }
-        Ok(())
+        check::variables(&self.env)?;
+        check::user(self.user.as_deref())
     }
-}
-
-fn within<N: PartialOrd + Display + Copy>(
-    what: &str,
-    value: N,
-    range: &RangeInclusive<N>,
-) -> Result<(), ErrorBody> {
-    if range.contains(&value) {
-        return Ok(());
-    }
-    let (least, most) = (range.start(), range.end());
-    Err(ErrorBody::new(ErrorCode::InvalidSize, format!("{what} must be from {least} to {most}, not {value}")))
-}
-
-fn invalid(error: impl Into<String>) -> ErrorBody {
-    ErrorBody::new(ErrorCode::InvalidRequest, error)
 }
 
 /// No command was given.
@@ -305,13 +281,28 @@ pub struct RunResult {
     /// How it ended.
     #[serde(flatten)]
     pub report: RunReport,
+    /// What it wrote.
+    #[serde(flatten)]
+    pub output: CapturedOutput,
+}
+
+impl RunResult {
+    /// Joins a report and the output collected beside it.
+    pub fn new(report: RunReport, stdout: &Collected, stderr: &Collected) -> Self {
+        Self { report, output: CapturedOutput::new(stdout, stderr) }
+    }
+}
+
+/// What a command wrote, inside of a result.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct CapturedOutput {
     /// Standard output as text, with replacement characters where it is no UTF-8.
     pub stdout: String,
     /// Standard error as text, with replacement characters where it is no UTF-8.
     pub stderr: String,
-    /// Whether `stdout` is only the first part.
+    /// Whether `stdout` is only a part.
     pub stdout_truncated: bool,
-    /// Whether `stderr` is only the first part.
+    /// Whether `stderr` is only a part.
     pub stderr_truncated: bool,
     /// The exact bytes, only when standard output is no UTF-8.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -321,13 +312,12 @@ pub struct RunResult {
     pub stderr_base64: Option<String>,
 }
 
-impl RunResult {
-    /// Joins a report and the output collected beside it.
-    pub fn new(report: RunReport, stdout: &Collected, stderr: &Collected) -> Self {
+impl CapturedOutput {
+    /// What was collected of both streams.
+    pub fn new(stdout: &Collected, stderr: &Collected) -> Self {
         let (stdout_text, stdout_base64) = stdout.to_text();
         let (stderr_text, stderr_base64) = stderr.to_text();
         Self {
-            report,
             stdout: stdout_text,
             stderr: stderr_text,
             stdout_truncated: stdout.truncated,

@@ -1,0 +1,214 @@
+//! `vm_*`: unnamed one-shot machines in single steps. Operations of the API without a command line of their own: `run`
+//! does the same in one step, and a workspace lasts.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    check::{self, not_yet, within},
+    error::ErrorBody,
+    run::{
+        CommandLine, DEFAULT_MEM_MIB, DEFAULT_TIMEOUT_SECONDS, DEFAULT_TTL_SECONDS, DEFAULT_VCPU_COUNT,
+        MEM_MIBS, TIMEOUTS_SECONDS, VCPU_COUNTS,
+    },
+    workspace::{create::check_ttl, view::WorkspaceState},
+};
+
+/// Makes a machine that does not run yet.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VmCreateRequest {
+    /// Name of an environment, e.g. `debian:12`.
+    pub environment: String,
+    /// Virtual processors, within [`VCPU_COUNTS`].
+    #[serde(default = "defaults::vcpu_count")]
+    pub vcpu_count: u32,
+    /// Memory in MiB, within [`MEM_MIBS`].
+    #[serde(default = "defaults::mem_mib")]
+    pub mem_mib: u32,
+    /// The machine is deleted after this many seconds without use; 0 for never.
+    #[serde(default = "defaults::ttl_seconds")]
+    pub ttl_seconds: u64,
+    /// Give the machine a network. A later release will; now it is refused.
+    #[serde(default)]
+    pub network: bool,
+    /// Accepted for compatibility. Nothing ever runs on the host.
+    #[serde(default)]
+    pub allow_host_compat: bool,
+}
+
+mod defaults {
+    pub(super) fn vcpu_count() -> u32 {
+        super::DEFAULT_VCPU_COUNT
+    }
+    pub(super) fn mem_mib() -> u32 {
+        super::DEFAULT_MEM_MIB
+    }
+    pub(super) fn ttl_seconds() -> u64 {
+        super::DEFAULT_TTL_SECONDS
+    }
+    pub(super) fn timeout_seconds() -> u64 {
+        super::DEFAULT_TIMEOUT_SECONDS
+    }
+}
+
+impl VmCreateRequest {
+    /// Everything about the request that can be judged without a host.
+    pub fn check(&self) -> Result<(), ErrorBody> {
+        within("vcpu_count", self.vcpu_count, &VCPU_COUNTS)?;
+        within("mem_mib", self.mem_mib, &MEM_MIBS)?;
+        check_ttl(self.ttl_seconds)?;
+        if self.network {
+            return Err(not_yet(
+                "machines have no network in this release, so network cannot be switched on",
+                "create it without; what the command needs must be in the environment",
+            ));
+        }
+        check::environment_name(&self.environment)
+    }
+}
+
+/// Runs a command in a machine, which is deleted afterwards.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VmExecRequest {
+    /// Which.
+    pub vm_id: String,
+    /// What: a string is a shell line, an array an argument vector.
+    pub command: CommandLine,
+    /// The command is killed after this many seconds, with everything it started; within [`TIMEOUTS_SECONDS`].
+    #[serde(default = "defaults::timeout_seconds")]
+    pub timeout_seconds: u64,
+}
+
+impl VmExecRequest {
+    /// Everything about the request that can be judged without a host.
+    pub fn check(&self) -> Result<(), ErrorBody> {
+        within("timeout_seconds", self.timeout_seconds, &TIMEOUTS_SECONDS)?;
+        self.command.check()
+    }
+}
+
+macro_rules! names_a_machine {
+    ($($(#[doc = $doc:literal])+ $request:ident;)+) => {
+        $($(#[doc = $doc])+
+        #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+        #[serde(deny_unknown_fields)]
+        pub struct $request {
+            /// Which.
+            pub vm_id: String,
+        })+
+    };
+}
+
+names_a_machine! {
+    /// Starts a machine that was made, or stopped.
+    VmStartRequest;
+    /// Stops a machine. Its disk stays.
+    VmStopRequest;
+    /// Deletes a machine.
+    VmDeleteRequest;
+    /// Asks how a machine is.
+    VmStatusRequest;
+    /// Asks for the network of a machine.
+    VmNetworkInfoRequest;
+}
+
+/// Deletes machines that are past their time.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VmReapRequest {}
+
+/// A machine.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Vm {
+    /// 12 hexadecimal digits.
+    pub vm_id: String,
+    /// The environment that it was made from.
+    pub environment: String,
+    /// That environment's version, as far as it has one.
+    pub environment_version: Option<String>,
+    /// Virtual processors.
+    pub vcpu_count: u32,
+    /// Memory in MiB.
+    pub mem_mib: u32,
+    /// Seconds without use after which it is deleted; 0: never.
+    pub ttl_seconds: u64,
+    /// When it was made, in seconds since 1970.
+    pub created_at: f64,
+    /// When it will be deleted if nobody uses it; null: never.
+    pub expires_at: Option<f64>,
+    /// Whether it runs.
+    pub state: WorkspaceState,
+    /// Whether it has a network.
+    pub network_enabled: bool,
+    /// As it was asked; nothing ever runs on the host.
+    pub allow_host_compat: bool,
+    /// Its address, if it has a network.
+    pub guest_ip: Option<String>,
+    /// Always null: no network of ours has such a device.
+    pub tap_name: Option<String>,
+    /// `guest_vsock` ([`EXECUTION_MODE`](crate::run::EXECUTION_MODE)); `pending` before it was started.
+    pub execution_mode: String,
+    /// More, for people who look into things.
+    pub metadata: BTreeMap<String, String>,
+}
+
+/// A machine is gone.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct VmDeleted {
+    /// Which it was.
+    pub vm_id: String,
+    /// Always true.
+    pub deleted: bool,
+    /// `explicit_delete`.
+    pub reason: String,
+}
+
+/// The network of a machine. No machine has one in this release.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct VmNetworkInfo {
+    /// Which.
+    pub vm_id: String,
+    /// Whether it has one.
+    pub network_enabled: bool,
+    /// Whether it reaches others.
+    pub outbound_connectivity_expected: bool,
+    /// Why it has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// Machines that were deleted.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct VmsReaped {
+    /// Which.
+    pub deleted_vm_ids: Vec<String>,
+    /// How many.
+    pub count: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorCode;
+
+    #[test]
+    fn a_machine_has_the_contracts_defaults_and_limits() {
+        let usual: VmCreateRequest = serde_json::from_str(r#"{"environment":"debian:12"}"#).unwrap();
+        assert_eq!((usual.vcpu_count, usual.mem_mib, usual.ttl_seconds), (1, 1024, 600));
+        assert!(usual.check().is_ok());
+        for (bad, code) in [
+            (VmCreateRequest { vcpu_count: 0, ..usual.clone() }, ErrorCode::InvalidSize),
+            (VmCreateRequest { mem_mib: 1, ..usual.clone() }, ErrorCode::InvalidSize),
+            (VmCreateRequest { network: true, ..usual }, ErrorCode::NotYetSupported),
+        ] {
+            assert_eq!(bad.check().unwrap_err().code, code);
+        }
+        let exec: VmExecRequest = serde_json::from_str(r#"{"vm_id":"a","command":"true"}"#).unwrap();
+        assert_eq!(exec.timeout_seconds, 30);
+        assert!(VmExecRequest { timeout_seconds: 0, ..exec }.check().is_err());
+        assert!(serde_json::from_str::<VmStopRequest>(r#"{"vm_id":"a","force":true}"#).is_err());
+    }
+}
