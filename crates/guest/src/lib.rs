@@ -6,6 +6,7 @@
 //! - [`process`]: the one noun, with its output spools and confinement.
 //! - [`agent`]: the loop; [`mod@self`]'s private parts answer requests and connect streams to processes.
 //! - [`system`]: what differs between a machine and an embedded agent.
+//! - [`worker`]: a process that does everything with files, so that this one never waits for a file system.
 //! - [`workspace_mount`]: what `/workspace` is made of.
 //!
 //! Promises: a host that sends nonsense gets failures and never ends the agent; memory is bounded by the spools of
@@ -24,6 +25,7 @@ pub mod power;
 pub mod process;
 mod request;
 pub mod system;
+pub mod worker;
 pub mod workspace_mount;
 
 pub use agent::{Agent, ServeError, Served};

@@ -1,0 +1,136 @@
+//! The file worker: a process of the agent's binary that does everything with files in the machine, so that PID 1 never
+//! waits for a file system and a fault in a parser costs one worker.
+//!
+//! It reads requests ([`pyro_protocol::work`]) on its standard input, one after the other, and answers each on its
+//! standard output with one final reply, perhaps after others. It ends when its host is gone.
+//!
+//! - `channel`: the pipes.
+//! - `workspace`: paths that cannot leave `/workspace`; `walk`: a tree in order; `replacement`: a file that is
+//!   exchanged in one step.
+//! - one module for each request.
+//!
+//! Promises: whatever a request says and whatever lies in the workspace, the worker answers and goes on to the next
+//! request, with memory bounded by what the request's bounds allow. What fails changes nothing, but for directories
+//! that were made on the way.
+
+mod channel;
+mod entry;
+mod error;
+mod list;
+mod make_directory;
+mod read;
+mod stat;
+mod walk;
+mod workspace;
+
+use std::cell::Cell;
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+use pyro_protocol::work::{WorkFailure, WorkFailureCode, work_reply, work_request};
+use pyro_tree::beneath::Root;
+
+use crate::workspace_mount::WORKSPACE;
+use channel::{Incoming, Input, Output};
+use error::{Result, WorkError};
+use workspace::Workspace;
+
+/// The descriptor on which a worker finds the root directory of the writable disk.
+pub const DISK_DESCRIPTOR: i32 = 3;
+/// Room wished for in either pipe.
+const PIPE_BYTES: usize = 1 << 20;
+
+/// Serves the host on standard input and output until it is gone. The root directory of the writable disk is open as
+/// [`DISK_DESCRIPTOR`].
+///
+/// # Errors
+/// No disk; or those of [`run`].
+pub fn serve() -> io::Result<()> {
+    let disk = File::open(format!("/proc/self/fd/{DISK_DESCRIPTOR}"))?;
+    let input = File::from(rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 0)?);
+    let output = File::from(rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdout(), 0)?);
+    for pipe in [&input, &output] {
+        // Smaller ones, or none, cost time and nothing else.
+        let _size = rustix::pipe::fcntl_setpipe_size(pipe, PIPE_BYTES);
+    }
+    run(Path::new(WORKSPACE), disk.into(), input, output)
+}
+
+/// Serves requests on the directory `workspace` until the input ends. `disk` is the root directory of the writable
+/// disk.
+///
+/// # Errors
+/// A pipe fails, or what the host sends is no message.
+#[expect(clippy::needless_pass_by_value, reason = "the disk is the worker's from here on")]
+pub fn run(workspace: &Path, disk: OwnedFd, mut input: impl Read, mut output: impl Write) -> io::Result<()> {
+    let (mut input, mut output) = (Input::new(&mut input), Output::new(&mut output));
+    let has_nameless_files = Cell::new(true);
+    while let Some(incoming) = input.next_request()? {
+        let answer = match incoming {
+            Incoming::Unknown => Err(unsupported()),
+            Incoming::Request(request) => open(workspace, &disk, &has_nameless_files)
+                .and_then(|workspace| answer(request, &workspace, &mut input, &mut output)),
+        };
+        let answer = answer.unwrap_or_else(|error| match input.abandoned() {
+            Some(why) => work_reply::Body::Failure(WorkError::new(WorkFailureCode::Abandoned, why).into()),
+            None => work_reply::Body::Failure(WorkFailure::from(error)),
+        });
+        if input.is_broken() || output.is_broken() {
+            break;
+        }
+        output.send(answer)?;
+        output.flush()?;
+    }
+    Ok(())
+}
+
+fn open<'a>(path: &'a Path, disk: &'a OwnedFd, has_nameless_files: &'a Cell<bool>) -> Result<Workspace<'a>> {
+    let root = Root::open(path).map_err(|error| {
+        let cause = error::cause_of(&error);
+        WorkError::new(WorkFailureCode::Unspecified, format!("open `{}`: {cause}", path.display()))
+    })?;
+    Ok(Workspace { root, path, disk: disk.as_fd(), has_nameless_files })
+}
+
+/// Carries a request out. What it returns is the final reply.
+fn answer(
+    request: work_request::Body,
+    workspace: &Workspace<'_>,
+    input: &mut Input<'_>,
+    output: &mut Output<'_>,
+) -> Result<work_reply::Body> {
+    use work_request::Body;
+    match request {
+        Body::Stat(request) => stat::answer(workspace, &request),
+        Body::List(request) => list::answer(workspace, &request, output),
+        Body::Read(request) => read::answer(workspace, &request, output),
+        Body::MakeDirectory(request) => make_directory::answer(workspace, &request),
+        Body::Write(_)
+        | Body::Replace(_)
+        | Body::Move(_)
+        | Body::Copy(_)
+        | Body::Delete(_)
+        | Body::Glob(_)
+        | Body::Grep(_)
+        | Body::Seed(_)
+        | Body::Patch(_)
+        | Body::Diff(_)
+        | Body::DiffAgainst(_)
+        | Body::Push(_)
+        | Body::Changes(_)
+        | Body::Pack(_)
+        | Body::Synced(_)
+        // The input never gives these two as requests.
+        | Body::Data(_)
+        | Body::End(_) => Err(unsupported()),
+    }
+}
+
+fn unsupported() -> WorkError {
+    WorkError::new(
+        WorkFailureCode::Unsupported,
+        "understand a request that this machine's agent does not know",
+    )
+}

@@ -1,0 +1,155 @@
+//! [`Workspace`]: `/workspace` as one request finds it, with paths that cannot leave it.
+
+use std::cell::Cell;
+use std::ffi::OsStr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+
+use pyro_protocol::work::WorkFailureCode;
+use pyro_tree::beneath::Root;
+use pyro_tree::path::RelativePath;
+use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, Stat, openat2, statat};
+use rustix::io::Errno;
+
+use super::error::{Result, WorkError, quoted};
+
+/// The directory at the top that belongs to changes which are not complete. Nobody sees or names it.
+pub(crate) const RESERVED: &[u8] = b".pyro-transaction";
+
+/// What requests work on: `/workspace`, opened anew for each, since a seed may have been mounted over it meanwhile.
+pub(crate) struct Workspace<'a> {
+    /// Its directory.
+    pub(crate) root: Root,
+    /// Where it is mounted.
+    pub(crate) path: &'a Path,
+    /// The root directory of the writable disk.
+    pub(crate) disk: BorrowedFd<'a>,
+    /// Whether files without a name can be made here; false once it failed.
+    pub(crate) has_nameless_files: &'a Cell<bool>,
+}
+
+/// The directory that holds a path's last name, and that name.
+pub(crate) struct Place<'a> {
+    directory: Directory<'a>,
+    /// One component, no link resolved.
+    pub(crate) name: &'a OsStr,
+}
+
+enum Directory<'a> {
+    Root(BorrowedFd<'a>),
+    Opened(OwnedFd),
+}
+
+impl Place<'_> {
+    /// The directory.
+    pub(crate) fn directory(&self) -> BorrowedFd<'_> {
+        match &self.directory {
+            Directory::Root(root) => *root,
+            Directory::Opened(directory) => directory.as_fd(),
+        }
+    }
+
+    /// What has the name now, links not followed.
+    pub(crate) fn stat(&self) -> rustix::io::Result<Stat> {
+        statat(self.directory(), self.name, AtFlags::SYMLINK_NOFOLLOW)
+    }
+}
+
+impl Workspace<'_> {
+    /// Checks a path of a request: relative to the workspace or absolute below it.
+    pub(crate) fn path(&self, bytes: &[u8]) -> Result<RelativePath> {
+        let invalid = |cause: &dyn std::fmt::Display| {
+            let mut error =
+                WorkError::new(WorkFailureCode::Invalid, format!("take path {}: {cause}", quoted(bytes)));
+            error.path = bytes.to_vec();
+            error
+        };
+        let relative = if bytes.starts_with(b"/") {
+            match bytes.strip_prefix(self.path.as_os_str().as_bytes()) {
+                Some(rest @ ([] | [b'/', ..])) => {
+                    &rest[rest.iter().take_while(|byte| **byte == b'/').count()..]
+                }
+                _ => return Err(invalid(&format_args!("it is not in `{}`", self.path.display()))),
+            }
+        } else {
+            bytes
+        };
+        if relative.is_empty() {
+            return Ok(RelativePath::root());
+        }
+        let path = RelativePath::new(relative).map_err(|error| invalid(&error))?;
+        if path.components().next() == Some(RESERVED) {
+            return Err(invalid(&"the name is reserved"));
+        }
+        Ok(path)
+    }
+
+    /// Opens what is at `path`. Links are followed while they stay inside.
+    pub(crate) fn open(&self, path: &[u8], flags: OFlags) -> rustix::io::Result<OwnedFd> {
+        let path = OsStr::from_bytes(if path.is_empty() { b"." } else { path });
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+        loop {
+            match openat2(&self.root, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve) {
+                // Something above was renamed while the kernel looked.
+                Err(Errno::AGAIN | Errno::INTR) => {}
+                result => return result,
+            }
+        }
+    }
+
+    /// The place of a path's last name, in a directory that exists.
+    pub(crate) fn place<'p>(&'p self, operation: &str, path: &'p RelativePath) -> Result<Place<'p>> {
+        let (above, name) = self.split(operation, path)?;
+        if above.is_empty() {
+            return Ok(Place { directory: Directory::Root(self.root.as_fd()), name });
+        }
+        let opened =
+            self.open(above, OFlags::PATH | OFlags::DIRECTORY).map_err(WorkError::at(operation, path))?;
+        Ok(Place { directory: Directory::Opened(opened), name })
+    }
+
+    /// The same, but directories above that are missing are made (0755).
+    pub(crate) fn place_to_be<'p>(&'p self, operation: &str, path: &'p RelativePath) -> Result<Place<'p>> {
+        match self.place(operation, path) {
+            Err(error) if error.is_not_found() => {
+                if let Some(above) = path.parent() {
+                    self.make_directories(&above, 0o755)?;
+                }
+                self.place(operation, path)
+            }
+            place => place,
+        }
+    }
+
+    /// Makes a directory and those above it where they are missing, whatever the mask of new files is.
+    fn make_directories(&self, path: &RelativePath, mode: u32) -> Result<()> {
+        let Err(error) = super::make_directory::make_one(self, path, mode) else { return Ok(()) };
+        match error.code {
+            // Also a link to a directory inside is one; what is none shows when it is opened.
+            WorkFailureCode::Exists => Ok(()),
+            WorkFailureCode::NotFound => {
+                let Some(above) = path.parent() else { return Err(error) };
+                self.make_directories(&above, 0o755)?;
+                match super::make_directory::make_one(self, path, mode) {
+                    Err(error) if error.code != WorkFailureCode::Exists => Err(error),
+                    _ => Ok(()),
+                }
+            }
+            _ => Err(error),
+        }
+    }
+
+    fn split<'p>(&self, operation: &str, path: &'p RelativePath) -> Result<(&'p [u8], &'p OsStr)> {
+        let bytes = path.as_bytes();
+        if bytes.is_empty() {
+            let message = format!("{operation} `{}`: that is the workspace itself", self.path.display());
+            return Err(WorkError::new(WorkFailureCode::Invalid, message));
+        }
+        let (above, name) = match bytes.iter().rposition(|byte| *byte == b'/') {
+            Some(slash) => (&bytes[..slash], &bytes[slash + 1..]),
+            None => (&bytes[..0], bytes),
+        };
+        Ok((above, OsStr::from_bytes(name)))
+    }
+}
