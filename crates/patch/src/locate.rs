@@ -14,8 +14,8 @@ use crate::{Line, LineKind, lines};
 /// Most lines of context that are left aside on each side.
 pub const MAX_FUZZ: usize = 2;
 
-/// Comparisons of lines for all hunks of a file: some tenths of a second. Ordinary files need a millionth of it.
-const MAX_COMPARISONS: u64 = 100_000_000;
+/// Comparisons of lines for all hunks of a file: a tenth of a second. Ordinary files need a hundredth of it at most.
+const MAX_COMPARISONS: u64 = 20_000_000;
 
 /// A file's lines and how hunk lines are compared with them.
 pub(crate) struct Target<'f> {

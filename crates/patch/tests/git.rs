@@ -370,3 +370,134 @@ fn binary_content_is_told() {
     let patch = git_diff(&old, &new, &["--binary"]);
     assert!(parse(&patch).unwrap_err().to_string().contains("a is binary"));
 }
+
+/// Marsaglia's xorshift64*: reproducible, and good enough to make files with.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: usize) -> usize {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        let high = self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33;
+        usize::try_from(high).unwrap() % sides
+    }
+
+    /// Lines of a file; few different ones, so that they match in several places.
+    fn lines(&mut self, most: usize) -> Vec<String> {
+        (0..self.roll(most)).map(|_| self.line()).collect()
+    }
+
+    fn line(&mut self) -> String {
+        ["a\n", "  b\n", "c\r\n", "-- d\n", "++ e\n", "\n", "f()\n", "g\u{2028}\u{c}\n", "}\n"][self.roll(9)]
+            .to_owned()
+    }
+
+    fn edit(&mut self, lines: &[String], edits: usize) -> Vec<String> {
+        let mut lines = lines.to_vec();
+        for _ in 0..edits {
+            let at = self.roll(lines.len() + 1);
+            let end = (at + self.roll(3)).min(lines.len());
+            let added = self.lines(3);
+            drop(lines.splice(at..end, added));
+        }
+        lines
+    }
+
+    /// The lines as content, whose last newline is missing now and then.
+    fn content(&mut self, lines: &[String]) -> String {
+        let content = lines.concat();
+        if self.roll(4) == 0 { content.trim_end_matches('\n').to_owned() } else { content }
+    }
+}
+
+/// Trees of many files of all sorts.
+fn random_trees() -> (Tree, Tree) {
+    let mut dice = Dice(0x9e37_79b9_7f4a_7c15);
+    let (mut old, mut new) = (Tree::new(), Tree::new());
+    for number in 0..300 {
+        let lines = dice.lines(60);
+        let edits = dice.roll(6);
+        let edited = dice.edit(&lines, edits);
+        let (before, after) = (dice.content(&lines), dice.content(&edited));
+        let odd = ["", " b", "\t", "é", "\"", "\\"][dice.roll(6)];
+        let name = format!("dir{}/file{odd}{number}", number % 7).into_bytes();
+        let modes = [Mode::Regular, Mode::Regular, Mode::Executable];
+        if dice.roll(10) > 0 {
+            old.insert(name.clone(), (modes[dice.roll(3)], before.into_bytes()));
+        }
+        if dice.roll(10) > 0 {
+            new.insert(name, (modes[dice.roll(3)], after.into_bytes()));
+        }
+    }
+    (old, new)
+}
+
+#[test]
+fn random_trees_go_both_ways() {
+    let (old, new) = random_trees();
+    let ours = our_diff(&old, &new, &[]);
+    let directory = tempfile::tempdir().unwrap();
+    lay_out(directory.path(), &old);
+    let patch = tempfile::NamedTempFile::new().unwrap();
+    fs::write(patch.path(), &ours).unwrap();
+    git(directory.path(), &["apply", "--whitespace=nowarn", patch.path().to_str().unwrap()]);
+    assert_eq!(read_back(directory.path()), new);
+    let repository = repository(&old, &new);
+    for setting in
+        [&["--no-renames"][..], &["-M"], &["-C", "--find-copies-harder"], &["-U0"], &["--histogram", "-U1"]]
+    {
+        let diff = git(repository.path(), &[&["diff", "HEAD~", "HEAD"], setting].concat());
+        assert_eq!(apply_all(&diff, &old), new, "{setting:?}");
+    }
+}
+
+/// Where GNU patch applies a hunk to a file that moved on, so do we, to the same bytes.
+#[test]
+fn files_that_moved_on_come_out_as_from_patch() {
+    let mut dice = Dice(0x2545_f491_4f6c_dd1d);
+    let directory = tempfile::tempdir().unwrap();
+    let (mut both, mut ours_only) = (0, 0);
+    for _ in 0..400 {
+        // Lines that differ from each other, so that there is one right place.
+        let lines: Vec<String> = (0..40).map(|number| format!("line {number}\n")).collect();
+        let edited = {
+            let mut edited = lines.clone();
+            let at = dice.roll(40);
+            edited[at] = "changed\n".to_owned();
+            let at = dice.roll(40);
+            edited.insert(at, "inserted\n".to_owned());
+            edited
+        };
+        let mut moved = lines.clone();
+        for _ in 0..dice.roll(4) {
+            let at = dice.roll(moved.len());
+            match dice.roll(3) {
+                0 => drop(moved.remove(at)),
+                1 => moved.insert(at, format!("new {at}\n")),
+                _ => moved[at] = format!("other {at}\n"),
+            }
+        }
+        let (old, new) = (lines.concat(), edited.concat());
+        let trees = (tree(&[("f", Mode::Regular, &old)]), tree(&[("f", Mode::Regular, &new)]));
+        let diff = our_diff(&trees.0, &trees.1, &[]);
+        let (file, patch) = (directory.path().join("f"), directory.path().join("p"));
+        fs::write(&file, moved.concat()).unwrap();
+        fs::write(&patch, &diff).unwrap();
+        let output = command(
+            "patch",
+            directory.path(),
+            &["--no-backup-if-mismatch", "-s", "-f", "-p1", "-r-", "-i", "p"],
+        );
+        let applied = apply(&parse(&diff).unwrap().files[0], moved.concat().as_bytes());
+        match (output.status.success(), applied) {
+            (true, Ok(applied)) => {
+                assert_eq!(String::from_utf8(applied.content).unwrap(), fs::read_to_string(&file).unwrap());
+                both += 1;
+            }
+            (true, Err(error)) => panic!("{error}, but patch applies\n{}", String::from_utf8_lossy(&diff)),
+            (false, applied) => ours_only += usize::from(applied.is_ok()),
+        }
+    }
+    assert!(both > 150 && ours_only < 40, "{both} as patch does, {ours_only} that it refuses");
+}
