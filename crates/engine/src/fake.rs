@@ -1,7 +1,9 @@
 //! An engine without a machine, for tests of everything above: the real guest agent in this process.
 //!
 //! What is real: the agent, its processes, the protocol, the order of connections. What is not there: a kernel of its own, a
-//! clock, a disk, a power switch, memory to save, and isolation: commands run here, with the rights of the caller.
+//! clock, memory to save, and isolation: commands run here, with the rights of the caller. In the place of the disk there is
+//! a directory beside the active layer ([`disk_directory`]), for an engine that has a file worker
+//! ([`FakeEngine::with_worker`]).
 //!
 //! A machine ends with [`Machine::kill`], when its guest powers off, or with this process, and takes the processes of its
 //! agent along. It stalls when a test says so ([`FakeEngine::stall`]).
@@ -18,7 +20,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use pyro_guest::{Agent, System};
+use pyro_guest::{Agent, Served, System, system::StandIn};
 use sha2::{Digest, Sha256};
 use tokio::sync::{mpsc, watch};
 
@@ -29,10 +31,18 @@ use crate::{
     launch::{Confinement, Layer, Missing},
 };
 
+/// The directory that is the disk of machines on this active layer. Like the layer it outlives them.
+pub fn disk_directory(active: &Path) -> PathBuf {
+    let mut name = active.as_os_str().to_owned();
+    name.push(".files");
+    name.into()
+}
+
 /// Starts machines that are none; see the [module](self).
 #[derive(Debug)]
 pub struct FakeEngine {
     build: Build,
+    worker: Option<PathBuf>,
     /// By directory, for adoption.
     machines: Mutex<HashMap<PathBuf, Arc<Life>>>,
 }
@@ -44,7 +54,7 @@ impl Default for FakeEngine {
 }
 
 impl FakeEngine {
-    /// An engine without machines.
+    /// An engine without machines, whose agents have no disk.
     pub fn new() -> Self {
         let version = env!("CARGO_PKG_VERSION").to_owned();
         let digest = Sha256::digest(&version).iter().fold(String::new(), |mut digest, byte| {
@@ -52,7 +62,24 @@ impl FakeEngine {
             let _ = write!(digest, "{byte:02x}");
             digest
         });
-        Self { build: Build { name: "fake".to_owned(), version, digest }, machines: Mutex::default() }
+        Self {
+            build: Build { name: "fake".to_owned(), version, digest },
+            worker: None,
+            machines: Mutex::default(),
+        }
+    }
+
+    /// The same with disks for its agents. `program` is a file worker when it is started with the one argument `file-worker`.
+    pub fn with_worker(program: PathBuf) -> Self {
+        Self { worker: Some(program), ..Self::new() }
+    }
+
+    fn system(&self, active: &Path) -> Result<System, EngineError> {
+        let Some(worker) = self.worker.clone() else { return Ok(System::Embedded) };
+        let directory = disk_directory(active);
+        fs::create_dir_all(&directory).map_err(|e| EngineError::file("create", &directory, e))?;
+        let disk = fs::File::open(&directory).map_err(|e| EngineError::file("open", &directory, e))?;
+        Ok(System::EmbeddedWithDisk(StandIn { disk: disk.into(), worker }))
     }
 
     /// Makes the machine of `directory` stand still for this cause, as its host would: until it is resumed. Whether there is
@@ -97,7 +124,9 @@ impl Engine for FakeEngine {
         let failed = |source| EngineError::file("start an agent for", &spec.directory, source);
         let pid = std::process::id();
         let identity = ProcessIdentity::of(pid).map_err(failed)?;
-        let life = Arc::new(Life::begin(identity).map_err(failed)?);
+        let disk = spec.disk.active.open_alone()?;
+        let system = self.system(&spec.disk.active.path)?;
+        let life = Arc::new(Life::begin(identity, system, disk).map_err(failed)?);
         let mut machines = self.machines.lock().unwrap_or_else(PoisonError::into_inner);
         machines.retain(|_, life| !life.is_over());
         machines.insert(spec.directory, life.clone());
@@ -143,8 +172,8 @@ struct Life {
 const STREAM_BYTES: usize = 64 << 10;
 
 impl Life {
-    fn begin(identity: ProcessIdentity) -> io::Result<Self> {
-        let agent = Agent::new(System::Embedded)?;
+    fn begin(identity: ProcessIdentity, system: System, disk: fs::File) -> io::Result<Self> {
+        let agent = Agent::new(system)?;
         let (hosts, arriving) = mpsc::unbounded_channel();
         let (standing, stalls) = watch::channel(None);
         let standing = Arc::new(Mutex::new(Some(standing)));
@@ -154,6 +183,7 @@ impl Life {
         let stood = standing.clone();
         tokio::spawn(async move {
             living.send_replace(Some(life.await));
+            drop(disk);
             if let Some(standing) = stood.lock().unwrap_or_else(PoisonError::into_inner).take() {
                 standing.send_replace(None);
             }
@@ -196,10 +226,10 @@ async fn live(
                 () = until(stalls.clone(), Option::is_none) => {}
             },
             served = &mut serving => return match served {
-                // The port never ends, so that it is the guest that made an end.
-                Ok(_) => ExitCause::GuestPowerOff,
-                Err(error) => {
-                    tracing::error!(%error, "a fake machine's agent stopped");
+                Ok(Served::PoweredOff | Served::DeadlineReached) => ExitCause::GuestPowerOff,
+                // The port never ends.
+                served => {
+                    tracing::error!(?served, "a fake machine's agent stopped");
                     ExitCause::Unknown
                 }
             },
@@ -278,5 +308,71 @@ impl Machine for FakeMachine {
 
     fn resize_disk(&self) -> Option<&dyn ResizeDisk> {
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{BootFiles, DiskLayers, MachineId, MachineShape, Nic};
+
+    fn spec(engine: &FakeEngine, home: &Path) -> MachineSpec {
+        let absent = home.join("absent");
+        let active = match home.join("disk") {
+            path if path.exists() => DiskLayer { path, format: DiskFormat::Raw },
+            path => engine.create_layer(&path, 1 << 20).unwrap(),
+        };
+        MachineSpec {
+            id: MachineId::from_bytes([1; 6]),
+            directory: home.to_owned(),
+            shape: MachineShape { vcpus: 1, mem_mib: 64, nic: Nic::None },
+            boot: BootFiles {
+                vmlinux: absent.clone(),
+                initramfs: absent.clone(),
+                root_image: absent,
+                kernel_arguments: Vec::new(),
+            },
+            disk: DiskLayers { lower: Vec::new(), active },
+        }
+    }
+
+    #[tokio::test]
+    async fn a_machine_stalls_when_a_test_says_so_and_until_it_is_resumed() {
+        let home = tempfile::tempdir().unwrap();
+        let engine = FakeEngine::new();
+        assert!(!engine.stall(home.path(), StallCause::DiskFull));
+        let start = Start::Boot { shared_memory: None };
+        let machine = engine.start(spec(&engine, home.path()), start).await.unwrap();
+        let mut stalls = machine.stalls();
+        assert!(engine.stall(home.path(), StallCause::DiskFull));
+        let stall = stalls.wait_for(Option::is_some).await.unwrap().unwrap();
+        machine.pause().await.unwrap();
+        // Another handle sees the same.
+        let adopted = engine.adopt(home.path()).await.unwrap().unwrap();
+        assert_eq!((stall.cause, adopted.stall()), (StallCause::DiskFull, Some(stall)));
+        adopted.resume().await.unwrap();
+        assert_eq!(machine.stall(), None);
+        machine.pause().await.unwrap();
+        assert_eq!(machine.stall().unwrap().cause, StallCause::Paused);
+        machine.kill().await.unwrap();
+        while stalls.changed().await.is_ok() {}
+        assert_eq!((machine.stall(), machine.exited().await.cause), (None, ExitCause::Killed));
+        assert!(!engine.stall(home.path(), StallCause::DiskFull));
+    }
+
+    #[tokio::test]
+    async fn a_disk_is_one_machines_at_a_time_and_outlives_it() {
+        let home = tempfile::tempdir().unwrap();
+        let engine = FakeEngine::with_worker("/absent".into());
+        let boot = || Start::Boot { shared_memory: None };
+        let machine = engine.start(spec(&engine, home.path()), boot()).await.unwrap();
+        let refused = engine.start(spec(&engine, home.path()), boot()).await.unwrap_err();
+        assert!(matches!(refused, EngineError::DiskInUse { .. }), "{refused:?}");
+        let file = disk_directory(&home.path().join("disk")).join("file");
+        fs::write(&file, "kept").unwrap();
+        machine.kill().await.unwrap();
+        let machine = engine.start(spec(&engine, home.path()), boot()).await.unwrap();
+        assert_eq!(fs::read(file).unwrap(), b"kept");
+        machine.kill().await.unwrap();
     }
 }

@@ -7,7 +7,7 @@ use std::{
     path::Path,
 };
 
-use rustix::fs::{FlockOperation, Gid, MemfdFlags, Uid, fchown, flock, memfd_create};
+use rustix::fs::{Gid, MemfdFlags, Uid, fchown, memfd_create};
 
 use super::{command_line::Descriptors, vmm_log::VmmLog};
 use crate::{EngineError, MachineSpec, Nic, Start, launch::FIRST_DESCRIPTOR, socket::SocketDirectory};
@@ -59,7 +59,7 @@ pub(super) fn open(
     for layer in &spec.disk.lower {
         disk.push((opening.add(open_file(&layer.path, false)?), layer.format));
     }
-    disk.push((opening.add(open_alone(&spec.disk.active.path)?), spec.disk.active.format));
+    disk.push((opening.add(spec.disk.active.open_alone()?), spec.disk.active.format));
 
     let mut reopened = Vec::new();
     let mut kernel = None;
@@ -89,17 +89,6 @@ pub(super) fn open(
 
 fn open_file(path: &Path, writable: bool) -> Result<File, EngineError> {
     OpenOptions::new().read(true).write(writable).open(path).map_err(|e| EngineError::file("open", path, e))
-}
-
-/// Opens the active layer and locks it. The lock belongs to the open file, so that the VMM has it from here on for as long as
-/// it lives, also when its engine dies.
-fn open_alone(path: &Path) -> Result<File, EngineError> {
-    let file = open_file(path, true)?;
-    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(file),
-        Err(rustix::io::Errno::WOULDBLOCK) => Err(EngineError::DiskInUse { path: path.to_owned() }),
-        Err(e) => Err(EngineError::file("lock", path, e)),
-    }
 }
 
 /// A copy in memory: QEMU opens a kernel by name, which its user id may be denied on the file itself.

@@ -159,10 +159,14 @@ async fn bring_up(
     spec: &MachineSpec,
     start: &Start,
 ) -> Result<Qmp, EngineError> {
-    let socket = directory.connect(descriptors::CONTROL).await;
-    let qmp = Qmp::new(
-        socket.map_err(|e| EngineError::file("connect to the control socket in", &spec.directory, e))?,
-    );
+    let socket = directory.connect(descriptors::CONTROL).await.map_err(|e| match e.kind() {
+        // Nobody listens any more.
+        io::ErrorKind::ConnectionRefused => {
+            EngineError::Control { operation: "start", source: QmpError::Ended }
+        }
+        _ => EngineError::file("connect to the control socket in", &spec.directory, e),
+    });
+    let qmp = Qmp::new(socket?);
     let outcome = match start {
         Start::Boot { .. } => qmp.execute(Command::Capabilities {}).await.map(drop),
         Start::Restore(saved) => return restore(qmp, saved).await,
