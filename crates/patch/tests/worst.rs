@@ -14,12 +14,11 @@ fn within(limit: Duration, what: &str, work: impl FnOnce()) {
 
 fn round_trip(old: &str, new: &str) {
     let path = FilePath::new(b"f").unwrap();
-    let side = |content: &'_ str| -> Vec<u8> { content.as_bytes().to_vec() };
-    let (old, new) = (side(old), side(new));
+    let (old, new) = (old.as_bytes(), new.as_bytes());
     let mut patch = Vec::new();
     let side = |content| Side { path: &path, mode: Mode::Regular, content };
-    write(&mut patch, Some(side(&old)), Some(side(&new)), WriteOptions::default());
-    assert_eq!(apply(&parse(&patch).unwrap().files[0], &old).unwrap().content, new);
+    write(&mut patch, Some(side(old)), Some(side(new)), WriteOptions::default());
+    assert_eq!(apply(&parse(&patch).unwrap().files[0], old).unwrap().content, new);
 }
 
 #[test]
@@ -50,7 +49,7 @@ fn patches() {
     within(limit, "names of spaces", || parsed(&format!("diff --git {}\n", " ".repeat(1 << 20))));
     within(limit, "many headers", || parsed(&"diff --git a/x b/x\n".repeat(50_000)));
     within(limit, "blank lines", || {
-        parsed(&format!("--- a/x\n+++ b/x\n@@ -1 +1 @@\n-x\n+y\n{}", "\n".repeat(1 << 20)))
+        parsed(&format!("--- a/x\n+++ b/x\n@@ -1 +1 @@\n-x\n+y\n{}", "\n".repeat(1 << 20)));
     });
     within(limit, "wrong counts", || {
         parsed(&format!(
@@ -60,6 +59,6 @@ fn patches() {
     });
     within(limit, "quotes", || parsed(&"diff --git \"\\\n".repeat(70_000)));
     within(limit, "markers", || {
-        parsed(&format!("--- a/x\n+++ b/x\n@@ -1 +1 @@\n-x\n+y\n{}", "\\\n".repeat(1 << 19)))
+        parsed(&format!("--- a/x\n+++ b/x\n@@ -1 +1 @@\n-x\n+y\n{}", "\\\n".repeat(1 << 19)));
     });
 }
