@@ -19,6 +19,7 @@
 use std::fmt::Display;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::path::Path;
 
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
@@ -35,7 +36,11 @@ pub const STATE: &str = "workspace/state";
 /// On the disk: there when the seed is whole.
 pub const SEEDED: &str = "workspace/state/seeded";
 
-const WORK: &str = "workspace/work";
+/// On the disk: the kernel's list of seeded files with several names that were changed; missing while there are none.
+pub const INDEX: &str = "workspace/work/index";
+
+/// On the disk: the kernel's own.
+pub const WORK: &str = "workspace/work";
 /// Directory renames and hard links of the seed behave as on any file system; a change of an owner leaves no data
 /// behind in the seed, where nobody who looks at `upper` would find it.
 pub(crate) const OVERLAY_OPTIONS: &str = "redirect_dir=on,index=on,metacopy=off";
@@ -85,13 +90,22 @@ pub fn mark_seeded(disk: BorrowedFd<'_>) -> io::Result<()> {
     Ok(rustix::fs::syncfs(disk)?)
 }
 
-/// Mounts the overlay on `/workspace`. The seed must not be changed any more from then on.
+/// Mounts the overlay on [`WORKSPACE`]. The seed must not be changed any more from then on.
 ///
 /// # Errors
 /// The kernel's: `EBUSY` when it is mounted already, `ENOENT` when `/workspace` or a directory on the disk is missing.
 pub fn mount(disk: BorrowedFd<'_>) -> io::Result<()> {
+    mount_on(disk, Path::new(WORKSPACE))
+}
+
+/// The same on another directory.
+///
+/// # Errors
+/// As [`mount`].
+pub fn mount_on(disk: BorrowedFd<'_>, target: &Path) -> io::Result<()> {
     let layers = std::ffi::CString::new(layers(format_args!("/proc/self/fd/{}", disk.as_raw_fd())))?;
-    Ok(rustix::mount::mount(c"overlay", WORKSPACE, c"overlay", MountFlags::empty(), &*layers)?)
+    // No device file of the workspace is one: what a user unpacks there must not reach the machine's disks.
+    Ok(rustix::mount::mount(c"overlay", target, c"overlay", MountFlags::NODEV, &*layers)?)
 }
 
 fn layers(disk: impl Display) -> String {

@@ -16,6 +16,7 @@ use pyro_tree::path::RelativePath;
 
 use super::channel::Output;
 use super::contents::{ContentError, Contents};
+use super::disk;
 use super::entry::sha256;
 use super::error::Result;
 use super::filter::Filter;
@@ -25,7 +26,6 @@ use super::overlay;
 use super::renames::{self, Change};
 use super::spool::Spool;
 use super::workspace::Workspace;
-use crate::workspace_mount;
 
 /// Longer files are compared as if they were binary.
 const MAX_TEXT_BYTES: u64 = 32 << 20;
@@ -41,9 +41,9 @@ pub(crate) fn answer(
     output: &mut Output<'_>,
 ) -> Result<work_reply::Body> {
     let filter = filter(workspace, request)?;
-    let (disk, root) = (workspace.disk()?, workspace.root.try_clone()?.without_links());
-    let layers = Layers::open(&disk)?;
-    let state = state(&disk)?;
+    let root = workspace.root.try_clone()?.without_links();
+    let disk = disk::open(workspace)?;
+    let (layers, state) = (Layers::open(&disk)?, disk::state(&disk)?);
     let contents = Contents { layers: Some(&layers), workspace: &root, spool: None };
     let found = overlay::differences(&layers, contents, &state, &filter)?;
     let report = Report { request, contents, state: &state };
@@ -53,11 +53,6 @@ pub(crate) fn answer(
 /// What a request is about.
 pub(super) fn filter(workspace: &Workspace<'_>, request: &work::Diff) -> Result<Filter> {
     Ok(Filter::new(request.paths.iter().map(|path| workspace.path(path)).collect::<Result<_>>()?))
-}
-
-/// Where the worker remembers things.
-pub(super) fn state(disk: &Root) -> Result<Root> {
-    Ok(disk.descend(&RelativePath::new(workspace_mount::STATE)?)?)
 }
 
 /// How a path changed.
@@ -118,7 +113,12 @@ impl Report<'_> {
         } else {
             renames::join(differences, self.contents)?
         };
-        let mut patch = PatchText { spool: None, max_bytes: self.request.max_bytes, done: DiffDone { left_out: Vec::new(), notes }, left_out_bytes: 0 };
+        let mut patch = PatchText {
+            spool: None,
+            max_bytes: self.request.max_bytes,
+            done: DiffDone { left_out: Vec::new(), notes },
+            left_out_bytes: 0,
+        };
         let mut batch = Batch::new();
         for change in changes {
             match self.told(&change, &mut patch) {
@@ -176,14 +176,16 @@ impl Report<'_> {
         if is_too_long(&old) || is_too_long(&new) {
             told.binary = true;
             let path = &change.path;
-            patch.note(format!("`{path}` has more than {} MiB and is not in the patch", MAX_TEXT_BYTES >> 20));
+            patch
+                .note(format!("`{path}` has more than {} MiB and is not in the patch", MAX_TEXT_BYTES >> 20));
         } else {
             let (old, new) = (old.as_ref().and_then(Content::side), new.as_ref().and_then(Content::side));
             let mut text = Vec::new();
             let stat = if self.request.names_only {
                 pyro_patch::stat(old, new)
             } else {
-                let context = self.request.context.map_or(WriteOptions::default().context, |lines| lines as usize);
+                let context =
+                    self.request.context.map_or(WriteOptions::default().context, |lines| lines as usize);
                 pyro_patch::write(&mut text, old, new, WriteOptions { context })
             };
             told.binary = stat.binary;
@@ -203,7 +205,11 @@ impl Report<'_> {
     }
 
     /// One side of a change as far as patches know it.
-    fn side(&self, path: &RelativePath, node: Option<&Node>) -> std::result::Result<Option<Content>, Failure> {
+    fn side(
+        &self,
+        path: &RelativePath,
+        node: Option<&Node>,
+    ) -> std::result::Result<Option<Content>, Failure> {
         let Some(node) = node else { return Ok(None) };
         let Some(mode) = node.patch_mode() else { return Ok(None) };
         let Ok(path) = FilePath::new(path.as_bytes()) else { return Ok(None) };
@@ -258,7 +264,13 @@ impl PatchText {
     }
 
     /// Adds a file's part, if it fits.
-    fn add(&mut self, path: &RelativePath, text: &[u8], told: &mut work::Change, state: &Root) -> io::Result<()> {
+    fn add(
+        &mut self,
+        path: &RelativePath,
+        text: &[u8],
+        told: &mut work::Change,
+        state: &Root,
+    ) -> io::Result<()> {
         if text.is_empty() {
             return Ok(());
         }

@@ -4,8 +4,8 @@ use std::error::Error;
 use std::io;
 
 use pyro_protocol::work::{WorkFailure, WorkFailureCode};
-use pyro_tree::beneath;
 use pyro_tree::path::{BadPath, RelativePath, printable};
+use pyro_tree::{archive, beneath, unpack};
 use rustix::io::Errno;
 
 /// Longest message; what is beyond is cut, since a failure must fit into one reply whatever it quotes.
@@ -115,6 +115,27 @@ impl From<beneath::Error> for WorkError {
             }
             beneath::Error::IsRoot { .. } => Self::new(WorkFailureCode::Invalid, message),
             beneath::Error::NoOpenat2 => Self::new(WorkFailureCode::Unsupported, message),
+        }
+    }
+}
+
+impl From<archive::Error> for WorkError {
+    fn from(error: archive::Error) -> Self {
+        let message = whole_message(&error);
+        match error {
+            archive::Error::Read(source) => Self { message, ..source.into() },
+            _ => Self::new(WorkFailureCode::BadArchive, message),
+        }
+    }
+}
+
+impl From<unpack::Error> for WorkError {
+    fn from(error: unpack::Error) -> Self {
+        let message = whole_message(&error);
+        match error {
+            unpack::Error::Archive(source) => Self { message, ..source.into() },
+            unpack::Error::Io { source, .. } => Self { message, ..source.into() },
+            _ => Self::new(WorkFailureCode::BadArchive, message),
         }
     }
 }

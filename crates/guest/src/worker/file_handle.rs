@@ -56,11 +56,10 @@ impl FileHandle {
     /// Reads the name of an entry of the overlay's index: the handle of the seed's file, in hexadecimal digits. `None` for
     /// other names.
     pub(super) fn from_index_name(name: &[u8]) -> Option<Self> {
-        let digits = std::str::from_utf8(name).ok().filter(|name| name.len().is_multiple_of(2) && name.is_ascii())?;
-        let bytes: Option<Vec<u8>> = (0..digits.len())
-            .step_by(2)
-            .map(|at| u8::from_str_radix(&digits[at..at + 2], 16).ok())
-            .collect();
+        let digits =
+            std::str::from_utf8(name).ok().filter(|name| name.len().is_multiple_of(2) && name.is_ascii())?;
+        let bytes: Option<Vec<u8>> =
+            (0..digits.len()).step_by(2).map(|at| u8::from_str_radix(&digits[at..at + 2], 16).ok()).collect();
         let bytes = bytes.filter(|bytes| bytes.len() > OVERLAY_HEADER_BYTES && bytes[1] == OVERLAY_MAGIC)?;
         Some(Self { kind: bytes[4], bytes: bytes[OVERLAY_HEADER_BYTES..].to_vec() })
     }

@@ -73,7 +73,9 @@ impl LayerError {
 impl From<LayerError> for WorkError {
     fn from(error: LayerError) -> Self {
         match error {
-            LayerError::NoSeed => Self::new(WorkFailureCode::Unsupported, "compare the workspace: it has no seed"),
+            LayerError::NoSeed => {
+                Self::new(WorkFailureCode::Unsupported, "compare the workspace: it has no seed")
+            }
             LayerError::Tree(error) => error.into(),
             LayerError::Attribute { ref path, .. } | LayerError::Device { ref path, .. } => {
                 Self::new(WorkFailureCode::Unspecified, whole_message(&error)).with_path(path)
@@ -216,7 +218,8 @@ impl Layers {
         if let Some(upper) = &directory.upper {
             let path = joined(&directory.path, name)?;
             if let Some(node) = node(upper, name, Location::Upper(path))? {
-                let hidden = is_whiteout(&node) || directory.has_whiteout_files && is_whiteout_file(&node, upper, name);
+                let hidden = is_whiteout(&node)
+                    || directory.has_whiteout_files && is_whiteout_file(&node, upper, name);
                 return Ok((!hidden).then_some(node));
             }
         }
@@ -301,9 +304,9 @@ fn is_whiteout_file(node: &Node, directory: &Root, name: &RelativePath) -> bool 
 
 impl Index {
     fn read(root: Root) -> Result<Self, LayerError> {
-        let entries = listed(&root)?.into_iter().filter_map(|name| {
-            FileHandle::from_index_name(name.as_bytes()).map(|handle| (handle, name))
-        });
+        let entries = listed(&root)?
+            .into_iter()
+            .filter_map(|name| FileHandle::from_index_name(name.as_bytes()).map(|handle| (handle, name)));
         Ok(Self { entries: entries.collect(), root })
     }
 }
@@ -317,11 +320,13 @@ pub(super) fn listed(directory: &Root) -> Result<Vec<RelativePath>, LayerError> 
 fn node(directory: &Root, name: &RelativePath, location: Location) -> Result<Option<Node>, LayerError> {
     let Some(metadata) = directory.find(name)? else { return Ok(None) };
     let device = match metadata.kind {
-        FileKind::Device => match rustix::fs::statat(directory, name.as_os_str(), AtFlags::SYMLINK_NOFOLLOW) {
-            Ok(stat) => (rustix::fs::major(stat.st_rdev), rustix::fs::minor(stat.st_rdev)),
-            Err(Errno::NOENT) => return Ok(None),
-            Err(errno) => return Err(LayerError::Device { path: name.clone(), source: errno.into() }),
-        },
+        FileKind::Device => {
+            match rustix::fs::statat(directory, name.as_os_str(), AtFlags::SYMLINK_NOFOLLOW) {
+                Ok(stat) => (rustix::fs::major(stat.st_rdev), rustix::fs::minor(stat.st_rdev)),
+                Err(Errno::NOENT) => return Ok(None),
+                Err(errno) => return Err(LayerError::Device { path: name.clone(), source: errno.into() }),
+            }
+        }
         _ => (0, 0),
     };
     Ok(Some(Node { metadata, device, location }))

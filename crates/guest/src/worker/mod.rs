@@ -13,12 +13,24 @@
 //! request, with memory bounded by what the request's bounds allow. What fails changes nothing, but for directories
 //! that were made on the way.
 
+mod aliases;
 mod channel;
+mod contents;
+mod diff;
+mod disk;
 mod entry;
 mod error;
+mod file_handle;
+mod filter;
+mod layers;
 mod list;
 mod make_directory;
+mod node;
+mod overlay;
 mod read;
+mod renames;
+mod seed;
+mod spool;
 mod stat;
 mod walk;
 mod workspace;
@@ -32,9 +44,10 @@ use std::path::Path;
 use pyro_protocol::work::{WorkFailure, WorkFailureCode, work_reply, work_request};
 use pyro_tree::beneath::Root;
 
-use crate::workspace_mount::WORKSPACE;
+use crate::workspace_mount::{WORKSPACE, mount_on};
 use channel::{Incoming, Input, Output};
 use error::{Result, WorkError};
+pub use workspace::Mount;
 use workspace::Workspace;
 
 /// The descriptor on which a worker finds the root directory of the writable disk.
@@ -63,14 +76,28 @@ pub fn serve() -> io::Result<()> {
 ///
 /// # Errors
 /// A pipe fails, or what the host sends is no message.
+pub fn run(workspace: &Path, disk: OwnedFd, input: impl Read, output: impl Write) -> io::Result<()> {
+    run_with(workspace, disk, mount_on, input, output)
+}
+
+/// The same with another way to mount the workspace over its seed.
+///
+/// # Errors
+/// As [`run`].
 #[expect(clippy::needless_pass_by_value, reason = "the disk is the worker's from here on")]
-pub fn run(workspace: &Path, disk: OwnedFd, mut input: impl Read, mut output: impl Write) -> io::Result<()> {
+pub fn run_with(
+    workspace: &Path,
+    disk: OwnedFd,
+    mount: Mount,
+    mut input: impl Read,
+    mut output: impl Write,
+) -> io::Result<()> {
     let (mut input, mut output) = (Input::new(&mut input), Output::new(&mut output));
     let has_nameless_files = Cell::new(true);
     while let Some(incoming) = input.next_request()? {
         let answer = match incoming {
             Incoming::Unknown => Err(unsupported()),
-            Incoming::Request(request) => open(workspace, &disk, &has_nameless_files)
+            Incoming::Request(request) => open(workspace, &disk, mount, &has_nameless_files)
                 .and_then(|workspace| answer(request, &workspace, &mut input, &mut output)),
         };
         let answer = answer.unwrap_or_else(|error| match input.abandoned() {
@@ -86,12 +113,17 @@ pub fn run(workspace: &Path, disk: OwnedFd, mut input: impl Read, mut output: im
     Ok(())
 }
 
-fn open<'a>(path: &'a Path, disk: &'a OwnedFd, has_nameless_files: &'a Cell<bool>) -> Result<Workspace<'a>> {
+fn open<'a>(
+    path: &'a Path,
+    disk: &'a OwnedFd,
+    mount: Mount,
+    has_nameless_files: &'a Cell<bool>,
+) -> Result<Workspace<'a>> {
     let root = Root::open(path).map_err(|error| {
         let cause = error::cause_of(&error);
         WorkError::new(WorkFailureCode::Unspecified, format!("open `{}`: {cause}", path.display()))
     })?;
-    Ok(Workspace { root, path, disk: disk.as_fd(), has_nameless_files })
+    Ok(Workspace { root, path, disk: disk.as_fd(), mount, has_nameless_files })
 }
 
 /// Carries a request out. What it returns is the final reply.
@@ -107,6 +139,8 @@ fn answer(
         Body::List(request) => list::answer(workspace, &request, output),
         Body::Read(request) => read::answer(workspace, &request, output),
         Body::MakeDirectory(request) => make_directory::answer(workspace, &request),
+        Body::Seed(request) => seed::answer(workspace, &request, input),
+        Body::Diff(request) => diff::answer(workspace, &request, output),
         Body::Write(_)
         | Body::Replace(_)
         | Body::Move(_)
@@ -114,9 +148,7 @@ fn answer(
         | Body::Delete(_)
         | Body::Glob(_)
         | Body::Grep(_)
-        | Body::Seed(_)
         | Body::Patch(_)
-        | Body::Diff(_)
         | Body::DiffAgainst(_)
         | Body::Push(_)
         | Body::Changes(_)

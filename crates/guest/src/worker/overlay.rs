@@ -39,7 +39,8 @@ pub(super) fn differences(
     state: &Root,
     filter: &Filter,
 ) -> Result<Differences, ContentError> {
-    let mut walk = Walk { layers, contents, filter, pending: vec![Pair::root()], found: Differences::default() };
+    let mut walk =
+        Walk { layers, contents, filter, pending: vec![Pair::root()], found: Differences::default() };
     while let Some(pair) = walk.pending.pop() {
         walk.compare_directories(pair)?;
     }
@@ -84,10 +85,11 @@ impl Pair {
 impl Walk<'_> {
     fn compare_directories(&mut self, pair: Pair) -> Result<(), ContentError> {
         let Pair { path, now, in_seed } = pair;
-        let now = match now.map(|shown| self.layers.merged(path.clone(), shown.upper, shown.lower)).transpose() {
-            Err(error) if error.is_gone() => None,
-            now => now?,
-        };
+        let now =
+            match now.map(|shown| self.layers.merged(path.clone(), shown.upper, shown.lower)).transpose() {
+                Err(error) if error.is_gone() => None,
+                now => now?,
+            };
         let seed = if in_seed { self.layers.seed_directory(&path)? } else { None };
         // Under its own name in the seed, a directory differs in nothing but what the upper layer has.
         let seed_path = now.as_ref().and_then(Merged::seed_path);
@@ -114,7 +116,8 @@ impl Walk<'_> {
             }
             self.found.visited += 1;
             let shown = now.as_ref().map(|now| self.layers.shown(now, &name)).transpose()?.flatten();
-            let seeded = seed.as_ref().map(|seed| self.layers.seeded(seed, &path, &name)).transpose()?.flatten();
+            let seeded =
+                seed.as_ref().map(|seed| self.layers.seeded(seed, &path, &name)).transpose()?.flatten();
             self.enter(&path, &name, now.as_ref(), shown.as_ref(), seeded.as_ref());
             self.compare(path, seeded, shown)?;
         }

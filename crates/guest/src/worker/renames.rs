@@ -35,7 +35,10 @@ impl From<Difference> for Change {
 ///
 /// # Errors
 /// Contents cannot be read; what is gone meanwhile is no error.
-pub(super) fn join(differences: Vec<Difference>, contents: Contents<'_>) -> Result<Vec<Change>, ContentError> {
+pub(super) fn join(
+    differences: Vec<Difference>,
+    contents: Contents<'_>,
+) -> Result<Vec<Change>, ContentError> {
     let moved = |went: bool| {
         let files = differences.iter().enumerate().filter_map(move |(index, difference)| {
             let node = match (&difference.base, &difference.now) {
@@ -89,7 +92,8 @@ fn same_files(
     contents: Contents<'_>,
 ) -> Result<HashMap<usize, usize>, ContentError> {
     let mut sources = HashMap::new();
-    let by_inode: HashMap<_, usize> = deleted.iter().enumerate().map(|(at, went)| (went.inode(), at)).collect();
+    let by_inode: HashMap<_, usize> =
+        deleted.iter().enumerate().map(|(at, went)| (went.inode(), at)).collect();
     for came in added.iter_mut() {
         if let Some(&at) = by_inode.get(&came.inode()).filter(|at| !deleted[**at].is_paired) {
             pair(&mut deleted[at], came, &mut sources);
@@ -100,12 +104,16 @@ fn same_files(
         let form = came.form();
         if !large.contains_key(&form) {
             let mut digests = Vec::new();
-            for (at, went) in deleted.iter().enumerate().filter(|(_, went)| went.form() == form && !went.is_paired) {
+            for (at, went) in
+                deleted.iter().enumerate().filter(|(_, went)| went.form() == form && !went.is_paired)
+            {
                 digests.extend(digest(went, contents)?.map(|digest| (at, digest)));
             }
             large.insert(form, digests);
         }
-        let Some(candidates) = large.get_mut(&form).filter(|candidates| !candidates.is_empty()) else { continue };
+        let Some(candidates) = large.get_mut(&form).filter(|candidates| !candidates.is_empty()) else {
+            continue;
+        };
         let Some(wanted) = digest(came, contents)? else { continue };
         if let Some(found) = candidates.iter().position(|(_at, digest)| *digest == wanted) {
             let (at, _digest) = candidates.swap_remove(found);

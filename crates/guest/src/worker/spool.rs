@@ -82,7 +82,10 @@ mod tests {
         spool.write_all(b"one two").unwrap();
         other.write_all(b"three").unwrap();
         let read = |spool: &Spool, at, length| io::read_to_string(spool.part(at, length)).unwrap();
-        assert_eq!((read(&spool, 4, 3), read(&spool, 0, 100), read(&other, 0, 2)), ("two".into(), "one two".into(), "th".into()));
+        assert_eq!(
+            (read(&spool, 4, 3), read(&spool, 0, 100), read(&other, 0, 2)),
+            ("two".into(), "one two".into(), "th".into())
+        );
         assert_eq!(spool.length(), 7);
         assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0, "no name is left");
     }

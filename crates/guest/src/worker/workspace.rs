@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::ffi::OsStr;
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
@@ -17,6 +18,9 @@ use super::error::{Result, WorkError, quoted};
 /// The directory at the top that belongs to changes which are not complete. Nobody sees or names it.
 pub(crate) const RESERVED: &[u8] = b".pyro-transaction";
 
+/// Mounts the overlay of the writable disk (its root directory) on a directory.
+pub type Mount = fn(BorrowedFd<'_>, &Path) -> io::Result<()>;
+
 /// What requests work on: `/workspace`, opened anew for each, since a seed may have been mounted over it meanwhile.
 pub(crate) struct Workspace<'a> {
     /// Its directory.
@@ -25,6 +29,8 @@ pub(crate) struct Workspace<'a> {
     pub(crate) path: &'a Path,
     /// The root directory of the writable disk.
     pub(crate) disk: BorrowedFd<'a>,
+    /// How it is mounted over its seed.
+    pub(crate) mount: Mount,
     /// Whether files without a name can be made here; false once it failed.
     pub(crate) has_nameless_files: &'a Cell<bool>,
 }

@@ -1,0 +1,109 @@
+//! A place for a worker: a directory that stands for the disk, `/workspace`, and a mount namespace in which the one is
+//! mounted over the other.
+//!
+//! Root gets the very overlay of a machine. An ordinary user gets a user namespace, in which the kernel keeps the
+//! overlay's notes under `user.overlay.*`, copies renamed directories and keeps no index; what only the whole overlay does,
+//! unit tests of the worker show with layers made by hand.
+
+#![allow(dead_code, reason = "each test program uses its part")]
+#![allow(clippy::unwrap_used, reason = "a test has nobody to tell")]
+
+use std::fs;
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use pyro_guest::workspace_mount::{SEED, UPPER, WORK};
+use rustix::mount::{MountFlags, UnmountFlags};
+
+const INSIDE: &str = "PYRO_TEST_IN_NAMESPACE";
+
+/// Runs `body` in a mount namespace: the test program is started again for this one test, `name` with its modules.
+pub fn in_namespace(name: &str, body: impl FnOnce()) {
+    if std::env::var_os(INSIDE).is_some() {
+        return body();
+    }
+    let arguments: &[&str] =
+        if is_allowed(&["--mount"]) { &["--mount"] } else { &["--user", "--map-root-user", "--mount"] };
+    let output = Command::new("unshare")
+        .args(arguments)
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", name, "--nocapture", "--test-threads=1"])
+        .env(INSIDE, "1")
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && text.contains("1 passed"), "{text}\n{errors}");
+}
+
+fn is_allowed(arguments: &[&str]) -> bool {
+    Command::new("unshare").args(arguments).arg("true").output().unwrap().status.success()
+}
+
+/// Mounts as a machine does, or as an ordinary user may.
+pub fn mount(disk: BorrowedFd<'_>, target: &Path) -> io::Result<()> {
+    pyro_guest::workspace_mount::mount_on(disk, target).or_else(|_| {
+        let disk = format!("/proc/self/fd/{}", disk.as_raw_fd());
+        let options =
+            format!("lowerdir={disk}/{SEED},upperdir={disk}/{UPPER},workdir={disk}/{WORK},userxattr");
+        let options = std::ffi::CString::new(options)?;
+        Ok(rustix::mount::mount(c"overlay", target, c"overlay", MountFlags::empty(), &*options)?)
+    })
+}
+
+/// Leaves the workspace as it is: a plain directory.
+pub fn no_mount(_disk: BorrowedFd<'_>, _target: &Path) -> io::Result<()> {
+    Ok(())
+}
+
+/// Directories for one worker; unmounted and gone when dropped.
+#[derive(Debug)]
+pub struct Place {
+    directory: tempfile::TempDir,
+}
+
+impl Place {
+    pub fn new() -> Self {
+        let place = Self { directory: tempfile::tempdir().unwrap() };
+        fs::create_dir(place.disk()).unwrap();
+        fs::create_dir(place.workspace()).unwrap();
+        place
+    }
+
+    pub fn disk(&self) -> PathBuf {
+        self.directory.path().join("disk")
+    }
+
+    pub fn workspace(&self) -> PathBuf {
+        self.directory.path().join("workspace")
+    }
+
+    /// Another directory beside them.
+    pub fn beside(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    pub fn seed(&self) -> PathBuf {
+        self.disk().join(SEED)
+    }
+
+    pub fn upper(&self) -> PathBuf {
+        self.disk().join(UPPER)
+    }
+
+    /// Whether a renamed directory is not copied and other names of a file show its new content.
+    pub fn is_whole_overlay(&self) -> bool {
+        let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
+        let workspace = self.workspace();
+        let line = mounts.lines().find(|line| line.split(' ').nth(1) == workspace.to_str()).unwrap();
+        line.contains("redirect_dir=on") && line.contains("index=on")
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let _not_mounted = rustix::mount::unmount(self.workspace(), UnmountFlags::DETACH);
+    }
+}
