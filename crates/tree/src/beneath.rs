@@ -10,7 +10,7 @@ use std::{
     fs::File,
     io,
     os::{
-        fd::{AsFd, BorrowedFd, OwnedFd},
+        fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd},
         unix::ffi::OsStrExt as _,
     },
     path::Path,
@@ -18,8 +18,8 @@ use std::{
 
 use rustix::{
     fs::{
-        AtFlags, CWD, Dir, Gid, Mode, OFlags, RenameFlags, ResolveFlags, Timestamps, Uid, fchmod, fchown,
-        fstat, fsync, futimens, linkat, mkdirat, openat, openat2, readlinkat, renameat_with, statat,
+        AtFlags, CWD, Dir, Gid, Mode, OFlags, RenameFlags, ResolveFlags, Timestamps, Uid, chmodat, fchmod,
+        fchown, fstat, fsync, futimens, linkat, mkdirat, openat, openat2, readlinkat, renameat_with, statat,
         symlinkat, unlinkat, utimensat,
     },
     io::Errno,
@@ -393,7 +393,14 @@ impl Root {
     /// Sets permission and set-id bits of a file or directory; not for links, which have none.
     pub fn set_mode(&self, path: &RelativePath, mode: u32) -> Result<()> {
         let file = self.handle(path)?;
-        fchmod(&file, Mode::from_raw_mode(mode)).map_err(Error::errno("set mode of", path))
+        let mode = Mode::from_raw_mode(mode);
+        // A handle that needs no permission on the file itself cannot be changed but through its name in /proc.
+        let name = format!("/proc/self/fd/{}", file.as_raw_fd());
+        match fchmod(&file, mode) {
+            Err(Errno::BADF) => chmodat(CWD, name, mode, AtFlags::empty()),
+            done => done,
+        }
+        .map_err(Error::errno("set mode of", path))
     }
 
     /// Sets owner and group; of a link itself.
@@ -432,7 +439,20 @@ impl Root {
         }
         let (parent, name) = self.parent("open", path)?;
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-        openat(parent, name, flags, Mode::empty()).map_err(Error::errno("open", path))
+        let opened = match openat(&parent, name, flags, Mode::empty()) {
+            Err(Errno::ACCESS | Errno::NXIO) => {
+                let handle = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+                openat(&parent, name, handle, Mode::empty()).and_then(|handle| {
+                    // Opened like that, a link is opened itself.
+                    match Metadata::of(&fstat(&handle)?).kind {
+                        FileKind::Symlink => Err(Errno::LOOP),
+                        _ => Ok(handle),
+                    }
+                })
+            }
+            opened => opened,
+        };
+        opened.map_err(Error::errno("open", path))
     }
 }
 

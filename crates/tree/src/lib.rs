@@ -15,11 +15,17 @@
 pub mod archive;
 pub mod attributes;
 pub mod beneath;
+#[cfg(feature = "host")]
+pub mod compressed;
 pub mod notes;
+pub mod pack;
 pub mod path;
 mod removal;
+#[cfg(feature = "host")]
+pub mod seed;
 pub mod transaction;
 pub mod unpack;
+pub mod walk;
 
 pub use archive::Reader;
 pub use attributes::{Attributes, FileKind, Metadata, Time};

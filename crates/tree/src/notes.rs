@@ -27,6 +27,10 @@ pub enum Remark {
     Skipped(&'static str),
     /// Left out for its name, which is kept for our own use.
     Reserved,
+    /// An ignore file, or a line of it, that has no effect. Holds what is wrong with it.
+    IgnoreFile(String),
+    /// The repository's data lies outside of what was taken, as in a worktree, so git will not work on the copy.
+    RepositoryElsewhere,
 }
 
 impl fmt::Display for Note {
@@ -37,6 +41,10 @@ impl fmt::Display for Note {
             Remark::Unreadable(cause) => write!(f, "`{path}` left out, it cannot be read: {cause}"),
             Remark::CutShort(cause) => write!(f, "`{path}` is incomplete, reading it failed: {cause}"),
             Remark::Skipped(what) => write!(f, "`{path}` left out, it is a {what}"),
+            Remark::IgnoreFile(cause) => write!(f, "`{path}`: {cause}"),
+            Remark::RepositoryElsewhere => {
+                write!(f, "`{path}` names a repository elsewhere, so git will not work on the copy")
+            }
             Remark::Reserved => write!(f, "`{path}` left out, the name is reserved"),
         }
     }

@@ -78,6 +78,17 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
+/// The same without the times of directories.
+pub(crate) fn describe_contents(directory: &Path) -> BTreeMap<Vec<u8>, String> {
+    let mut seen = describe(directory);
+    for (name, text) in &mut seen {
+        if directory.join(std::ffi::OsStr::from_bytes(name)).symlink_metadata().unwrap().is_dir() {
+            text.truncate(text.find(' ').unwrap());
+        }
+    }
+    seen
+}
+
 /// Everything that can be seen of a tree: by path, the kind, attributes, contents, and with which other paths it is one file.
 pub(crate) fn describe(directory: &Path) -> BTreeMap<Vec<u8>, String> {
     let mut seen = BTreeMap::new();

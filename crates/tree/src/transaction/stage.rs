@@ -1,0 +1,618 @@
+//! [`Transaction`]: changes are collected and their contents staged, then committed.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    io::{self, Read},
+    ops::Bound,
+};
+
+use super::{
+    Durability, Error, Hook, Result, STAGING_NAME, backup, io_error, journal, reach, recovery,
+    staging::{Name, Staging},
+    step::Step,
+};
+use crate::{
+    archive::{Kind, Reader},
+    attributes::{Attributes, FileKind, Metadata, Time},
+    beneath::Root,
+    path::RelativePath,
+    unpack::Owner,
+};
+
+/// What holds for a whole transaction.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options {
+    /// What it survives.
+    pub durability: Durability,
+    /// Owner and group of what is new; otherwise whoever makes it.
+    pub owner: Option<(u32, u32)>,
+}
+
+/// Attributes of something placed. What is not given is that of the file it replaces; of what is new, the usual
+/// mode (0644, directories 0755), the transaction's owner, and now.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct NewAttributes {
+    /// Permission and set-id bits.
+    pub mode: Option<u32>,
+    /// Owner and group by number.
+    pub owner: Option<(u32, u32)>,
+    /// Time of last change; a replaced file's is never kept.
+    pub mtime: Option<Time>,
+}
+
+/// What a transaction changed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Committed {
+    /// Files, links and whole new directories placed.
+    pub placed: u64,
+    /// Names removed, with all below.
+    pub removed: u64,
+}
+
+const OWNER_WRITES: u32 = 0o200;
+
+/// What a path will be.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Plan {
+    Removed,
+    /// `new/number`.
+    Placed {
+        number: u32,
+        is_directory: bool,
+    },
+    /// Only its attributes change, or it may be pruned.
+    Touched,
+}
+
+/// Where a path is to be made.
+enum Location {
+    /// In the tree, in a directory that exists.
+    Live,
+    /// In a new directory, at this path of the staging.
+    Staged(RelativePath),
+}
+
+/// A collection of changes to one tree. Nothing of the tree changes before [`Transaction::commit`]; dropped without it,
+/// everything staged is removed.
+pub struct Transaction<'h> {
+    staging: Staging,
+    options: Options,
+    hook: Hook<'h>,
+    next_number: u32,
+    plans: BTreeMap<RelativePath, Plan>,
+    /// Directories of the tree that were seen to exist.
+    live_directories: HashSet<RelativePath>,
+    /// What the tree's paths were when their change was prepared.
+    seen: Vec<(RelativePath, Option<Metadata>)>,
+    steps: Vec<Step>,
+    prunes: Vec<Step>,
+    attributes: Vec<Step>,
+    /// Directories in the staging, and what they get when they are full.
+    staged_directories: Vec<(RelativePath, Attributes)>,
+    /// A change was planned whose contents did not come whole.
+    is_incomplete: bool,
+    /// Nothing is left to clean up, or somebody else will.
+    is_over: bool,
+}
+
+impl std::fmt::Debug for Transaction<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Transaction").field("plans", &self.plans).finish_non_exhaustive()
+    }
+}
+
+impl<'h> Transaction<'h> {
+    /// Begins one; what a dead one left is recovered first. [`Error::Busy`] if one is alive.
+    pub fn begin(root: &Root, options: Options, hook: Hook<'h>) -> Result<Self> {
+        let staging = loop {
+            let staging = Staging::take(root)?;
+            let left = [Name::Journal, Name::Undo, Name::Draft, Name::New, Name::Old];
+            let is_clean = left
+                .iter()
+                .try_fold(true, |clean, name| Ok::<_, Error>(clean && !staging.has(&name.path())?))?;
+            if is_clean {
+                break staging;
+            }
+            recovery::recover_taken(&staging, options.durability, hook)?;
+        };
+        let transaction = Self {
+            staging,
+            options,
+            hook,
+            next_number: 0,
+            plans: BTreeMap::new(),
+            live_directories: HashSet::new(),
+            seen: Vec::new(),
+            steps: Vec::new(),
+            prunes: Vec::new(),
+            attributes: Vec::new(),
+            staged_directories: Vec::new(),
+            is_incomplete: false,
+            is_over: false,
+        };
+        transaction.staging.prepare()?;
+        Ok(transaction)
+    }
+
+    /// Demands that what is at `path` when the changes are committed is what the caller saw (nothing, for `None`).
+    pub fn expect(&mut self, path: &RelativePath, seen: Option<&Metadata>) {
+        self.seen.push((path.clone(), seen.copied()));
+    }
+
+    /// Places a regular file with these contents, in place of a file or link or as a new one; missing directories are
+    /// made. Gives the number of bytes.
+    pub fn put_file(
+        &mut self,
+        path: &RelativePath,
+        contents: &mut dyn Read,
+        attributes: NewAttributes,
+    ) -> Result<u64> {
+        let (staged, replaced) = self.place(path, false)?;
+        self.is_incomplete = true;
+        let mut file = self.staging.root.create(&staged, 0o600)?;
+        let bytes = io::copy(contents, &mut file).map_err(io_error("write", path))?;
+        let made = self.staging.root.metadata(&staged)?.attributes;
+        self.staging.set_attributes(&staged, &made, &self.resolve(attributes, replaced, &made, 0o644))?;
+        self.is_incomplete = false;
+        Ok(bytes)
+    }
+
+    /// Places a symbolic link, in place of a file or link or as a new one.
+    pub fn put_symlink(
+        &mut self,
+        path: &RelativePath,
+        target: &[u8],
+        attributes: NewAttributes,
+    ) -> Result<()> {
+        let (staged, replaced) = self.place(path, false)?;
+        self.is_incomplete = true;
+        self.staging.root.make_link(&staged, target)?;
+        let made = self.staging.root.metadata(&staged)?.attributes;
+        let wanted = self.resolve(attributes, replaced, &made, made.mode);
+        if (wanted.uid, wanted.gid) != (made.uid, made.gid) {
+            self.staging.root.set_owner(&staged, wanted.uid, wanted.gid)?;
+        }
+        self.staging.root.set_mtime(&staged, wanted.mtime)?;
+        self.is_incomplete = false;
+        Ok(())
+    }
+
+    /// Places another name of a file that is in the tree and stays, or was placed before.
+    pub fn put_hard_link(&mut self, path: &RelativePath, existing: &RelativePath) -> Result<()> {
+        let source = self.current_place(existing)?;
+        let (staged, _) = self.place(path, false)?;
+        self.is_incomplete = true;
+        self.staging.root.hard_link(&source, &staged)?;
+        self.is_incomplete = false;
+        Ok(())
+    }
+
+    /// Makes a directory, or gives one that exists these attributes.
+    pub fn put_directory(&mut self, path: &RelativePath, attributes: NewAttributes) -> Result<()> {
+        self.check_name(path)?;
+        if !self.plans.contains_key(path)
+            && matches!(self.locate(path)?, Location::Live)
+            && let Some(found) = self.staging.root.find(path)?
+        {
+            if found.kind != FileKind::Directory {
+                return Err(Error::WrongKind { path: path.clone(), found: found.kind.word() });
+            }
+            self.live_directories.insert(path.clone());
+            return self.set_attributes(path, attributes);
+        }
+        let staged = match self.plans.get(path) {
+            Some(Plan::Placed { number, is_directory: true }) => Name::New.numbered(*number),
+            Some(Plan::Placed { .. } | Plan::Touched) => return Err(Error::Twice { path: path.clone() }),
+            Some(Plan::Removed) | None => match self.locate(path)? {
+                Location::Staged(staged) => staged,
+                Location::Live => self.new_directory(path)?,
+            },
+        };
+        self.make_staged_directory(&staged)?;
+        let made = self.staging.root.metadata(&staged)?.attributes;
+        let wanted = self.resolve(attributes, None, &made, 0o755);
+        self.staged_directories.push((staged, wanted));
+        Ok(())
+    }
+
+    /// Changes only mode, owner or time of a file or directory that exists.
+    pub fn set_attributes(&mut self, path: &RelativePath, attributes: NewAttributes) -> Result<()> {
+        self.check_name(path)?;
+        match self.plans.get(path) {
+            None => {}
+            Some(_) => return Err(Error::Twice { path: path.clone() }),
+        }
+        let found = self.live(path)?.ok_or_else(|| Error::Missing { path: path.clone() })?;
+        if found.kind == FileKind::Symlink {
+            return Err(Error::WrongKind { path: path.clone(), found: found.kind.word() });
+        }
+        let old = found.attributes;
+        let (uid, gid) = attributes.owner.unwrap_or((old.uid, old.gid));
+        let new = Attributes {
+            mode: attributes.mode.unwrap_or(old.mode),
+            uid,
+            gid,
+            mtime: attributes.mtime.unwrap_or(old.mtime),
+        };
+        if old != new {
+            self.plans.insert(path.clone(), Plan::Touched);
+            self.see(path, Some(found));
+            self.attributes.push(Step::Attributes { target: path.clone(), old, new });
+        }
+        Ok(())
+    }
+
+    /// Removes what is at `path`, a directory with all below.
+    pub fn remove(&mut self, path: &RelativePath) -> Result<()> {
+        if path.is_root() {
+            return Err(Error::WrongKind { path: path.clone(), found: "whole tree" });
+        }
+        self.check_name(path)?;
+        if self.is_planned_at_or_below(path) {
+            return Err(Error::Twice { path: path.clone() });
+        }
+        let found = self.live(path)?.ok_or_else(|| Error::Missing { path: path.clone() })?;
+        self.see(path, Some(found));
+        if found.kind == FileKind::Directory {
+            self.make_movable(path, found.attributes);
+        }
+        let number = self.number();
+        self.steps.push(Step::Remove { number, target: path.clone() });
+        self.plans.insert(path.clone(), Plan::Removed);
+        Ok(())
+    }
+
+    /// Removes a directory at the end if it is empty then; it is no failure if it is not.
+    pub fn prune(&mut self, path: &RelativePath) -> Result<()> {
+        self.check_name(path)?;
+        if self.plans.contains_key(path) {
+            return Ok(());
+        }
+        if let Some(found) = self.live(path)?
+            && found.kind == FileKind::Directory
+            && !path.is_root()
+        {
+            self.plans.insert(path.clone(), Plan::Touched);
+            self.prunes.push(Step::Prune { target: path.clone(), old: found.attributes });
+        }
+        Ok(())
+    }
+
+    /// Places everything an archive holds below `directory`: what is there and not in the archive stays. A directory and
+    /// anything else do not replace each other. With [`Owner::Caller`] replaced files keep their owner. Gives members and bytes.
+    pub fn put_archive<R: Read>(
+        &mut self,
+        reader: &mut Reader<R>,
+        directory: &RelativePath,
+        owner: Owner,
+    ) -> Result<(u64, u64)> {
+        let (mut entries, mut bytes) = (0, 0);
+        while let Some(member) = reader.next_member().map_err(Error::Archive)? {
+            let in_tree = |path: &RelativePath| {
+                directory.join(path).map_err(|source| Error::BadPath { path: path.clone(), source })
+            };
+            let path = in_tree(&member.path)?;
+            let Attributes { mode, uid, gid, mtime } = member.attributes;
+            let owner = match owner {
+                Owner::Keep => Some((uid, gid)),
+                Owner::All { uid, gid } => Some((uid, gid)),
+                Owner::Caller => None,
+            };
+            let attributes = NewAttributes { mode: Some(mode), owner, mtime: Some(mtime) };
+            match &member.kind {
+                Kind::Directory => self.put_directory(&path, attributes)?,
+                Kind::File { .. } => bytes += self.put_file(&path, reader, attributes)?,
+                Kind::Symlink { target } => self.put_symlink(&path, target, attributes)?,
+                Kind::HardLink { target } => self.put_hard_link(&path, &in_tree(target)?)?,
+            }
+            entries += 1;
+        }
+        Ok((entries, bytes))
+    }
+
+    /// Makes the changes. On an error the tree is as before, unless it is [`Error::Stuck`].
+    pub fn commit(mut self) -> Result<Committed> {
+        if self.is_incomplete {
+            return Err(Error::Incomplete);
+        }
+        self.finish_staging().inspect_err(|error| self.abandon_if_crashed(error))?;
+        let count = |wanted: fn(&Step) -> bool| self.steps.iter().filter(|step| wanted(step)).count() as u64;
+        let committed = Committed {
+            placed: count(|step| matches!(step, Step::Place { .. })),
+            removed: count(|step| matches!(step, Step::Remove { .. })),
+        };
+        let mut steps = std::mem::take(&mut self.steps);
+        // What lies deeper first: it is emptied, or its change would show in the time of what holds it.
+        let deepest_first = |steps: &mut Vec<Step>| {
+            steps.sort_by(|a, b| b.target().cmp(a.target()));
+            std::mem::take(steps)
+        };
+        steps.extend(deepest_first(&mut self.prunes));
+        steps.extend(deepest_first(&mut self.attributes));
+        let durability = self.options.durability;
+        self.staging.flush_all(durability)?;
+        let journal = journal::encode(&steps);
+        self.staging
+            .write_journal(&journal, durability, self.hook)
+            .inspect_err(|error| self.abandon_if_crashed(error))?;
+        // From here on the journal says what becomes of the staging.
+        self.is_over = true;
+        recovery::carry_out(&self.staging, &steps, durability, self.hook).map_err(|failure| failure.error)?;
+        Ok(committed)
+    }
+
+    /// Gives staged directories their attributes, and looks whether the tree is still what was seen.
+    fn finish_staging(&mut self) -> Result<()> {
+        let mut directories = std::mem::take(&mut self.staged_directories);
+        directories.sort_by(|a, b| b.0.cmp(&a.0));
+        for (path, wanted) in &directories {
+            let made = self.staging.root.metadata(path)?.attributes;
+            let movable = Attributes { mode: wanted.mode | OWNER_WRITES, ..*wanted };
+            self.staging.set_attributes(path, &made, &movable)?;
+            if movable == *wanted {
+                continue;
+            }
+            match self.target_of(path) {
+                // It gets its mode when it is in its place.
+                Some(target) => self.attributes.push(Step::Attributes { target, old: movable, new: *wanted }),
+                None => self.staging.set_attributes(path, &movable, wanted)?,
+            }
+        }
+        reach(self.hook, "transaction-verify", &RelativePath::root())?;
+        for (path, seen) in &self.seen {
+            if !is_same(self.staging.root.find(path)?.as_ref(), seen.as_ref()) {
+                return Err(Error::Changed { path: path.clone() });
+            }
+        }
+        Ok(())
+    }
+
+    /// Moving a directory elsewhere changes its `..`, for which its owner must be allowed to write.
+    fn make_movable(&mut self, path: &RelativePath, old: Attributes) {
+        let new = Attributes { mode: old.mode | OWNER_WRITES, ..old };
+        if new != old {
+            self.steps.push(Step::Attributes { target: path.clone(), old, new });
+        }
+    }
+
+    /// The path in the tree at which a staged file is placed by a step of its own.
+    fn target_of(&self, staged: &RelativePath) -> Option<RelativePath> {
+        self.plans.iter().find_map(|(path, plan)| match plan {
+            Plan::Placed { number, .. } if Name::New.numbered(*number) == *staged => Some(path.clone()),
+            _ => None,
+        })
+    }
+
+    /// Decides where `path` will be made, and plans it. Gives its path in the staging and what it replaces.
+    fn place(
+        &mut self,
+        path: &RelativePath,
+        is_directory: bool,
+    ) -> Result<(RelativePath, Option<Attributes>)> {
+        self.check_name(path)?;
+        reach(self.hook, "transaction-stage", path).inspect_err(|error| self.abandon_if_crashed(error))?;
+        let location = self.locate(path)?;
+        if let Location::Staged(staged) = location {
+            if self.staging.has(&staged)? {
+                return Err(Error::Twice { path: path.clone() });
+            }
+            return Ok((staged, None));
+        }
+        let replaced = match self.plans.get(path) {
+            Some(Plan::Removed) => None,
+            Some(_) => return Err(Error::Twice { path: path.clone() }),
+            None => {
+                let found = self.staging.root.find(path)?;
+                if let Some(found) = &found
+                    && found.kind == FileKind::Directory
+                {
+                    return Err(Error::WrongKind { path: path.clone(), found: found.kind.word() });
+                }
+                if found.is_none() {
+                    self.see(path, None);
+                }
+                found
+            }
+        };
+        let number = self.number();
+        if replaced.is_some() {
+            let old = Name::Old.numbered(number);
+            reach(self.hook, "transaction-backup", path)
+                .inspect_err(|error| self.abandon_if_crashed(error))?;
+            backup::keep(&self.staging.root, path, &old)?;
+            // As it is now: where the backup is a link, making it may have moved the file to another layer.
+            let kept = self.staging.root.find(path)?;
+            self.see(path, kept);
+        }
+        self.plans.insert(path.clone(), Plan::Placed { number, is_directory });
+        let is_over = replaced.is_some();
+        self.steps.push(Step::Place { number, target: path.clone(), is_over });
+        Ok((Name::New.numbered(number), replaced.map(|metadata| metadata.attributes)))
+    }
+
+    /// Where `path` is to be made. A missing directory above it becomes a new one in the staging.
+    fn locate(&mut self, path: &RelativePath) -> Result<Location> {
+        let mut above: Vec<_> = path.ancestors().collect();
+        above.reverse();
+        for directory in above {
+            let number = match self.plans.get(&directory) {
+                Some(Plan::Placed { number, is_directory: true }) => *number,
+                Some(Plan::Placed { .. }) => {
+                    return Err(Error::WrongKind { path: directory, found: "file or link" });
+                }
+                Some(Plan::Removed) => self.new_directory_number(&directory)?,
+                Some(Plan::Touched) | None if self.live_directories.contains(&directory) => continue,
+                Some(Plan::Touched) | None => match self.staging.root.find(&directory)? {
+                    Some(found) if found.kind == FileKind::Directory => {
+                        self.live_directories.insert(directory);
+                        continue;
+                    }
+                    Some(found) => {
+                        return Err(Error::WrongKind { path: directory, found: found.kind.word() });
+                    }
+                    None => {
+                        self.see(&directory, None);
+                        self.new_directory_number(&directory)?
+                    }
+                },
+            };
+            let staged = Name::New.numbered(number);
+            let below = path.below(&directory).unwrap_or_default();
+            let joined = |below: &RelativePath| {
+                staged.join(below).map_err(|source| Error::BadPath { path: path.clone(), source })
+            };
+            let staged_path = joined(&below)?;
+            if let Some(parent) = below.parent() {
+                self.make_staged_directories(&joined(&parent)?)?;
+            }
+            return Ok(Location::Staged(staged_path));
+        }
+        Ok(Location::Live)
+    }
+
+    /// Plans a whole new directory in place of nothing; gives its path in the staging.
+    fn new_directory(&mut self, path: &RelativePath) -> Result<RelativePath> {
+        if self.plans.get(path) != Some(&Plan::Removed) {
+            self.see(path, None);
+        }
+        self.new_directory_number(path).map(|number| Name::New.numbered(number))
+    }
+
+    fn new_directory_number(&mut self, path: &RelativePath) -> Result<u32> {
+        reach(self.hook, "transaction-stage", path).inspect_err(|error| self.abandon_if_crashed(error))?;
+        let number = self.number();
+        self.make_staged_directory(&Name::New.numbered(number))?;
+        self.plans.insert(path.clone(), Plan::Placed { number, is_directory: true });
+        self.steps.push(Step::Place { number, target: path.clone(), is_over: false });
+        Ok(number)
+    }
+
+    fn make_staged_directories(&mut self, path: &RelativePath) -> Result<()> {
+        if self.staging.has(path)? {
+            return Ok(());
+        }
+        if let Some(parent) = path.parent() {
+            self.make_staged_directories(&parent)?;
+        }
+        self.make_staged_directory(path)
+    }
+
+    /// Makes a directory in the staging, like one nobody describes. It stays writable until it is placed.
+    fn make_staged_directory(&mut self, path: &RelativePath) -> Result<()> {
+        match self.staging.root.make_directory(path, 0o755) {
+            Err(error) if error.is_exists() => return Ok(()),
+            made => made?,
+        }
+        let made = self.staging.root.metadata(path)?.attributes;
+        let wanted = self.resolve(NewAttributes::default(), None, &made, 0o755);
+        self.staging.set_attributes(path, &made, &wanted)?;
+        Ok(())
+    }
+
+    /// Where the file is that will be at `path`, to be linked to.
+    fn current_place(&mut self, path: &RelativePath) -> Result<RelativePath> {
+        self.check_name(path)?;
+        if let Some(plan) = self.plans.get(path) {
+            return match plan {
+                Plan::Placed { number, is_directory: false } => Ok(Name::New.numbered(*number)),
+                Plan::Touched => Ok(path.clone()),
+                Plan::Removed | Plan::Placed { .. } => Err(Error::Missing { path: path.clone() }),
+            };
+        }
+        for directory in path.ancestors() {
+            match self.plans.get(&directory) {
+                Some(Plan::Placed { number, .. }) => {
+                    let below = path.below(&directory).unwrap_or_default();
+                    let staged = Name::New.numbered(*number).join(&below);
+                    return staged.map_err(|source| Error::BadPath { path: path.clone(), source });
+                }
+                Some(Plan::Removed) => return Err(Error::Missing { path: path.clone() }),
+                Some(Plan::Touched) | None => {}
+            }
+        }
+        Ok(path.clone())
+    }
+
+    /// What is in the tree at `path` and will be there until the end.
+    fn live(&self, path: &RelativePath) -> Result<Option<Metadata>> {
+        for directory in path.ancestors() {
+            match self.plans.get(&directory) {
+                Some(Plan::Removed) => return Ok(None),
+                Some(Plan::Placed { .. }) => return Err(Error::Twice { path: path.clone() }),
+                Some(Plan::Touched) | None => {}
+            }
+        }
+        Ok(self.staging.root.find(path)?)
+    }
+
+    fn is_planned_at_or_below(&self, path: &RelativePath) -> bool {
+        let from = (Bound::Included(path), Bound::Unbounded);
+        // Names that go on with a byte below `/` sort between a directory and what it holds.
+        let mut following = self.plans.range::<RelativePath, _>(from).map(|(planned, _)| planned);
+        following
+            .by_ref()
+            .take_while(|planned| planned.as_bytes().starts_with(path.as_bytes()))
+            .any(|planned| planned.below(path).is_some())
+    }
+
+    fn see(&mut self, path: &RelativePath, metadata: Option<Metadata>) {
+        self.seen.push((path.clone(), metadata));
+    }
+
+    fn number(&mut self) -> u32 {
+        let number = self.next_number;
+        self.next_number += 1;
+        number
+    }
+
+    fn check_name(&self, path: &RelativePath) -> Result<()> {
+        if path.components().next() == Some(STAGING_NAME.as_bytes()) {
+            return Err(Error::Reserved { path: path.clone() });
+        }
+        Ok(())
+    }
+
+    fn resolve(
+        &self,
+        given: NewAttributes,
+        replaced: Option<Attributes>,
+        made: &Attributes,
+        usual_mode: u32,
+    ) -> Attributes {
+        let (uid, gid) = given
+            .owner
+            .or_else(|| replaced.map(|replaced| (replaced.uid, replaced.gid)))
+            .or(self.options.owner)
+            .unwrap_or((made.uid, made.gid));
+        let mode = given.mode.or_else(|| replaced.map(|replaced| replaced.mode)).unwrap_or(usual_mode);
+        Attributes { mode, uid, gid, mtime: given.mtime.unwrap_or(made.mtime) }
+    }
+
+    /// A process that died would not clean up either.
+    fn abandon_if_crashed(&mut self, error: &Error) {
+        self.is_over |= matches!(error, Error::Crashed);
+    }
+}
+
+/// Whether what is there is what was seen. Times of directories change with what is placed in them.
+fn is_same(found: Option<&Metadata>, seen: Option<&Metadata>) -> bool {
+    match (found, seen) {
+        (None, None) => true,
+        (Some(found), Some(seen)) => {
+            let identity = |metadata: &Metadata| (metadata.kind, metadata.device, metadata.inode);
+            let contents = |metadata: &Metadata| (metadata.size_bytes, metadata.attributes);
+            identity(found) == identity(seen)
+                && (found.kind == FileKind::Directory || contents(found) == contents(seen))
+        }
+        _ => false,
+    }
+}
+
+impl Drop for Transaction<'_> {
+    fn drop(&mut self) {
+        if !self.is_over {
+            // What stays is removed by the next transaction, or by recovery.
+            let _cleaned = self.staging.clean(&|_| Ok(()));
+        }
+    }
+}
