@@ -1,16 +1,17 @@
-//! PID 1 of every machine.
+//! PID 1 of every machine; and, started by itself, its file worker.
 
 use std::convert::Infallible;
-use std::io;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use pyro_guest::boot::{BootFailure, Initramfs, Stage, print_to_console};
 use pyro_guest::port::Port;
-use pyro_guest::{Agent, Served, System, power};
+use pyro_guest::process::builtin::FILE_WORKER;
+use pyro_guest::{Agent, Served, System, power, worker};
 
 fn main() -> ExitCode {
     if !rustix::process::getpid().is_init() {
-        return ExitCode::from(64); // only the kernel starts this program
+        return work();
     }
     std::panic::set_hook(Box::new(|panic| {
         print_to_console(&format!("pyro-agent-panicked {panic}").replace('\n', " "));
@@ -19,6 +20,24 @@ fn main() -> ExitCode {
     let Err(failure) = boot_and_serve();
     failure.report();
     power::off(None)
+}
+
+/// What the agent starts this program for. The kernel starts PID 1, and nobody else has a use for it.
+fn work() -> ExitCode {
+    const NOT_FOR_YOU: u8 = 64;
+    let mut arguments = std::env::args_os().skip(1);
+    let is_file_worker = arguments.next().is_some_and(|argument| argument == FILE_WORKER);
+    if !is_file_worker || arguments.next().is_some() {
+        return ExitCode::from(NOT_FOR_YOU);
+    }
+    match worker::serve() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // The host reads it as the worker's last words.
+            let _nobody_listens = writeln!(io::stderr(), "serve files: {error}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 /// Boots the machine, serves its hosts until one of them or the machine's deadline ends it, and powers it off.

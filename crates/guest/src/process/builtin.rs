@@ -5,10 +5,10 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
+use crate::worker::DISK_DESCRIPTOR;
+
 /// The one argument by which the agent's own program knows that it is to be the file worker.
 pub const FILE_WORKER: &str = "file-worker";
-/// The descriptor under which the file worker finds the disk's root directory.
-pub const DISK_DESCRIPTOR: i32 = 3;
 
 /// How the file worker is started.
 #[derive(Debug)]

@@ -17,10 +17,11 @@ use rustix::process::{Pid, Resource, Rlimit, getegid, geteuid, getrlimit, setrli
 use rustix::thread::{Gid, Uid, set_thread_gid, set_thread_groups, set_thread_uid};
 
 use super::account::Account;
-use super::builtin::{DISK_DESCRIPTOR, FileWorker};
+use super::builtin::FileWorker;
 use super::confinement::{Confinement, Confiner};
 use super::program::{self, Missing};
 use crate::kernel;
+use crate::worker::DISK_DESCRIPTOR;
 
 /// Where programs are looked up when the host names no PATH.
 pub const DEFAULT_PATH: &[u8] = b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
