@@ -16,24 +16,38 @@
 mod aliases;
 mod channel;
 mod contents;
+mod copy;
+mod copy_tree;
+mod delete;
 mod diff;
 mod disk;
+mod duplicate;
 mod entry;
 mod error;
 mod file_handle;
 mod filter;
+mod glob;
+mod grep;
+mod ignored;
 mod layers;
+mod line_pattern;
+mod line_search;
 mod list;
 mod make_directory;
+mod move_entry;
 mod node;
 mod overlay;
+mod path_pattern;
 mod read;
 mod renames;
+mod replace;
+mod replacement;
 mod seed;
 mod spool;
 mod stat;
 mod walk;
 mod workspace;
+mod write;
 
 use std::cell::Cell;
 use std::fs::File;
@@ -138,17 +152,17 @@ fn answer(
         Body::Stat(request) => stat::answer(workspace, &request),
         Body::List(request) => list::answer(workspace, &request, output),
         Body::Read(request) => read::answer(workspace, &request, output),
+        Body::Write(request) => write::answer(workspace, &request, input),
+        Body::Replace(request) => replace::answer(workspace, &request),
         Body::MakeDirectory(request) => make_directory::answer(workspace, &request),
+        Body::Move(request) => move_entry::answer(workspace, &request),
+        Body::Copy(request) => copy::answer(workspace, &request),
+        Body::Delete(request) => delete::answer(workspace, &request),
+        Body::Glob(request) => glob::answer(workspace, &request, output),
+        Body::Grep(request) => grep::answer(workspace, &request, output),
         Body::Seed(request) => seed::answer(workspace, &request, input),
         Body::Diff(request) => diff::answer(workspace, &request, output),
-        Body::Write(_)
-        | Body::Replace(_)
-        | Body::Move(_)
-        | Body::Copy(_)
-        | Body::Delete(_)
-        | Body::Glob(_)
-        | Body::Grep(_)
-        | Body::Patch(_)
+        Body::Patch(_)
         | Body::DiffAgainst(_)
         | Body::Push(_)
         | Body::Changes(_)

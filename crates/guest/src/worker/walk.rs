@@ -7,6 +7,7 @@
 
 use std::cmp::Ordering;
 use std::ffi::OsStr;
+use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
@@ -149,23 +150,24 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Goes into the directory that was just found. Not if it is no directory any more.
-    pub(crate) fn enter(&mut self) -> Result<()> {
+    /// Goes into the directory that was just found, so that [`Step::Left`] will come. False if that cannot be, as when
+    /// it is gone.
+    pub(crate) fn enter(&mut self) -> Result<bool> {
         let opened = match self.levels.last().and_then(|level| level.directory.as_ref()) {
             Some(directory) => openat(directory, self.name(), DIRECTORY, Mode::empty()),
-            None => return Ok(()),
+            None => return Ok(false),
         };
         let directory = match opened {
             Ok(directory) => directory,
             Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {
                 self.after.clear();
-                return Ok(());
+                return Ok(false);
             }
             Err(error) => {
                 self.after.clear();
                 let cause = super::error::cause_of(&error.into());
                 self.note(format!("{} cannot be listed: {cause}", quoted(&self.path)));
-                return Ok(());
+                return Ok(false);
             }
         };
         self.levels.push(Level {
@@ -176,7 +178,8 @@ impl<'a> Walk<'a> {
         if let Some(hidden) = self.levels.len().checked_sub(MAX_OPEN + 1) {
             self.levels[hidden].directory = None;
         }
-        self.read_names(false)
+        self.read_names(false)?;
+        Ok(true)
     }
 
     /// The path of what is at hand, relative to the workspace.
@@ -199,11 +202,6 @@ impl<'a> Walk<'a> {
         statat(self.directory()?, self.name(), AtFlags::SYMLINK_NOFOLLOW)
     }
 
-    /// How many directories lie between the top and what was found.
-    pub(crate) fn depth(&self) -> usize {
-        self.levels.len() - 1
-    }
-
     /// What was left out and why.
     pub(crate) fn take_notes(&mut self) -> Vec<String> {
         std::mem::take(&mut self.notes)
@@ -216,8 +214,8 @@ impl<'a> Walk<'a> {
     }
 
     /// A failure about what is at hand.
-    pub(crate) fn failed(&self, operation: &str, error: Errno) -> WorkError {
-        let mut failure = WorkError::from(error);
+    pub(crate) fn failed(&self, operation: &str, error: impl Into<io::Error>) -> WorkError {
+        let mut failure = WorkError::from(error.into());
         failure.message = format!("{operation} {}: {}", quoted(&self.path), failure.message);
         failure.path.clone_from(&self.path);
         failure
