@@ -1,5 +1,7 @@
 //! A transaction killed or failing at any step: the tree is as before or as after, and nothing is left behind.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 mod support;
 
 use std::{

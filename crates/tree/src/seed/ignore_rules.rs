@@ -134,8 +134,8 @@ mod tests {
 
     #[test]
     fn malformed_patterns_are_named() {
-        let error = IgnoreRules::new(["fine", "a[", "also fine"]).unwrap_err();
-        assert_eq!(error.pattern, "a[");
+        let error = IgnoreRules::new(["fine", "{a", "also fine"]).unwrap_err();
+        assert_eq!(error.pattern, "{a");
     }
 
     #[test]

@@ -30,6 +30,7 @@
 
 mod backup;
 mod journal;
+mod placement;
 mod recovery;
 mod stage;
 mod staging;

@@ -7,7 +7,9 @@ use std::{
 };
 
 use super::{
-    Durability, Error, Hook, Result, STAGING_NAME, backup, io_error, journal, reach, recovery,
+    Durability, Error, Hook, Result, STAGING_NAME, io_error, journal,
+    placement::Location,
+    reach, recovery,
     staging::{Name, Staging},
     step::Step,
 };
@@ -53,7 +55,7 @@ const OWNER_WRITES: u32 = 0o200;
 
 /// What a path will be.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Plan {
+pub(super) enum Plan {
     Removed,
     /// `new/number`.
     Placed {
@@ -64,27 +66,19 @@ enum Plan {
     Touched,
 }
 
-/// Where a path is to be made.
-enum Location {
-    /// In the tree, in a directory that exists.
-    Live,
-    /// In a new directory, at this path of the staging.
-    Staged(RelativePath),
-}
-
 /// A collection of changes to one tree. Nothing of the tree changes before [`Transaction::commit`]; dropped without it,
 /// everything staged is removed.
 pub struct Transaction<'h> {
-    staging: Staging,
+    pub(super) staging: Staging,
     options: Options,
-    hook: Hook<'h>,
+    pub(super) hook: Hook<'h>,
     next_number: u32,
-    plans: BTreeMap<RelativePath, Plan>,
+    pub(super) plans: BTreeMap<RelativePath, Plan>,
     /// Directories of the tree that were seen to exist.
-    live_directories: HashSet<RelativePath>,
+    pub(super) live_directories: HashSet<RelativePath>,
     /// What the tree's paths were when their change was prepared.
     seen: Vec<(RelativePath, Option<Metadata>)>,
-    steps: Vec<Step>,
+    pub(super) steps: Vec<Step>,
     prunes: Vec<Step>,
     attributes: Vec<Step>,
     /// Directories in the staging, and what they get when they are full.
@@ -367,146 +361,12 @@ impl<'h> Transaction<'h> {
         Ok(())
     }
 
-    /// Moving a directory elsewhere changes its `..`, for which its owner must be allowed to write.
-    fn make_movable(&mut self, path: &RelativePath, old: Attributes) {
-        let new = Attributes { mode: old.mode | OWNER_WRITES, ..old };
-        if new != old {
-            self.steps.push(Step::Attributes { target: path.clone(), old, new });
-        }
-    }
-
     /// The path in the tree at which a staged file is placed by a step of its own.
     fn target_of(&self, staged: &RelativePath) -> Option<RelativePath> {
         self.plans.iter().find_map(|(path, plan)| match plan {
             Plan::Placed { number, .. } if Name::New.numbered(*number) == *staged => Some(path.clone()),
             _ => None,
         })
-    }
-
-    /// Decides where `path` will be made, and plans it. Gives its path in the staging and what it replaces.
-    fn place(
-        &mut self,
-        path: &RelativePath,
-        is_directory: bool,
-    ) -> Result<(RelativePath, Option<Attributes>)> {
-        self.check_name(path)?;
-        reach(self.hook, "transaction-stage", path).inspect_err(|error| self.abandon_if_crashed(error))?;
-        let location = self.locate(path)?;
-        if let Location::Staged(staged) = location {
-            if self.staging.has(&staged)? {
-                return Err(Error::Twice { path: path.clone() });
-            }
-            return Ok((staged, None));
-        }
-        let replaced = match self.plans.get(path) {
-            Some(Plan::Removed) => None,
-            Some(_) => return Err(Error::Twice { path: path.clone() }),
-            None => {
-                let found = self.staging.root.find(path)?;
-                if let Some(found) = &found
-                    && found.kind == FileKind::Directory
-                {
-                    return Err(Error::WrongKind { path: path.clone(), found: found.kind.word() });
-                }
-                if found.is_none() {
-                    self.see(path, None);
-                }
-                found
-            }
-        };
-        let number = self.number();
-        if replaced.is_some() {
-            let old = Name::Old.numbered(number);
-            reach(self.hook, "transaction-backup", path)
-                .inspect_err(|error| self.abandon_if_crashed(error))?;
-            backup::keep(&self.staging.root, path, &old)?;
-            // As it is now: where the backup is a link, making it may have moved the file to another layer.
-            let kept = self.staging.root.find(path)?;
-            self.see(path, kept);
-        }
-        self.plans.insert(path.clone(), Plan::Placed { number, is_directory });
-        let is_over = replaced.is_some();
-        self.steps.push(Step::Place { number, target: path.clone(), is_over });
-        Ok((Name::New.numbered(number), replaced.map(|metadata| metadata.attributes)))
-    }
-
-    /// Where `path` is to be made. A missing directory above it becomes a new one in the staging.
-    fn locate(&mut self, path: &RelativePath) -> Result<Location> {
-        let mut above: Vec<_> = path.ancestors().collect();
-        above.reverse();
-        for directory in above {
-            let number = match self.plans.get(&directory) {
-                Some(Plan::Placed { number, is_directory: true }) => *number,
-                Some(Plan::Placed { .. }) => {
-                    return Err(Error::WrongKind { path: directory, found: "file or link" });
-                }
-                Some(Plan::Removed) => self.new_directory_number(&directory)?,
-                Some(Plan::Touched) | None if self.live_directories.contains(&directory) => continue,
-                Some(Plan::Touched) | None => match self.staging.root.find(&directory)? {
-                    Some(found) if found.kind == FileKind::Directory => {
-                        self.live_directories.insert(directory);
-                        continue;
-                    }
-                    Some(found) => {
-                        return Err(Error::WrongKind { path: directory, found: found.kind.word() });
-                    }
-                    None => {
-                        self.see(&directory, None);
-                        self.new_directory_number(&directory)?
-                    }
-                },
-            };
-            let staged = Name::New.numbered(number);
-            let below = path.below(&directory).unwrap_or_default();
-            let joined = |below: &RelativePath| {
-                staged.join(below).map_err(|source| Error::BadPath { path: path.clone(), source })
-            };
-            let staged_path = joined(&below)?;
-            if let Some(parent) = below.parent() {
-                self.make_staged_directories(&joined(&parent)?)?;
-            }
-            return Ok(Location::Staged(staged_path));
-        }
-        Ok(Location::Live)
-    }
-
-    /// Plans a whole new directory in place of nothing; gives its path in the staging.
-    fn new_directory(&mut self, path: &RelativePath) -> Result<RelativePath> {
-        if self.plans.get(path) != Some(&Plan::Removed) {
-            self.see(path, None);
-        }
-        self.new_directory_number(path).map(|number| Name::New.numbered(number))
-    }
-
-    fn new_directory_number(&mut self, path: &RelativePath) -> Result<u32> {
-        reach(self.hook, "transaction-stage", path).inspect_err(|error| self.abandon_if_crashed(error))?;
-        let number = self.number();
-        self.make_staged_directory(&Name::New.numbered(number))?;
-        self.plans.insert(path.clone(), Plan::Placed { number, is_directory: true });
-        self.steps.push(Step::Place { number, target: path.clone(), is_over: false });
-        Ok(number)
-    }
-
-    fn make_staged_directories(&mut self, path: &RelativePath) -> Result<()> {
-        if self.staging.has(path)? {
-            return Ok(());
-        }
-        if let Some(parent) = path.parent() {
-            self.make_staged_directories(&parent)?;
-        }
-        self.make_staged_directory(path)
-    }
-
-    /// Makes a directory in the staging, like one nobody describes. It stays writable until it is placed.
-    fn make_staged_directory(&mut self, path: &RelativePath) -> Result<()> {
-        match self.staging.root.make_directory(path, 0o755) {
-            Err(error) if error.is_exists() => return Ok(()),
-            made => made?,
-        }
-        let made = self.staging.root.metadata(path)?.attributes;
-        let wanted = self.resolve(NewAttributes::default(), None, &made, 0o755);
-        self.staging.set_attributes(path, &made, &wanted)?;
-        Ok(())
     }
 
     /// Where the file is that will be at `path`, to be linked to.
@@ -533,6 +393,14 @@ impl<'h> Transaction<'h> {
         Ok(path.clone())
     }
 
+    /// Moving a directory elsewhere changes its `..`, for which its owner must be allowed to write.
+    fn make_movable(&mut self, path: &RelativePath, old: Attributes) {
+        let new = Attributes { mode: old.mode | OWNER_WRITES, ..old };
+        if new != old {
+            self.steps.push(Step::Attributes { target: path.clone(), old, new });
+        }
+    }
+
     /// What is in the tree at `path` and will be there until the end.
     fn live(&self, path: &RelativePath) -> Result<Option<Metadata>> {
         for directory in path.ancestors() {
@@ -555,24 +423,24 @@ impl<'h> Transaction<'h> {
             .any(|planned| planned.below(path).is_some())
     }
 
-    fn see(&mut self, path: &RelativePath, metadata: Option<Metadata>) {
+    pub(super) fn see(&mut self, path: &RelativePath, metadata: Option<Metadata>) {
         self.seen.push((path.clone(), metadata));
     }
 
-    fn number(&mut self) -> u32 {
+    pub(super) fn number(&mut self) -> u32 {
         let number = self.next_number;
         self.next_number += 1;
         number
     }
 
-    fn check_name(&self, path: &RelativePath) -> Result<()> {
+    pub(super) fn check_name(&self, path: &RelativePath) -> Result<()> {
         if path.components().next() == Some(STAGING_NAME.as_bytes()) {
             return Err(Error::Reserved { path: path.clone() });
         }
         Ok(())
     }
 
-    fn resolve(
+    pub(super) fn resolve(
         &self,
         given: NewAttributes,
         replaced: Option<Attributes>,
@@ -589,7 +457,7 @@ impl<'h> Transaction<'h> {
     }
 
     /// A process that died would not clean up either.
-    fn abandon_if_crashed(&mut self, error: &Error) {
+    pub(super) fn abandon_if_crashed(&mut self, error: &Error) {
         self.is_over |= matches!(error, Error::Crashed);
     }
 }

@@ -59,10 +59,10 @@ impl Step {
                 }
             }
             Self::Prune { target, .. } => {
-                unless_missing(root.remove_directory(target)).or_else(unless_filled)?
+                unless_missing(root.remove_directory(target)).or_else(unless_filled)?;
             }
             Self::Attributes { target, old, new } => {
-                unless_missing(staging.set_attributes(target, old, new))?
+                unless_missing(staging.set_attributes(target, old, new))?;
             }
         }
         Ok(())
@@ -97,7 +97,7 @@ impl Step {
                 }
             }
             Self::Attributes { target, old, new } => {
-                unless_missing(staging.set_attributes(target, new, old))?
+                unless_missing(staging.set_attributes(target, new, old))?;
             }
         }
         Ok(())
