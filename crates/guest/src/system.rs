@@ -32,7 +32,9 @@ pub enum System {
 pub struct StandIn {
     /// A directory, in the place of the disk's root.
     pub disk: OwnedFd,
-    /// A program that is a file worker when it is started with the one argument `file-worker`, as the agent's own is.
+    /// A program that is a file worker when it is started with the one argument `file-worker`, as the agent's own is: it
+    /// calls [`crate::worker::run`] with a directory in the place of `/workspace`, the descriptor
+    /// [`crate::worker::DISK_DESCRIPTOR`], and its standard input and output.
     pub worker: PathBuf,
 }
 
