@@ -1,27 +1,24 @@
 //! One command in a guest: start, feed, listen, wait.
 
 use std::{
+    convert::Infallible,
     sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
 
 use bytes::Bytes;
-use pyro_protocol::message::{self, FailureCode};
+use pyro_protocol::message;
 use tokio::sync::mpsc;
 
 use super::{CommandEnd, RunEvent, RunIo, RunRequest};
 use crate::{
     error::Error,
     fault::{self, FaultPoint},
+    guest_command::{HOME, TIMEOUT_GRACE, end_of, feed, refusal, variables},
     machine_directory::MachineDirectory,
+    machine_start::millis,
     session::{GuestSession, InputStream, OutputKind, OutputStream, SessionError},
 };
-
-/// The guest enforces the timeout; a guest that is too broken for that is given up this much later.
-const TIMEOUT_GRACE: Duration = Duration::from_secs(15);
-
-/// Where commands start, unless told otherwise.
-const HOME: &[u8] = b"/workspace";
 
 /// How the command went.
 #[derive(Debug)]
@@ -58,7 +55,8 @@ pub(super) async fn execute(
         () = &mut give_up => return Ok(given_up(request, [0, 0])),
     };
     if let Err(error) = started {
-        return match refusal(&error, request) {
+        let program = request.argv.first().map_or(&[][..], Vec::as_slice);
+        return match refusal(&error, program) {
             Some((code, said)) => Ok(refused(code, said, &io.events).await),
             None => Err(failed(error)),
         };
@@ -85,7 +83,7 @@ pub(super) async fn execute(
     };
     let listened = tokio::select! {
         listened = listen => listened,
-        never = feed(input, &mut io.stdin) => match never {},
+        never = feed_all(input, &mut io.stdin) => match never {},
     };
     let status = match listened {
         Ok((status, (), ())) => status,
@@ -103,30 +101,15 @@ pub(super) async fn execute(
 
 pub(crate) fn start_message(id: &str, request: &RunRequest) -> message::Start {
     let stdin = if request.stdin { message::Stdin::Stream } else { message::Stdin::Null };
-    let variable =
-        |(name, value): &(Vec<u8>, Vec<u8>)| message::Variable { name: name.clone(), value: value.clone() };
     message::Start {
         id: id.to_owned(),
         argv: request.argv.clone(),
         cwd: request.cwd.clone().unwrap_or_else(|| HOME.to_vec()),
-        env: request.env.iter().map(variable).collect(),
+        env: variables(&request.env),
         user: request.user.clone().unwrap_or_default(),
         timeout_ms: millis(request.timeout),
         stdin: stdin.into(),
         ..message::Start::default()
-    }
-}
-
-/// A command that cannot start is the command's failure, told as a shell would tell it.
-fn refusal(error: &SessionError, request: &RunRequest) -> Option<(i32, String)> {
-    let SessionError::Refused { code, message } = error else { return None };
-    let printable = |c: char| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c };
-    let program: String = String::from_utf8_lossy(request.argv.first()?).chars().map(printable).collect();
-    match code {
-        FailureCode::ProgramNotFound => Some((127, format!("pyro: {program}: command not found\n"))),
-        FailureCode::ProgramNotExecutable => Some((126, format!("pyro: {program}: permission denied\n"))),
-        FailureCode::BadDirectory | FailureCode::Invalid => Some((125, format!("pyro: {message}\n"))),
-        _ => None,
     }
 }
 
@@ -154,14 +137,6 @@ fn given_up(request: &RunRequest, [stdout_bytes, stderr_bytes]: [u64; 2]) -> Exe
     }
 }
 
-fn end_of(status: &message::ExitStatus) -> CommandEnd {
-    match (status.timed_out, status.signal, status.code) {
-        (true, ..) => CommandEnd::TimedOut,
-        (false, Some(signal), _) => CommandEnd::Signalled(signal),
-        (false, None, code) => CommandEnd::Exited(code.unwrap_or_default()),
-    }
-}
-
 /// Hands output on as it comes. A receiver that went away is noticed by the driver as a cancellation.
 async fn deliver(
     mut output: OutputStream,
@@ -186,21 +161,12 @@ enum Interruption {
     GaveUp,
 }
 
-/// Feeds standard input until its end, then stays out of the way: the command alone decides when it ends.
-async fn feed(input: Option<InputStream>, stdin: &mut mpsc::Receiver<Bytes>) -> std::convert::Infallible {
-    if let Some(mut input) = input {
-        while let Some(bytes) = stdin.recv().await {
-            // A command that has closed its input, or has ended, wants no more: not an error.
-            if input.write_all(&bytes).await.is_err() {
-                return std::future::pending().await;
-            }
-        }
+/// Feeds standard input, then stays out of the way: the command alone decides when it ends.
+async fn feed_all(input: Option<InputStream>, stdin: &mut mpsc::Receiver<Bytes>) -> Infallible {
+    if let Some(mut input) = input
+        && feed(&mut input, stdin).await
+    {
         drop(input.finish().await);
     }
     std::future::pending().await
-}
-
-/// Whole milliseconds, at least one.
-pub(super) fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX).max(1)
 }

@@ -23,6 +23,7 @@ pub(crate) use driver::drive;
 pub(crate) use execution::start_message;
 pub use phases::PhaseTimes;
 use pyro_engine::{Isolation, MachineId};
+use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -101,7 +102,8 @@ pub enum RunEvent {
 }
 
 /// How a command ended.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum CommandEnd {
     /// It exited with this code.
     Exited(i32),

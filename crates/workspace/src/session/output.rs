@@ -16,6 +16,8 @@ use super::{OutputKind, error::SessionError, state::Owner};
 pub struct OutputStream {
     owner: Arc<Owner>,
     position: Position,
+    /// Bytes of the last chunk, which the consumer may still be busy with.
+    in_hand: usize,
     skipped_bytes: u64,
 }
 
@@ -31,11 +33,12 @@ impl OutputStream {
     pub(super) fn open(owner: &Arc<Owner>, process: &str, kind: OutputKind, offset: u64) -> Self {
         let opened = owner.lock().open_output(kind.stream_kind(), process, offset);
         let position = opened.map_or_else(Position::Unopened, Position::Flowing);
-        Self { owner: Arc::clone(owner), position, skipped_bytes: 0 }
+        Self { owner: Arc::clone(owner), position, in_hand: 0, skipped_bytes: 0 }
     }
 
     /// The next bytes, never none; `None` at the end. An error is followed by the end. May be dropped and called
-    /// again without losing bytes. The guest may send as many more when these are taken.
+    /// again without losing bytes. Asking for more says that the last ones are done with: the guest may send as many
+    /// again, and forget those.
     pub async fn next(&mut self) -> Option<Result<Bytes, SessionError>> {
         poll_fn(|context| self.poll_next(context)).await
     }
@@ -53,7 +56,12 @@ impl OutputStream {
             Position::Ended => return Poll::Ready(None),
         };
         let mut state = self.owner.lock();
+        let done_with = std::mem::take(&mut self.in_hand);
+        if done_with > 0 {
+            state.grant(id, done_with);
+        }
         if let Some(chunk) = state.take_chunk(id) {
+            self.in_hand = chunk.len();
             self.position = Position::Flowing(id);
             return Poll::Ready(Some(Ok(chunk)));
         }

@@ -1,0 +1,106 @@
+//! A command that has not ended, as everybody but its supervisor sees it; and the guest that it runs in.
+
+use std::{io, path::Path, sync::Arc};
+
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    CommandRecord,
+    spool::{Place, Spool, SpoolLimits},
+};
+use crate::session::{GuestSession, OutputKind};
+
+/// The guest of a workspace, as far as it can be reached.
+#[derive(Clone, Debug)]
+pub(super) struct Connection {
+    /// Counts the changes.
+    pub(super) generation: u64,
+    pub(super) guest: Guest,
+}
+
+/// Whether there is a guest to talk to.
+#[derive(Clone, Debug)]
+pub(super) enum Guest {
+    /// Not yet, or not now.
+    Away,
+    /// Over this session, for as long as it holds.
+    Here(GuestSession),
+    /// Its machine is gone, for this reason.
+    Gone(String),
+}
+
+impl Connection {
+    pub(super) fn none() -> Self {
+        Self { generation: 0, guest: Guest::Away }
+    }
+}
+
+/// A command that has not ended.
+#[derive(Debug)]
+pub(super) struct Job {
+    pub(super) sequence: u64,
+    /// What is known of it; it ends as its last value says.
+    pub(super) record: watch::Sender<CommandRecord>,
+    pub(super) stdout: Arc<Spool>,
+    pub(super) stderr: Arc<Spool>,
+    /// Nobody wants it any more: it is to be killed.
+    pub(super) unwanted: CancellationToken,
+}
+
+impl Job {
+    /// A command whose outputs go on behind what is kept of them.
+    pub(super) fn open(
+        workspace: &Path,
+        record: CommandRecord,
+        limits: SpoolLimits,
+        unwanted: CancellationToken,
+    ) -> io::Result<Self> {
+        let spool = |kind| Spool::open(Place::new(workspace, record.sequence, kind), limits).map(Arc::new);
+        Ok(Self {
+            sequence: record.sequence,
+            stdout: spool(OutputKind::Stdout)?,
+            stderr: spool(OutputKind::Stderr)?,
+            record: watch::Sender::new(record),
+            unwanted,
+        })
+    }
+
+    pub(super) fn spool(&self, kind: OutputKind) -> &Arc<Spool> {
+        match kind {
+            OutputKind::Stdout => &self.stdout,
+            OutputKind::Stderr => &self.stderr,
+        }
+    }
+
+    /// What is known of it now, with what there is of its outputs.
+    pub(super) fn snapshot(&self) -> CommandRecord {
+        let record = self.record.borrow().clone();
+        if record.state.is_active() {
+            CommandRecord { stdout: self.stdout.record(), stderr: self.stderr.record(), ..record }
+        } else {
+            record
+        }
+    }
+
+    /// Waits until the guest has answered.
+    pub(super) async fn started(&self) -> CommandRecord {
+        let mut record = self.record.subscribe();
+        let waited = record.wait_for(|record| !matches!(record.state, super::CommandState::Starting)).await;
+        // The sender is ours.
+        waited.map_or_else(|_| self.snapshot(), |record| record.clone())
+    }
+
+    /// Waits for its end.
+    pub(super) async fn ended(&self) -> CommandRecord {
+        let mut record = self.record.subscribe();
+        let waited = record.wait_for(|record| !record.state.is_active()).await;
+        waited.map_or_else(|_| self.snapshot(), |record| record.clone())
+    }
+
+    /// Lets go of everybody who follows it too slowly.
+    pub(super) fn release(&self) {
+        self.stdout.release();
+        self.stderr.release();
+    }
+}

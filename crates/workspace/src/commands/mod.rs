@@ -1,0 +1,657 @@
+//! Commands in a workspace: each is written down, runs at most once, and goes on when its caller does not.
+//!
+//! ```text
+//!  exec ──▶ record ──▶ supervisor ──start──▶ guest
+//!                          │ ◀──── output ─────┘
+//!                          ▼
+//!                        spool ──▶ whoever follows: exec in the foreground, wait, excerpts
+//! ```
+//!
+//! Every command is a job: [`record`] says what is known of it, [`spool`] keeps what it prints, [`supervisor`] is the one
+//! task that speaks with the guest about it, and everybody else reads those two. So a caller that comes back, another
+//! process and a page of old output are one mechanism. [`excerpt`] reads a part of an output, [`redaction`] keeps secrets
+//! out of records.
+//!
+//! # Promises
+//!
+//! - *At most once.* A command is written down before the guest is asked, under an id that is never used again, and
+//!   nothing that fails makes it run twice. With an idempotency key the promise spans calls: the same key and request
+//!   get the same command, running or ended; the same key with another request is refused.
+//! - *Nothing is guessed.* A command ends as finished, never started, or unknown, each with what is known.
+//! - *Bounded.* Outputs keep their head and their tail, see [`CommandLimits`]; what is dropped is counted.
+//! - A caller that goes away takes along a command that is neither detached nor has a key, and no other.
+
+mod excerpt;
+mod job;
+mod record;
+mod redaction;
+mod request;
+mod spool;
+mod supervisor;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::BTreeMap,
+    fmt, io,
+    path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::SystemTime,
+};
+
+use tokio::sync::{Notify, mpsc, watch};
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tracing::{info, warn};
+
+pub(crate) use self::spool::kept_outputs;
+pub use self::{
+    excerpt::{Excerpt, Excerption, Passage},
+    record::{CommandCounts, CommandRecord, CommandState, OutputRecord, Stdin, job_id, sequence_of},
+    redaction::{REDACTED, Redactor},
+    request::{
+        CommandLine, ExecEvent, ExecIo, ExecOutcome, ExecRequest, FollowIo, IDEMPOTENCY_KEY_BYTES,
+    },
+    spool::SpoolLimits,
+};
+use self::{
+    job::{Connection, Guest, Job},
+    spool::{Follower, Piece, Place, Spool},
+    supervisor::{Input, Supervisor},
+};
+use crate::{
+    error::{Error, chain},
+    fault::{self, FaultPoint},
+    greeting::RESTORE_PATIENCE,
+    session::{GuestSession, OutputKind},
+    store::{CommandPage, CommandQuery, Durability, Inserted, Store},
+    task,
+    workspaces::WorkspaceId,
+};
+
+/// How much is kept of what commands print.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct CommandLimits {
+    /// Of each output of each command.
+    pub spool: SpoolLimits,
+    /// Of all commands of a workspace that have ended, bytes: the oldest outputs go first, the records stay.
+    pub workspace_bytes: u64,
+}
+
+impl Default for CommandLimits {
+    /// 16 MiB of the beginning and 48 MiB of the end of each output; 256 MiB for each workspace.
+    fn default() -> Self {
+        let spool = SpoolLimits { head_bytes: 16 << 20, tail_bytes: 48 << 20 };
+        Self { spool, workspace_bytes: 256 << 20 }
+    }
+}
+
+/// What is known of a command whose end is not.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Fate {
+    /// It did not run and never will.
+    NeverStarted,
+    /// It ran, or may have.
+    Unknown,
+}
+
+impl fmt::Display for Fate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NeverStarted => "was never started",
+            Self::Unknown => "may have run, and how it ended is not known",
+        })
+    }
+}
+
+/// The commands of one workspace. When this is dropped their supervisors end; the commands do not, and the next
+/// [`Commands::adopt`] takes them up again.
+#[derive(Debug)]
+pub struct Commands {
+    shared: Arc<Shared>,
+    _close: DropGuard,
+}
+
+/// What the facade and the supervisors share.
+#[derive(Debug)]
+struct Shared {
+    store: Store,
+    workspace: WorkspaceId,
+    directory: PathBuf,
+    limits: CommandLimits,
+    redactor: Redactor,
+    connection: watch::Sender<Connection>,
+    jobs: Mutex<BTreeMap<u64, Arc<Job>>>,
+    /// Held from the look into the store until the job is there, so that nobody sees a record without its job.
+    admission: tokio::sync::Mutex<()>,
+    /// A job ended.
+    ended: Notify,
+    closed: CancellationToken,
+}
+
+impl Commands {
+    /// The commands of a workspace that lives in `directory`, with the default limits.
+    pub fn open(store: Store, directory: PathBuf, workspace: WorkspaceId) -> Result<Self, Error> {
+        Ok(Self::new(store, directory, workspace, CommandLimits::default(), Redactor::default()))
+    }
+
+    /// The same with other limits, and with secrets to keep out of records.
+    pub fn new(
+        store: Store,
+        directory: PathBuf,
+        workspace: WorkspaceId,
+        limits: CommandLimits,
+        redactor: Redactor,
+    ) -> Self {
+        let closed = CancellationToken::new();
+        let shared = Shared {
+            store,
+            workspace,
+            directory,
+            limits,
+            redactor,
+            connection: watch::Sender::new(Connection::none()),
+            jobs: Mutex::default(),
+            admission: tokio::sync::Mutex::default(),
+            ended: Notify::new(),
+            closed: closed.clone(),
+        };
+        Self { shared: Arc::new(shared), _close: closed.drop_guard() }
+    }
+
+    /// Runs a command and tells its output, or, if the caller detaches, starts it. When the future is dropped or the
+    /// caller cancels, a command that is neither detached nor has a key is killed.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] and [`Error::KeyTaken`]: nothing was started. [`Error::CommandLost`]: how it ended cannot be
+    /// told. [`Error::Cancelled`]: the caller went away.
+    pub async fn exec(&self, request: ExecRequest, io: ExecIo) -> Result<ExecOutcome, Error> {
+        request.admit()?;
+        let ExecIo { events, stdin, cancel } = io;
+        let detached = request.detach;
+        let stays = detached || request.idempotency_key.is_some();
+        let (unwanted, broken_off) = (CancellationToken::new(), CancellationToken::new());
+        // Dropped with this future: then its caller went away.
+        let going = (!stays).then(|| unwanted.clone().drop_guard());
+        let feeding = broken_off.clone().drop_guard();
+        let input = request.stdin.then_some(Input { bytes: stdin, broken_off });
+        let shared = Arc::clone(&self.shared);
+        // A task of its own: a command that is written down gets its supervisor, whatever becomes of the caller.
+        let begun = task::spawn(async move { shared.begin(&request, input, unwanted).await }).await?;
+        let repeated = begun.repeated;
+        let follow = async {
+            let accepted = ExecEvent::Accepted { sequence: begun.record.sequence, repeated };
+            // Somebody who went away is noticed below.
+            drop(events.send(accepted).await);
+            match &begun.job {
+                Some(job) if detached => Ok(job.started().await),
+                None if detached => Ok(begun.record.clone()),
+                _ => self.shared.follow(begun.job.as_ref(), &begun.record, &events, [0, 0]).await,
+            }
+        };
+        let command = until_nobody_waits(&cancel, &events, follow).await?;
+        drop(going.map(DropGuard::disarm));
+        drop(feeding.disarm());
+        match command.state {
+            CommandState::Finished { .. } | CommandState::Starting | CommandState::Running => {
+                Ok(ExecOutcome { command, repeated })
+            }
+            CommandState::NeverStarted { reason } => {
+                Err(Error::CommandLost { sequence: command.sequence, fate: Fate::NeverStarted, reason })
+            }
+            CommandState::Unknown { reason } => {
+                Err(Error::CommandLost { sequence: command.sequence, fate: Fate::Unknown, reason })
+            }
+        }
+    }
+
+    /// The session over which commands run; waits for one that is being renewed.
+    pub async fn current_session(&self) -> Result<GuestSession, Error> {
+        self.shared.session().await
+    }
+
+    /// What is known of a command.
+    pub async fn job(&self, sequence: u64) -> Result<CommandRecord, Error> {
+        match self.shared.job(sequence) {
+            Some(job) => Ok(job.snapshot()),
+            None => self.shared.stored(sequence).await,
+        }
+    }
+
+    /// The command of that idempotency key.
+    pub async fn job_by_key(&self, key: &str) -> Result<Option<CommandRecord>, Error> {
+        let found = self.shared.store.command_by_key(&self.shared.workspace, key).await?;
+        Ok(found.map(|record| self.shared.current(record)))
+    }
+
+    /// Commands that have not ended, oldest first.
+    pub fn jobs(&self) -> Vec<CommandRecord> {
+        self.shared.lock_jobs().values().map(|job| job.snapshot()).collect()
+    }
+
+    /// How many have not ended, or have not been written down as ended.
+    pub fn running(&self) -> usize {
+        self.shared.lock_jobs().len()
+    }
+
+    /// Resolves when none is running, at once if that is so.
+    pub async fn idle(&self) {
+        loop {
+            let ended = self.shared.ended.notified();
+            tokio::pin!(ended);
+            ended.as_mut().enable();
+            if self.running() == 0 {
+                return;
+            }
+            ended.await;
+        }
+    }
+
+    /// Waits for the end of a command, and tells its output if asked to. Going away is no harm to it.
+    pub async fn wait(&self, sequence: u64, io: Option<FollowIo>) -> Result<CommandRecord, Error> {
+        let job = self.shared.job(sequence);
+        let record = match &job {
+            Some(job) => job.snapshot(),
+            None => self.shared.stored(sequence).await?,
+        };
+        let Some(FollowIo { events, cancel, stdout_from, stderr_from }) = io else {
+            return Ok(match job {
+                Some(job) => job.ended().await,
+                None => record,
+            });
+        };
+        let follow = self.shared.follow(job.as_ref(), &record, &events, [stdout_from, stderr_from]);
+        until_nobody_waits(&cancel, &events, follow).await
+    }
+
+    /// Sends a Linux signal to everything that a command started; whether it was still running.
+    pub async fn kill(&self, sequence: u64, signal: i32) -> Result<bool, Error> {
+        if !(1..=64).contains(&signal) {
+            let reason = format!("{signal} is no signal: they are 1 to 64");
+            return Err(Error::Invalid { field: "signal", reason });
+        }
+        let Some(job) = self.shared.job(sequence) else {
+            return self.shared.stored(sequence).await.map(|_| false);
+        };
+        if matches!(job.started().await.state, CommandState::Running) {
+            let session = self.shared.session().await?;
+            let signalled = session.signal(&job_id(sequence), signal, true).await;
+            signalled.map_err(|source| Error::Guest { operation: "signal the command", source })?;
+            return Ok(true);
+        }
+        Ok(false)
+    }
+
+    /// A page of the history.
+    pub async fn logs(&self, query: CommandQuery) -> Result<CommandPage, Error> {
+        let mut page = self.shared.store.commands(&self.shared.workspace, query).await?;
+        for record in &mut page.commands {
+            if let Some(job) = self.shared.job(record.sequence) {
+                *record = job.snapshot();
+            }
+        }
+        Ok(page)
+    }
+
+    /// A part of an output, at most `most_bytes` of it.
+    pub async fn output(
+        &self,
+        sequence: u64,
+        kind: OutputKind,
+        which: Excerption,
+        most_bytes: u64,
+    ) -> Result<Excerpt, Error> {
+        let job = self.shared.job(sequence);
+        let spool = match &job {
+            Some(job) => Arc::clone(job.spool(kind)),
+            None => {
+                let record = self.shared.stored(sequence).await?;
+                self.shared.ended_spool(&record, kind).await?
+            }
+        };
+        let ended = job.is_none_or(|job| !job.record.borrow().state.is_active());
+        excerpt::take(spool, which, most_bytes, ended).await
+    }
+
+    /// Forgets all commands that have ended, and their outputs. Returns how many there were.
+    pub async fn clear(&self) -> Result<usize, Error> {
+        let cleared = self.shared.store.clear_commands(&self.shared.workspace).await?;
+        let count = cleared.len();
+        let shared = Arc::clone(&self.shared);
+        task::blocking(move || cleared.iter().try_for_each(|record| shared.remove_outputs(record.sequence)))
+            .await?;
+        Ok(count)
+    }
+
+    /// There is a guest to talk to: a new machine's, or the same one's after the session or the daemon was lost. Takes
+    /// up what runs in it, and settles what does not.
+    pub async fn adopt(&self, session: GuestSession) -> Result<(), Error> {
+        let shared = &self.shared;
+        let _admission = shared.admission.lock().await;
+        shared.connect(Guest::Here(session.clone()));
+        let operation = "list what runs in it";
+        let listed = tokio::time::timeout(RESTORE_PATIENCE, session.list()).await;
+        let silent =
+            |_| Error::GuestSilent { operation, seconds: RESTORE_PATIENCE.as_secs(), console: String::new() };
+        let listed = listed.map_err(silent)?.map_err(|source| Error::Guest { operation, source })?;
+        for record in shared.store.active_commands(&shared.workspace).await? {
+            if shared.job(record.sequence).is_none() {
+                info!(workspace = %shared.workspace, command = record.sequence, "takes up a command");
+                shared.supervise(record, CancellationToken::new(), None, None).await?;
+            }
+        }
+        for process in listed.processes {
+            let Some(sequence) = sequence_of(&process.id) else { continue };
+            if shared.job(sequence).is_none() {
+                self.take_up(&session, sequence, &process.id).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes up a process that no record says is running.
+    async fn take_up(&self, session: &GuestSession, sequence: u64, process: &str) -> Result<(), Error> {
+        let shared = &self.shared;
+        let (known, record) = match shared.store.command(&shared.workspace, sequence).await? {
+            Some(record) => (true, record),
+            None => {
+                let none = OutputRecord::default();
+                (false, CommandRecord::lost(sequence, none, none, SystemTime::now()))
+            }
+        };
+        // It was written down as ended, and the guest was not told to forget it.
+        if !matches!(record.state, CommandState::Unknown { .. }) {
+            let (session, process) = (session.clone(), process.to_owned());
+            tokio::spawn(async move { supervisor::clear(&session, &process).await });
+            return Ok(());
+        }
+        warn!(workspace = %shared.workspace, command = sequence, "takes up a command whose record was lost");
+        let record = CommandRecord { state: CommandState::Running, ended_at: None, ..record };
+        if known {
+            shared.store.update_command(&shared.workspace, &record, Durability::Process).await?;
+        } else {
+            shared.store.insert_found_command(&shared.workspace, &record).await?;
+        }
+        shared.supervise(record, CancellationToken::new(), None, None).await.map(drop)
+    }
+
+    /// The machine is gone: settles everything that ran in it, with what was received. Returns when that is written
+    /// down.
+    pub async fn machine_gone(&self, reason: &str) -> Result<(), Error> {
+        let shared = &self.shared;
+        shared.connect(Guest::Gone(reason.to_owned()));
+        let _admission = shared.admission.lock().await;
+        let jobs: Vec<_> = shared.lock_jobs().values().cloned().collect();
+        for job in jobs {
+            job.release();
+            job.ended().await;
+        }
+        for record in shared.store.active_commands(&shared.workspace).await? {
+            if shared.job(record.sequence).is_some() {
+                // Its supervisor knows more and tries to write it down.
+                continue;
+            }
+            let [stdout, stderr] = shared.kept(record.sequence).await?;
+            let record = CommandRecord {
+                state: CommandState::Unknown { reason: reason.to_owned() },
+                ended_at: Some(SystemTime::now()),
+                stdout,
+                stderr,
+                ..record
+            };
+            shared.store.update_command(&shared.workspace, &record, Durability::Power).await?;
+        }
+        Ok(())
+    }
+}
+
+/// A command that is written down.
+struct Begun {
+    record: CommandRecord,
+    /// None if it has ended.
+    job: Option<Arc<Job>>,
+    repeated: bool,
+}
+
+impl Shared {
+    fn lock_jobs(&self) -> MutexGuard<'_, BTreeMap<u64, Arc<Job>>> {
+        // No invariant spans a panic.
+        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn job(&self, sequence: u64) -> Option<Arc<Job>> {
+        self.lock_jobs().get(&sequence).cloned()
+    }
+
+    fn forget(&self, job: &Job) {
+        self.lock_jobs().remove(&job.sequence);
+        self.ended.notify_waiters();
+    }
+
+    fn connect(&self, guest: Guest) {
+        self.connection.send_modify(|connection| {
+            connection.generation += 1;
+            connection.guest = guest;
+        });
+    }
+
+    /// The session of now, or of soon.
+    async fn session(&self) -> Result<GuestSession, Error> {
+        let mut connections = self.connection.subscribe();
+        let known = |connection: &Connection| !matches!(connection.guest, Guest::Away);
+        let connection = connections.wait_for(known).await.map(|connection| connection.guest.clone());
+        match connection {
+            Ok(Guest::Here(session)) => Ok(session),
+            Ok(Guest::Gone(reason)) => {
+                Err(Error::MachineLost { reason, console: String::new(), work_started: false })
+            }
+            Ok(Guest::Away) | Err(_) => Err(Error::Cancelled),
+        }
+    }
+
+    /// The record as the store has it.
+    async fn stored(&self, sequence: u64) -> Result<CommandRecord, Error> {
+        let found = self.store.command(&self.workspace, sequence).await?;
+        found.ok_or(Error::UnknownCommand { sequence })
+    }
+
+    /// The record as it is now.
+    fn current(&self, stored: CommandRecord) -> CommandRecord {
+        self.job(stored.sequence).map_or(stored, |job| job.snapshot())
+    }
+
+    /// Writes the command down and gives it its supervisor; or finds the one that the key names.
+    async fn begin(
+        self: &Arc<Self>,
+        request: &ExecRequest,
+        input: Option<Input>,
+        unwanted: CancellationToken,
+    ) -> Result<Begun, Error> {
+        self.session().await?;
+        let _admission = self.admission.lock().await;
+        if unwanted.is_cancelled() {
+            return Err(Error::Cancelled);
+        }
+        let record = request.record(&self.redactor, SystemTime::now());
+        let digest = record.request_digest.clone();
+        match self.store.insert_command(&self.workspace, record).await? {
+            Inserted::Earlier(record) if record.request_digest != digest => Err(Error::KeyTaken {
+                key: record.idempotency_key.unwrap_or_default(),
+                sequence: record.sequence,
+            }),
+            Inserted::Earlier(record) => {
+                let job = self.job(record.sequence);
+                Ok(Begun { record: self.current(record), job, repeated: true })
+            }
+            Inserted::New(record) => {
+                let start = request.message(&record.job_id());
+                let begun = async {
+                    fault::reach(FaultPoint::CommandRecorded).map_err(|source| self.store_error(source))?;
+                    self.supervise(record.clone(), unwanted, Some(start), input).await
+                };
+                match begun.await {
+                    Ok(job) => Ok(Begun { record, job: Some(job), repeated: false }),
+                    Err(error) => {
+                        let state = CommandState::NeverStarted { reason: chain(&error) };
+                        let record = CommandRecord { state, ended_at: Some(SystemTime::now()), ..record };
+                        self.store.update_command(&self.workspace, &record, Durability::Process).await?;
+                        Err(error)
+                    }
+                }
+            }
+        }
+    }
+
+    /// Gives a command its supervisor.
+    async fn supervise(
+        self: &Arc<Self>,
+        record: CommandRecord,
+        unwanted: CancellationToken,
+        start: Option<pyro_protocol::message::Start>,
+        input: Option<Input>,
+    ) -> Result<Arc<Job>, Error> {
+        let shared = Arc::clone(self);
+        let job = task::blocking(move || {
+            Job::open(&shared.directory, record, shared.limits.spool, unwanted)
+                .map_err(|source| shared.store_error(source))
+        })
+        .await?;
+        let job = Arc::new(job);
+        self.lock_jobs().insert(job.sequence, Arc::clone(&job));
+        tokio::spawn(Supervisor::new(Arc::clone(self), Arc::clone(&job), start, input).run());
+        Ok(job)
+    }
+
+    /// Tells the outputs from the given offsets to their ends, and then the end.
+    async fn follow(
+        self: &Arc<Self>,
+        job: Option<&Arc<Job>>,
+        record: &CommandRecord,
+        events: &mpsc::Sender<ExecEvent>,
+        from: [u64; 2],
+    ) -> Result<CommandRecord, Error> {
+        let spools = match job {
+            Some(job) => [Arc::clone(&job.stdout), Arc::clone(&job.stderr)],
+            None => [
+                self.ended_spool(record, OutputKind::Stdout).await?,
+                self.ended_spool(record, OutputKind::Stderr).await?,
+            ],
+        };
+        let [stdout, stderr] = spools;
+        let told = tokio::try_join!(
+            tell(Follower::new(stdout, from[0]), OutputKind::Stdout, events),
+            tell(Follower::new(stderr, from[1]), OutputKind::Stderr, events),
+        );
+        told.map_err(|source| self.store_error(source))?;
+        Ok(match job {
+            Some(job) => job.ended().await,
+            None => record.clone(),
+        })
+    }
+
+    /// An output to which nothing comes any more.
+    async fn ended_spool(
+        self: &Arc<Self>,
+        record: &CommandRecord,
+        kind: OutputKind,
+    ) -> Result<Arc<Spool>, Error> {
+        let total_bytes = match kind {
+            OutputKind::Stdout => record.stdout.total_bytes,
+            OutputKind::Stderr => record.stderr.total_bytes,
+        };
+        let (shared, sequence) = (Arc::clone(self), record.sequence);
+        task::blocking(move || {
+            let place = Place::new(&shared.directory, sequence, kind);
+            let spool = Spool::open_ended(place, shared.limits.spool, total_bytes);
+            spool.map(Arc::new).map_err(|source| shared.store_error(source))
+        })
+        .await
+    }
+
+    /// What the files tell of the outputs of a command without a job.
+    async fn kept(self: &Arc<Self>, sequence: u64) -> Result<[OutputRecord; 2], Error> {
+        let shared = Arc::clone(self);
+        task::blocking(move || {
+            let record = |kind| {
+                let spool = Spool::open(Place::new(&shared.directory, sequence, kind), shared.limits.spool);
+                spool.map(|spool| spool.record()).map_err(|source| shared.store_error(source))
+            };
+            Ok([record(OutputKind::Stdout)?, record(OutputKind::Stderr)?])
+        })
+        .await
+    }
+
+    /// Writes down what is known of a command that has not ended. If that fails, only the account of it suffers.
+    async fn write_down(&self, job: &Job) {
+        let record = job.snapshot();
+        if let Err(error) = self.store.update_command(&self.workspace, &record, Durability::Process).await {
+            warn!(command = job.sequence, error = %chain(&error), "cannot write down how a command goes on");
+        }
+    }
+
+    /// Removes the oldest outputs of ended commands until the rest is within the quota.
+    async fn keep_to_quota(self: &Arc<Self>) {
+        let kept = async {
+            let surplus =
+                self.store.commands_over_quota(&self.workspace, self.limits.workspace_bytes).await?;
+            for mut record in surplus {
+                let (shared, sequence) = (Arc::clone(self), record.sequence);
+                // Files first: whoever is killed in between finds them in the quota again.
+                task::blocking(move || shared.remove_outputs(sequence)).await?;
+                for output in [&mut record.stdout, &mut record.stderr] {
+                    output.removed = output.kept_bytes > 0;
+                    output.kept_bytes = 0;
+                }
+                self.store.update_command(&self.workspace, &record, Durability::Process).await?;
+            }
+            Ok::<_, Error>(())
+        };
+        if let Err(error) = kept.await {
+            warn!(workspace = %self.workspace, error = %chain(&error), "cannot make room for new outputs");
+        }
+    }
+
+    fn remove_outputs(&self, sequence: u64) -> Result<(), Error> {
+        [OutputKind::Stdout, OutputKind::Stderr]
+            .into_iter()
+            .try_for_each(|kind| Place::new(&self.directory, sequence, kind).remove())
+            .map_err(|source| self.store_error(source))
+    }
+
+    fn store_error(&self, source: io::Error) -> Error {
+        Error::Store { operation: "keep the outputs of commands in", path: self.directory.clone(), source }
+    }
+}
+
+/// Tells one output from where its follower stands.
+async fn tell(mut follower: Follower, kind: OutputKind, events: &mpsc::Sender<ExecEvent>) -> io::Result<()> {
+    loop {
+        let position = follower.position();
+        let Some(piece) = follower.next().await? else { return Ok(()) };
+        let event = match (piece, kind) {
+            (Piece::Kept(bytes), OutputKind::Stdout) => ExecEvent::Stdout(bytes),
+            (Piece::Kept(bytes), OutputKind::Stderr) => ExecEvent::Stderr(bytes),
+            (Piece::Dropped { until }, output) => {
+                ExecEvent::Dropped { output, bytes: until.saturating_sub(position) }
+            }
+        };
+        if events.send(event).await.is_err() {
+            // Noticed as a cancellation.
+            return Ok(());
+        }
+    }
+}
+
+/// Does `work` unless the one who asked goes away.
+async fn until_nobody_waits<T>(
+    cancel: &CancellationToken,
+    events: &mpsc::Sender<ExecEvent>,
+    work: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    tokio::select! {
+        biased;
+        () = cancel.cancelled() => Err(Error::Cancelled),
+        () = events.closed() => Err(Error::Cancelled),
+        done = work => done,
+    }
+}

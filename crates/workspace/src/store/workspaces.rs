@@ -1,0 +1,160 @@
+//! Records of workspaces.
+
+use std::time::SystemTime;
+
+use rusqlite::{OptionalExtension, Row, Transaction, params};
+
+use super::{Durability, Store, StoreError, card, from_ns, to_ns};
+use crate::{
+    error::Error,
+    workspaces::{WorkspaceId, WorkspaceRecord},
+};
+
+impl Store {
+    /// Adds a workspace, with its card.
+    pub async fn insert_workspace(&self, record: &WorkspaceRecord) -> Result<(), Error> {
+        let (layout, record) = (self.layout.clone(), record.clone());
+        self.transact("add a workspace", Durability::Power, move |transaction| {
+            insert(transaction, &record)?;
+            card::write(&layout, &record)
+        })
+        .await
+    }
+
+    /// Replaces the record of a workspace, and its card. The last activity never goes back by this.
+    pub async fn update_workspace(&self, record: &WorkspaceRecord) -> Result<(), Error> {
+        let (layout, record) = (self.layout.clone(), record.clone());
+        self.transact("change a workspace", Durability::Power, move |transaction| {
+            update(transaction, &record)?;
+            card::write(&layout, &record)
+        })
+        .await
+    }
+
+    /// Writes down that a workspace was used. Not durable by itself: a power failure costs a few seconds of a time to
+    /// live.
+    pub async fn touch_workspace(&self, id: &WorkspaceId, at: SystemTime) -> Result<(), Error> {
+        let id = id.clone();
+        self.transact("write down activity", Durability::Process, move |transaction| {
+            transaction
+                .prepare_cached("UPDATE workspaces SET last_activity_at_ns = ?2 WHERE id = ?1")
+                .and_then(|mut statement| statement.execute(params![id.as_str(), to_ns(at)]))
+                .map_err(StoreError::database("write down activity"))
+                .map(drop)
+        })
+        .await
+    }
+
+    /// Forgets a workspace and the history of its commands, if there is one. Its files are the caller's.
+    pub async fn remove_workspace(&self, id: &WorkspaceId) -> Result<(), Error> {
+        let id = id.clone();
+        self.transact("remove a workspace", Durability::Power, move |transaction| {
+            transaction
+                .execute("DELETE FROM workspaces WHERE id = ?1", [id.as_str()])
+                .map(drop)
+                .map_err(StoreError::database("remove a workspace"))
+        })
+        .await
+    }
+
+    /// The record of one workspace.
+    pub async fn load_workspace(&self, id: &WorkspaceId) -> Result<Option<WorkspaceRecord>, Error> {
+        let id = id.clone();
+        self.transact("read a workspace", Durability::Process, move |transaction| {
+            let found = transaction
+                .prepare_cached("SELECT id, record, last_activity_at_ns FROM workspaces WHERE id = ?1")
+                .and_then(|mut statement| statement.query_row([id.as_str()], raw).optional())
+                .map_err(StoreError::database("read a workspace"))?;
+            found.map(|raw| raw.decode()).transpose()
+        })
+        .await
+    }
+
+    /// The records of all workspaces, by id. One that cannot be read is left out; opening the store has logged it.
+    pub async fn load_workspaces(&self) -> Result<Vec<WorkspaceRecord>, Error> {
+        self.transact("read the workspaces", Durability::Process, |transaction| {
+            Ok(every(transaction)?.into_iter().filter_map(|(_, record)| record.ok()).collect())
+        })
+        .await
+    }
+}
+
+/// A row as it is read.
+struct Raw {
+    id: String,
+    record: String,
+    last_activity_at_ns: i64,
+}
+
+fn raw(row: &Row<'_>) -> rusqlite::Result<Raw> {
+    Ok(Raw { id: row.get(0)?, record: row.get(1)?, last_activity_at_ns: row.get(2)? })
+}
+
+impl Raw {
+    /// The record; its last activity is the column's, which changes oftener.
+    fn decode(&self) -> Result<WorkspaceRecord, StoreError> {
+        let record = card::decode(&self.record, &self.id)?;
+        Ok(WorkspaceRecord { last_activity_at: from_ns(self.last_activity_at_ns), ..record })
+    }
+}
+
+pub(super) fn insert(transaction: &Transaction<'_>, record: &WorkspaceRecord) -> Result<(), StoreError> {
+    let failed = StoreError::database("add a workspace");
+    transaction
+        .execute(
+            "INSERT INTO workspaces (id, name, state, created_at_ns, last_activity_at_ns, record)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            params![
+                record.id.as_str(),
+                record.name,
+                record.state.name(),
+                to_ns(record.created_at),
+                to_ns(record.last_activity_at),
+                card::encode(record)?,
+            ],
+        )
+        .map_err(failed)
+        .map(drop)
+}
+
+pub(super) fn update(transaction: &Transaction<'_>, record: &WorkspaceRecord) -> Result<(), StoreError> {
+    let failed = StoreError::database("change a workspace");
+    let changed = transaction
+        .execute(
+            "UPDATE workspaces SET name = ?2, state = ?3, created_at_ns = ?4,
+             last_activity_at_ns = max(last_activity_at_ns, ?5), record = ?6 WHERE id = ?1",
+            params![
+                record.id.as_str(),
+                record.name,
+                record.state.name(),
+                to_ns(record.created_at),
+                to_ns(record.last_activity_at),
+                card::encode(record)?,
+            ],
+        )
+        .map_err(failed)?;
+    if changed == 0 {
+        return Err(StoreError::NoWorkspace { id: record.id.to_string() });
+    }
+    Ok(())
+}
+
+/// Every row by id, each read as far as it can be.
+pub(super) fn every(
+    transaction: &Transaction<'_>,
+) -> Result<Vec<(WorkspaceId, Result<WorkspaceRecord, StoreError>)>, StoreError> {
+    let failed = StoreError::database("read the workspaces");
+    let mut statement = transaction
+        .prepare_cached("SELECT id, record, last_activity_at_ns FROM workspaces ORDER BY id")
+        .map_err(&failed)?;
+    let rows = statement.query_map([], raw).map_err(&failed)?;
+    let mut found = Vec::new();
+    for row in rows {
+        let row = row.map_err(&failed)?;
+        let id = row.id.parse().map_err(|_| StoreError::Damaged {
+            finding: format!("{:?} is not the id of a workspace", row.id),
+        })?;
+        found.push((id, row.decode()));
+    }
+    Ok(found)
+}
