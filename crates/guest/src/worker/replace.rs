@@ -33,7 +33,8 @@ pub(crate) fn answer(workspace: &Workspace<'_>, request: &Replace) -> Result<wor
     }
     let (old, stat) = read_bounded(workspace, &path)?;
     let found = Occurrences::find(&old, &request.old);
-    if request.count != found.count && (request.count != 0 || found.count == 0) {
+    let fits = if request.count == 0 { found.count > 0 } else { found.count == request.count };
+    if !fits {
         let cause = found.mismatch(request.count);
         return Err(WorkError::about(WorkFailureCode::CountMismatch, REPLACE, &path, cause));
     }

@@ -11,7 +11,8 @@ use std::thread::JoinHandle;
 use prost::Message as _;
 use pyro_guest::worker::{self, Mount};
 use pyro_protocol::work::{
-    Change, DATA_BYTES, EndOfInput, Entry, WorkFailureCode, WorkReply, WorkRequest, work_reply, work_request,
+    Change, DATA_BYTES, EndOfInput, Entry, Match, WorkFailureCode, WorkReply, WorkRequest, work_reply,
+    work_request,
 };
 use pyro_tree::archive::Writer;
 use pyro_tree::beneath::Root;
@@ -31,6 +32,7 @@ pub struct Answer {
     pub data: Vec<u8>,
     pub changes: Vec<Change>,
     pub entries: Vec<Entry>,
+    pub matches: Vec<Match>,
     pub last: work_reply::Body,
 }
 
@@ -92,13 +94,15 @@ impl Worker {
     }
 
     pub fn answer(&mut self) -> Answer {
-        let (mut data, mut changes, mut entries) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut data, mut changes, mut entries, mut matches) =
+            (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         loop {
             match self.reply() {
                 work_reply::Body::Data(piece) => data.extend_from_slice(&piece),
                 work_reply::Body::Changed(changed) => changes.extend(changed.changes),
                 work_reply::Body::Entries(more) => entries.extend(more.entries),
-                last => return Answer { data, changes, entries, last },
+                work_reply::Body::Matches(more) => matches.extend(more.matches),
+                last => return Answer { data, changes, entries, matches, last },
             }
         }
     }
