@@ -23,7 +23,9 @@ async fn soon<T>(work: impl Future<Output = T>) -> T {
 
 async fn stalls(machine: &dyn Machine) -> StallCause {
     let mut stalls = machine.stalls();
-    let stall = soon(stalls.wait_for(Option::is_some)).await.unwrap();
+    let Ok(stall) = soon(stalls.wait_for(Option::is_some)).await else {
+        panic!("{:?}", machine.exited().await);
+    };
     stall.unwrap().cause
 }
 

@@ -255,8 +255,8 @@ impl Switch for AddDescriptor {
     }
 }
 
-/// The bytes of an image. QEMU's locks are left out: the engine's own on the active layer comes with its descriptor, and
-/// lower layers are shared.
+/// The bytes of an image. QEMU's locks are left out: in its jail it finds no `/dev/null` to try them on, and takes to a kind
+/// that is lost unexpectedly. The engine's own on the active layer comes with its descriptor, and lower layers are shared.
 struct FileNode {
     name: String,
     descriptor: u32,

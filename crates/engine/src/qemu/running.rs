@@ -159,8 +159,11 @@ impl QemuMachine {
     /// A command after which the machine runs or does not, as [`Machine::stall`] tells at return.
     async fn set_going(&self, operation: &'static str, command: Command) -> Result<(), EngineError> {
         self.control(operation, command).await?;
-        let looked = self.standing.look(&self.control).await;
-        looked.map_err(|source| EngineError::Control { operation, source })
+        match self.standing.look(&self.control).await {
+            // The command was carried out; a guest that goes on may come to its end at once.
+            Ok(()) | Err(QmpError::Ended) => Ok(()),
+            Err(source) => Err(EngineError::Control { operation, source }),
+        }
     }
 }
 

@@ -26,8 +26,13 @@ use crate::{
     socket::SocketDirectory,
 };
 
-/// QEMU's code, libraries, thread stacks and arenas; 320 MiB were measured.
-const OWN_ADDRESS_SPACE_BYTES: u64 = 1 << 30;
+/// Threads that do QEMU's file I/O: it starts one for each request that finds none idle, up to this many.
+const IO_THREADS: u64 = 64;
+/// Its main thread and those of its own, with room for more.
+const OTHER_THREADS: u64 = 16;
+/// What QEMU maps for itself. It aborts when it gets less, and the guest is lost: 320 MiB were measured at rest, a thread's stack
+/// has 8 MiB, and each of some hundred requests under way has one of 1 MiB.
+const OWN_ADDRESS_SPACE_BYTES: u64 = (1 << 30) + (IO_THREADS + OTHER_THREADS) * (8 << 20) + (512 << 20);
 /// What is told of a VMM's last words.
 pub(super) const LAST_OUTPUT_BYTES: usize = 4096;
 
@@ -145,7 +150,7 @@ fn plan(
         limits: Limits {
             address_space_bytes: memory_bytes + (TRANSLATION_BUFFER_MIB << 20) + OWN_ADDRESS_SPACE_BYTES,
             file_size_bytes: config.largest_file_bytes.max(memory_bytes),
-            tasks: 64 + u64::from(spec.shape.vcpus),
+            tasks: IO_THREADS + OTHER_THREADS + u64::from(spec.shape.vcpus),
         },
         log,
         descriptors: opened.descriptors,
