@@ -94,6 +94,7 @@ impl<'a, W: Write> Packer<'a, W> {
     }
 
     /// Shows a directory to a selection, as a walk would.
+    #[cfg(feature = "host")]
     pub(crate) fn show(&mut self, path: &RelativePath, selection: &mut dyn Selection) {
         let directory = self.root.descend(path);
         // What is no directory any more is shown as its root, which has no say below it.

@@ -40,7 +40,7 @@ fn prepare(directory: &Path) {
         let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1000);
         fs::File::options().append(true).open(directory.join(path)).unwrap().set_modified(time).unwrap();
     };
-    for path in ["kept", "removed/deep", "becomes-file", "emptied", "filled"] {
+    for path in ["kept", "sealed", "removed/deep", "becomes-file", "emptied", "filled"] {
         fs::create_dir_all(directory.join(path)).unwrap();
     }
     write("kept/replaced", "old", 0o750);
@@ -53,6 +53,7 @@ fn prepare(directory: &Path) {
     write("script", "#!/bin/sh", 0o644);
     fs::hard_link(directory.join("kept/other"), directory.join("other-name")).unwrap();
     symlink("kept/other", directory.join("link")).unwrap();
+    fs::set_permissions(directory.join("sealed"), fs::Permissions::from_mode(0o555)).unwrap();
     let time = Time { seconds: 1000, nanoseconds: 0 };
     Root::open(directory).unwrap().set_mtime(&at("link"), time).unwrap();
 }
@@ -71,6 +72,7 @@ fn change(root: &Root, hook: Hook<'_>) -> Result<Committed, Error> {
     transaction.put_hard_link(&at("third-name"), &at("kept/other"))?;
     transaction.put_hard_link(&at("fresh/same"), &at("fresh/deep/file"))?;
     transaction.remove(&at("removed"))?;
+    transaction.remove(&at("sealed"))?;
     transaction.remove(&at("becomes-file"))?;
     transaction.put_file(&at("becomes-file"), &mut b"a file now".as_slice(), MTIME)?;
     transaction.remove(&at("emptied/last"))?;
@@ -113,7 +115,7 @@ fn before_and_after() -> (Description, Description) {
     let trial = Trial::new();
     let before = trial.describe();
     let committed = change(&trial.root, &|_| Ok(())).unwrap();
-    assert_eq!(committed, Committed { placed: 7, removed: 4 });
+    assert_eq!(committed, Committed { placed: 7, removed: 5 });
     (before, trial.describe())
 }
 

@@ -93,6 +93,12 @@ pub enum Error {
         #[source]
         source: BadPath,
     },
+    /// The root as something else than a directory.
+    #[error("member `{member}` is the whole tree and no directory")]
+    RootNoDirectory {
+        /// Its name.
+        member: String,
+    },
     /// A hard link to a file outside.
     #[error("member `{member}` is a hard link to `{target}`")]
     BadHardLink {
@@ -389,7 +395,10 @@ impl<R: Read> Reader<R> {
                 Kind::File { size_bytes }
             }
             b'1' => {
-                let target = RelativePath::new(target()).map_err(|source| Error::BadHardLink {
+                // The root is no file, so it is no target either.
+                let checked = RelativePath::new(target())
+                    .and_then(|target| if target.is_root() { Err(BadPath::Empty) } else { Ok(target) });
+                let target = checked.map_err(|source| Error::BadHardLink {
                     member: printable(&name),
                     target: printable(target()),
                     source,
@@ -420,6 +429,9 @@ impl<R: Read> Reader<R> {
             }
             kind => return Err(Error::UnknownKind { member: printable(&name), kind }),
         };
+        if path.is_root() && kind != Kind::Directory {
+            return Err(Error::RootNoDirectory { member: printable(&name) });
+        }
         let attributes = Attributes {
             mode: header.mode().ok_or_else(|| bad_field("mode"))?,
             uid: pax.uid.or_else(|| header.uid()).ok_or_else(|| bad_field("owner"))?,

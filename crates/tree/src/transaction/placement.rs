@@ -57,9 +57,7 @@ impl Transaction<'_> {
             reach(self.hook, "transaction-backup", path)
                 .inspect_err(|error| self.abandon_if_crashed(error))?;
             backup::keep(&self.staging.root, path, &old)?;
-            // As it is now: where the backup is a link, making it may have moved the file to another layer.
-            let kept = self.staging.root.find(path)?;
-            self.see(path, kept);
+            self.see(path, replaced);
         }
         self.plans.insert(path.clone(), Plan::Placed { number, is_directory });
         let is_over = replaced.is_some();

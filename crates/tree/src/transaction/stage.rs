@@ -128,7 +128,9 @@ impl<'h> Transaction<'h> {
         Ok(transaction)
     }
 
-    /// Demands that what is at `path` when the changes are committed is what the caller saw (nothing, for `None`).
+    /// Demands that what is at `path` when the changes are committed is what the caller saw (nothing, for `None`): of the
+    /// same kind, and unless a directory of the same size, mode, owner and time. Ask for the file's metadata before it
+    /// is read.
     pub fn expect(&mut self, path: &RelativePath, seen: Option<&Metadata>) {
         self.seen.push((path.clone(), seen.copied()));
     }
@@ -462,14 +464,14 @@ impl<'h> Transaction<'h> {
     }
 }
 
-/// Whether what is there is what was seen. Times of directories change with what is placed in them.
+/// Whether what is there is what was seen. Times of directories change with what is placed in them, and inode numbers on
+/// an overlay when a file is copied up, for which making a backup of it is enough.
 fn is_same(found: Option<&Metadata>, seen: Option<&Metadata>) -> bool {
     match (found, seen) {
         (None, None) => true,
         (Some(found), Some(seen)) => {
-            let identity = |metadata: &Metadata| (metadata.kind, metadata.device, metadata.inode);
             let contents = |metadata: &Metadata| (metadata.size_bytes, metadata.attributes);
-            identity(found) == identity(seen)
+            found.kind == seen.kind
                 && (found.kind == FileKind::Directory || contents(found) == contents(seen))
         }
         _ => false,
