@@ -21,6 +21,7 @@ mod parse;
 mod path;
 mod quote;
 pub mod rename;
+mod reverse;
 mod similarity;
 mod stat;
 mod write;

@@ -5,7 +5,7 @@ use std::io;
 
 use pyro_protocol::work::{WorkFailure, WorkFailureCode};
 use pyro_tree::path::{BadPath, RelativePath, printable};
-use pyro_tree::{archive, beneath, unpack};
+use pyro_tree::{archive, beneath, transaction, unpack};
 use rustix::io::Errno;
 
 /// Longest message; what is beyond is cut, since a failure must fit into one reply whatever it quotes.
@@ -136,6 +136,27 @@ impl From<unpack::Error> for WorkError {
             unpack::Error::Archive(source) => Self { message, ..source.into() },
             unpack::Error::Io { source, .. } => Self { message, ..source.into() },
             _ => Self::new(WorkFailureCode::BadArchive, message),
+        }
+    }
+}
+
+impl From<transaction::Error> for WorkError {
+    fn from(error: transaction::Error) -> Self {
+        use transaction::Error;
+        let message = whole_message(&error);
+        let about = |code, path: &RelativePath| Self::new(code, message.clone()).with_path(path);
+        match error {
+            Error::Busy => Self::new(WorkFailureCode::Changed, message),
+            Error::Reserved { path } | Error::Twice { path } | Error::BadPath { path, .. } => {
+                about(WorkFailureCode::Invalid, &path)
+            }
+            Error::Missing { path } => about(WorkFailureCode::NotFound, &path),
+            Error::WrongKind { path, .. } => about(WorkFailureCode::WrongType, &path),
+            Error::Changed { path } => about(WorkFailureCode::Changed, &path),
+            Error::Tree(source) => source.into(),
+            Error::Archive(source) => source.into(),
+            Error::Io { operation, path, source } => Self::at(operation, &path)(source),
+            _ => Self::new(WorkFailureCode::Unspecified, message),
         }
     }
 }

@@ -132,11 +132,6 @@ impl Layers {
         self.index.is_some()
     }
 
-    /// The seed's own tree.
-    pub(super) fn seed(&self) -> &Root {
-        &self.seed
-    }
-
     /// `/workspace` itself.
     pub(super) fn root(&self) -> Result<Merged, LayerError> {
         self.merged(RelativePath::root(), true, Some(RelativePath::root()))
@@ -376,3 +371,6 @@ fn redirected(
         Some(name) => inherited?.parent()?.child(name).ok(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -14,12 +14,14 @@
 //! that were made on the way.
 
 mod aliases;
+mod changes;
 mod channel;
 mod contents;
 mod copy;
 mod copy_tree;
 mod delete;
 mod diff;
+mod diff_against;
 mod disk;
 mod duplicate;
 mod entry;
@@ -29,6 +31,7 @@ mod filter;
 mod glob;
 mod grep;
 mod ignored;
+mod incoming;
 mod layers;
 mod line_pattern;
 mod line_search;
@@ -37,7 +40,10 @@ mod make_directory;
 mod move_entry;
 mod node;
 mod overlay;
+mod pack;
+mod patch;
 mod path_pattern;
+mod push;
 mod read;
 mod renames;
 mod replace;
@@ -45,6 +51,7 @@ mod replacement;
 mod seed;
 mod spool;
 mod stat;
+mod synced;
 mod walk;
 mod workspace;
 mod write;
@@ -57,6 +64,7 @@ use std::path::Path;
 
 use pyro_protocol::work::{WorkFailure, WorkFailureCode, work_reply, work_request};
 use pyro_tree::beneath::Root;
+use pyro_tree::transaction::{self, Durability};
 
 use crate::workspace_mount::{WORKSPACE, mount_on};
 use channel::{Incoming, Input, Output};
@@ -106,6 +114,7 @@ pub fn run_with(
     mut input: impl Read,
     mut output: impl Write,
 ) -> io::Result<()> {
+    recover(workspace);
     let (mut input, mut output) = (Input::new(&mut input), Output::new(&mut output));
     let has_nameless_files = Cell::new(true);
     while let Some(incoming) = input.next_request()? {
@@ -125,6 +134,13 @@ pub fn run_with(
         output.flush()?;
     }
     Ok(())
+}
+
+/// Ends a change that a worker did not live to complete. Where that cannot be, the next change says why.
+fn recover(workspace: &Path) {
+    if let Ok(root) = Root::open(workspace) {
+        let _told_by_the_next = transaction::recover(&root, Durability::Machine, &|_point| Ok(()));
+    }
 }
 
 fn open<'a>(
@@ -162,15 +178,14 @@ fn answer(
         Body::Grep(request) => grep::answer(workspace, &request, output),
         Body::Seed(request) => seed::answer(workspace, &request, input),
         Body::Diff(request) => diff::answer(workspace, &request, output),
-        Body::Patch(_)
-        | Body::DiffAgainst(_)
-        | Body::Push(_)
-        | Body::Changes(_)
-        | Body::Pack(_)
-        | Body::Synced(_)
+        Body::DiffAgainst(request) => diff_against::answer(workspace, &request, input, output),
+        Body::Patch(request) => patch::answer(workspace, &request, input),
+        Body::Push(request) => push::answer(workspace, &request, input),
+        Body::Changes(request) => changes::answer(workspace, &request, output),
+        Body::Pack(request) => pack::answer(workspace, &request, output),
+        Body::Synced(request) => synced::answer(workspace, request),
         // The input never gives these two as requests.
-        | Body::Data(_)
-        | Body::End(_) => Err(unsupported()),
+        Body::Data(_) | Body::End(_) => Err(unsupported()),
     }
 }
 

@@ -20,7 +20,7 @@ use rustix::mount::{MountFlags, UnmountFlags};
 const INSIDE: &str = "PYRO_TEST_IN_NAMESPACE";
 
 /// Runs `body` in a mount namespace: the test program is started again for this one test, `name` with its modules.
-pub fn in_namespace(name: &str, body: impl FnOnce()) {
+pub(crate) fn in_namespace(name: &str, body: impl FnOnce()) {
     if std::env::var_os(INSIDE).is_some() {
         return body();
     }
@@ -31,6 +31,8 @@ pub fn in_namespace(name: &str, body: impl FnOnce()) {
         .arg(std::env::current_exe().unwrap())
         .args(["--exact", name, "--nocapture", "--test-threads=1"])
         .env(INSIDE, "1")
+        // A failure is told here once more, with this program's own.
+        .env("RUST_BACKTRACE", "0")
         .output()
         .unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
@@ -43,7 +45,7 @@ fn is_allowed(arguments: &[&str]) -> bool {
 }
 
 /// Mounts as a machine does, or as an ordinary user may.
-pub fn mount(disk: BorrowedFd<'_>, target: &Path) -> io::Result<()> {
+pub(crate) fn mount(disk: BorrowedFd<'_>, target: &Path) -> io::Result<()> {
     pyro_guest::workspace_mount::mount_on(disk, target).or_else(|_| {
         let disk = format!("/proc/self/fd/{}", disk.as_raw_fd());
         let options =
@@ -54,47 +56,47 @@ pub fn mount(disk: BorrowedFd<'_>, target: &Path) -> io::Result<()> {
 }
 
 /// Leaves the workspace as it is: a plain directory.
-pub fn no_mount(_disk: BorrowedFd<'_>, _target: &Path) -> io::Result<()> {
+pub(crate) fn no_mount(_disk: BorrowedFd<'_>, _target: &Path) -> io::Result<()> {
     Ok(())
 }
 
 /// Directories for one worker; unmounted and gone when dropped.
 #[derive(Debug)]
-pub struct Place {
+pub(crate) struct Place {
     directory: tempfile::TempDir,
 }
 
 impl Place {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let place = Self { directory: tempfile::tempdir().unwrap() };
         fs::create_dir(place.disk()).unwrap();
         fs::create_dir(place.workspace()).unwrap();
         place
     }
 
-    pub fn disk(&self) -> PathBuf {
+    pub(crate) fn disk(&self) -> PathBuf {
         self.directory.path().join("disk")
     }
 
-    pub fn workspace(&self) -> PathBuf {
+    pub(crate) fn workspace(&self) -> PathBuf {
         self.directory.path().join("workspace")
     }
 
     /// Another directory beside them.
-    pub fn beside(&self, name: &str) -> PathBuf {
+    pub(crate) fn beside(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
 
-    pub fn seed(&self) -> PathBuf {
+    pub(crate) fn seed(&self) -> PathBuf {
         self.disk().join(SEED)
     }
 
-    pub fn upper(&self) -> PathBuf {
+    pub(crate) fn upper(&self) -> PathBuf {
         self.disk().join(UPPER)
     }
 
     /// Whether a renamed directory is not copied and other names of a file show its new content.
-    pub fn is_whole_overlay(&self) -> bool {
+    pub(crate) fn is_whole_overlay(&self) -> bool {
         let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
         let workspace = self.workspace();
         let line = mounts.lines().find(|line| line.split(' ').nth(1) == workspace.to_str()).unwrap();

@@ -21,23 +21,23 @@ use pyro_tree::path::RelativePath;
 use pyro_tree::walk::Everything;
 
 /// A worker and the way to it.
-pub struct Worker {
+pub(crate) struct Worker {
     stream: UnixStream,
     thread: Option<JoinHandle<io::Result<()>>>,
 }
 
 /// Everything that a request was answered with.
 #[derive(Debug)]
-pub struct Answer {
-    pub data: Vec<u8>,
-    pub changes: Vec<Change>,
-    pub entries: Vec<Entry>,
-    pub matches: Vec<Match>,
-    pub last: work_reply::Body,
+pub(crate) struct Answer {
+    pub(crate) data: Vec<u8>,
+    pub(crate) changes: Vec<Change>,
+    pub(crate) entries: Vec<Entry>,
+    pub(crate) matches: Vec<Match>,
+    pub(crate) last: work_reply::Body,
 }
 
 impl Answer {
-    pub fn failure(&self) -> Option<WorkFailureCode> {
+    pub(crate) fn failure(&self) -> Option<WorkFailureCode> {
         match &self.last {
             work_reply::Body::Failure(failure) => Some(failure.code()),
             _ => None,
@@ -46,20 +46,20 @@ impl Answer {
 
     /// The answer, which is no failure.
     #[track_caller]
-    pub fn fine(self) -> Self {
+    pub(crate) fn fine(self) -> Self {
         if let work_reply::Body::Failure(failure) = &self.last {
             panic!("{:?}: {}", failure.code(), failure.message);
         }
         self
     }
 
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.data).into_owned()
     }
 }
 
 impl Worker {
-    pub fn start(workspace: &Path, disk: &Path, mount: Mount) -> Self {
+    pub(crate) fn start(workspace: &Path, disk: &Path, mount: Mount) -> Self {
         let (stream, other) = UnixStream::pair().unwrap();
         let disk = std::fs::File::open(disk).unwrap().into();
         let workspace = workspace.to_owned();
@@ -68,32 +68,32 @@ impl Worker {
         Self { stream, thread: Some(thread) }
     }
 
-    pub fn ask(&mut self, request: work_request::Body) -> Answer {
+    pub(crate) fn ask(&mut self, request: work_request::Body) -> Answer {
         self.send(request);
         self.answer()
     }
 
     /// Asks with input, whole.
-    pub fn ask_with(&mut self, request: work_request::Body, input: &[u8]) -> Answer {
+    pub(crate) fn ask_with(&mut self, request: work_request::Body, input: &[u8]) -> Answer {
         self.send(request);
         self.send_input(input, "");
         self.answer()
     }
 
-    pub fn send(&mut self, body: work_request::Body) {
+    pub(crate) fn send(&mut self, body: work_request::Body) {
         let bytes = WorkRequest { body: Some(body) }.encode_to_vec();
         self.stream.write_all(&u32::try_from(bytes.len()).unwrap().to_le_bytes()).unwrap();
         self.stream.write_all(&bytes).unwrap();
     }
 
-    pub fn send_input(&mut self, input: &[u8], abandoned: &str) {
+    pub(crate) fn send_input(&mut self, input: &[u8], abandoned: &str) {
         for piece in input.chunks(DATA_BYTES) {
             self.send(work_request::Body::Data(piece.to_vec().into()));
         }
         self.send(work_request::Body::End(EndOfInput { abandoned: abandoned.to_owned() }));
     }
 
-    pub fn answer(&mut self) -> Answer {
+    pub(crate) fn answer(&mut self) -> Answer {
         let (mut data, mut changes, mut entries, mut matches) =
             (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         loop {
@@ -126,7 +126,7 @@ impl Drop for Worker {
 }
 
 /// The tar stream of a directory, as the host sends it.
-pub fn archive(directory: &Path) -> Vec<u8> {
+pub(crate) fn archive(directory: &Path) -> Vec<u8> {
     let root = Root::open(directory).unwrap();
     let mut writer = Writer::new(Vec::new());
     let mut packer = Packer::new(&root, &mut writer).unwrap();
@@ -134,4 +134,29 @@ pub fn archive(directory: &Path) -> Vec<u8> {
     let packed = packer.finish();
     assert!(packed.notes.is_empty(), "{:?}", packed.notes);
     writer.finish().unwrap()
+}
+
+/// Everything below a directory, one line for each path: kind, mode, and content or target.
+pub(crate) fn snapshot(root: &Path) -> Vec<String> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let mut lines = Vec::new();
+    let mut pending = vec![root.to_owned()];
+    while let Some(directory) = pending.pop() {
+        for entry in std::fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            let metadata = path.symlink_metadata().unwrap();
+            let mode = metadata.permissions().mode() & 0o7777;
+            let name = path.strip_prefix(root).unwrap().display();
+            lines.push(if metadata.is_dir() {
+                pending.push(path.clone());
+                format!("{name} d{mode:o}")
+            } else if metadata.is_symlink() {
+                format!("{name} -> {}", std::fs::read_link(&path).unwrap().display())
+            } else {
+                format!("{name} f{mode:o} {}", std::fs::read(&path).unwrap().escape_ascii())
+            });
+        }
+    }
+    lines.sort();
+    lines
 }
