@@ -349,6 +349,11 @@ impl Collected {
         self.bytes.extend_from_slice(&bytes[..bytes.len().min(room)]);
     }
 
+    /// There was more than was pushed.
+    pub fn cut(&mut self) {
+        self.truncated = true;
+    }
+
     /// As text, and as base64 if the text is not exact. A character that the limit cut in two is left out.
     fn to_text(&self) -> (String, Option<String>) {
         match std::str::from_utf8(&self.bytes) {

@@ -6,7 +6,7 @@ use clap::{CommandFactory as _, Parser, Subcommand, error::ErrorKind};
 use pyro_api::{ErrorBody, ErrorCode};
 
 use crate::{
-    commands::{self, completions, daemon, demo, doctor, env, man, reference, run},
+    commands::{self, completions, config, daemon, demo, doctor, env, man, reference, run},
     output::{self, Failure, Status, Style},
     settings::VARIABLES,
 };
@@ -36,6 +36,8 @@ pub(crate) enum Command {
     Demo(demo::Arguments),
     #[command(subcommand)]
     Daemon(daemon::Command),
+    #[command(subcommand)]
+    Config(config::Command),
     Completions(completions::Arguments),
     Man(man::Arguments),
     Reference(reference::Arguments),
@@ -69,6 +71,7 @@ impl Command {
             // Its result is JSON, but its failures are for people, as in the contract.
             Self::Demo(_) | Self::Completions(_) | Self::Man(_) | Self::Reference(_) => false,
             Self::Daemon(command) => command.json(),
+            Self::Config(command) => command.json(),
         })
     }
 }

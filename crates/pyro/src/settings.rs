@@ -1,4 +1,5 @@
-//! What the environment tells the program: the only reader of environment variables. Everything else gets values.
+//! What environment and configuration file tell the program: the only reader of environment variables. Everything
+//! else gets values. A variable that is set counts more than the file, and the file more than the default.
 
 use std::{
     ffi::OsString,
@@ -9,9 +10,13 @@ use std::{
 
 use pyro_api::{ErrorBody, ErrorCode};
 
+use crate::config_file::ConfigFile;
+
 /// One environment variable that means something to pyro.
 pub(crate) struct Variable {
     pub(crate) name: &'static str,
+    /// Its key in the configuration file, if it may stand there.
+    pub(crate) key: Option<&'static str>,
     pub(crate) doc: &'static str,
 }
 
@@ -19,38 +24,66 @@ pub(crate) struct Variable {
 pub(crate) const VARIABLES: &[Variable] = &[
     Variable {
         name: "PYRO_HOME",
+        key: None,
         doc: "One directory for everything: data, cache and sockets (default: the XDG directories)",
     },
     Variable {
+        name: "PYRO_CONFIG",
+        key: None,
+        doc: "The configuration file (default: config.toml in PYRO_HOME, or pyro/config.toml in the XDG configuration directory)",
+    },
+    Variable {
         name: "PYRO_ENVIRONMENT_CACHE_DIR",
+        key: Some("paths.environment_cache_dir"),
         doc: "Directory of installed environments (default: environments in the cache directory)",
     },
-    Variable { name: "PYRO_QEMU", doc: "Path of qemu-system-x86_64 (default: the first one in PATH)" },
-    Variable { name: "PYRO_GUEST", doc: "Path of the guest agent (default: pyro-guest beside this program)" },
+    Variable { name: "PYRO_QEMU", key: Some("paths.qemu"), doc: "Path of qemu-system-x86_64 (default: the first one in PATH)" },
+    Variable { name: "PYRO_GUEST", key: Some("paths.guest"), doc: "Path of the guest agent (default: pyro-guest beside this program)" },
     Variable {
         name: "PYRO_VMM_UIDS",
+        key: Some("vmm.uids"),
         doc: "Range of user ids FIRST-LAST of which each virtual machine gets one, when started by root (default: 2000000-2065535, in a container without these the highest of its own)",
     },
     Variable {
+        name: "PYRO_MAX_WORKSPACES",
+        key: Some("limits.max_workspaces"),
+        doc: "Workspaces there may be at once, started or not (default: 100)",
+    },
+    Variable {
+        name: "PYRO_MEMORY_BUDGET_MIB",
+        key: Some("limits.memory_budget_mib"),
+        doc: "Memory that started workspaces may have in sum, MiB; a guest takes it from the host only as it uses it (default: twice the host's)",
+    },
+    Variable {
+        name: "PYRO_DISK_BUDGET_MIB",
+        key: Some("limits.disk_budget_mib"),
+        doc: "What the disks of workspaces may take on the host in sum, MiB (default: four fifths of the file system)",
+    },
+    Variable {
         name: "PYRO_DAEMON_IDLE_SECONDS",
+        key: Some("daemon.idle_seconds"),
         doc: "The daemon ends after this long without work (default: 300)",
     },
     Variable {
         name: "PYRO_LOG",
+        key: Some("daemon.log"),
         doc: "What the daemon logs: error, warn, info, debug, trace, or a filter by module (default: info)",
     },
     Variable {
         name: "PYRO_FAULT",
+        key: None,
         doc: "Name of a fault point and what happens there (kill or disk-full), as POINT=FAULT; only for tests",
     },
-    Variable { name: "XDG_DATA_HOME", doc: "Base of the data directory (default: ~/.local/share)" },
-    Variable { name: "XDG_CACHE_HOME", doc: "Base of the cache directory (default: ~/.cache)" },
+    Variable { name: "XDG_CONFIG_HOME", key: None, doc: "Base of the configuration directory (default: ~/.config)" },
+    Variable { name: "XDG_DATA_HOME", key: None, doc: "Base of the data directory (default: ~/.local/share)" },
+    Variable { name: "XDG_CACHE_HOME", key: None, doc: "Base of the cache directory (default: ~/.cache)" },
     Variable {
         name: "XDG_RUNTIME_DIR",
+        key: None,
         doc: "Base of the directory of sockets (default: run in the data directory)",
     },
-    Variable { name: "HOME", doc: "Base of the defaults above" },
-    Variable { name: "PATH", doc: "Where programs are looked up" },
+    Variable { name: "HOME", key: None, doc: "Base of the defaults above" },
+    Variable { name: "PATH", key: None, doc: "Where programs are looked up" },
 ];
 
 /// The environment, understood.
@@ -70,6 +103,8 @@ pub(crate) struct Settings {
     pub(crate) guest: Option<PathBuf>,
     /// User ids for VMMs, if they were named.
     pub(crate) vmm_uids: Option<RangeInclusive<u32>>,
+    /// Bounds over all workspaces, as far as they were named.
+    pub(crate) limits: LimitSettings,
     /// How long a daemon without work lives on.
     pub(crate) daemon_idle: Duration,
     /// Filter of the daemon's log.
@@ -78,6 +113,72 @@ pub(crate) struct Settings {
     pub(crate) fault: Option<(String, String)>,
     /// Where programs are looked up.
     pub(crate) search_path: Vec<PathBuf>,
+    /// What git needs to find itself and the user's settings.
+    pub(crate) git_environment: Vec<(OsString, OsString)>,
+}
+
+/// Bounds over all workspaces; what was not named is drawn from the host.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub(crate) struct LimitSettings {
+    pub(crate) max_workspaces: Option<u64>,
+    pub(crate) memory_budget_mib: Option<u64>,
+    pub(crate) disk_budget_mib: Option<u64>,
+}
+
+/// Where a value comes from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Origin {
+    Environment,
+    File,
+}
+
+/// Environment and file, one over the other.
+pub(crate) struct Layers<L> {
+    environment: L,
+    file: ConfigFile,
+}
+
+impl<L: Fn(&str) -> Option<OsString>> Layers<L> {
+    /// Finds and reads the configuration file.
+    pub(crate) fn read(environment: L) -> Result<Self, ErrorBody> {
+        let file = config_path(&environment)?.map_or_else(|| Ok(ConfigFile::default()), |path| ConfigFile::read(&path))?;
+        Ok(Self { environment, file })
+    }
+
+    /// The value of a variable and where it comes from; empty is unset.
+    pub(crate) fn find(&self, variable: &Variable) -> Option<(OsString, Origin)> {
+        let environment = (self.environment)(variable.name).filter(|value| !value.is_empty());
+        let file = || variable.key.and_then(|key| self.file.get(key)).map(OsString::from);
+        environment
+            .map(|value| (value, Origin::Environment))
+            .or_else(|| file().map(|value| (value, Origin::File)))
+    }
+
+    fn get(&self, name: &str) -> Option<OsString> {
+        let variable = VARIABLES.iter().find(|variable| variable.name == name);
+        debug_assert!(variable.is_some(), "{name} is not documented");
+        variable.and_then(|variable| self.find(variable)).map(|(value, _)| value)
+    }
+}
+
+/// The configuration file that would be read; none if there is no place for one.
+pub(crate) fn config_path(environment: impl Fn(&str) -> Option<OsString>) -> Result<Option<PathBuf>, ErrorBody> {
+    let set = |name: &str| environment(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let absolute = |path: &PathBuf| path.is_absolute();
+    if let Some(path) = set("PYRO_CONFIG") {
+        return Some(path).filter(absolute).map(Some).ok_or_else(|| bad("PYRO_CONFIG", "is not an absolute path"));
+    }
+    if let Some(home) = set("PYRO_HOME").filter(absolute) {
+        return Ok(Some(home.join("config.toml")));
+    }
+    let base = set("XDG_CONFIG_HOME").filter(absolute);
+    let base = base.or_else(|| set("HOME").filter(absolute).map(|home| home.join(".config")));
+    Ok(base.map(|base| base.join("pyro/config.toml")))
+}
+
+/// The process's environment.
+pub(crate) fn environment(name: &str) -> Option<OsString> {
+    std::env::var_os(name)
 }
 
 const DEFAULT_IDLE_SECONDS: u64 = 300;
@@ -86,16 +187,13 @@ const DEFAULT_IDLE_SECONDS: u64 = 300;
 const LONGEST_SECONDS: f64 = 10.0 * 365.0 * 24.0 * 3600.0;
 
 impl Settings {
-    /// Reads the process's environment.
+    /// Reads the process's environment and the configuration file.
     pub(crate) fn from_environment() -> Result<Self, ErrorBody> {
-        Self::from_lookup(|name| {
-            debug_assert!(VARIABLES.iter().any(|variable| variable.name == name), "{name} is not documented");
-            std::env::var_os(name)
-        })
+        Self::from_layers(&Layers::read(environment)?)
     }
 
-    fn from_lookup(lookup: impl Fn(&str) -> Option<OsString>) -> Result<Self, ErrorBody> {
-        let set = |name: &str| lookup(name).filter(|value| !value.is_empty());
+    fn from_layers<L: Fn(&str) -> Option<OsString>>(layers: &Layers<L>) -> Result<Self, ErrorBody> {
+        let set = |name: &str| layers.get(name);
         let text = |name: &str| -> Result<Option<String>, ErrorBody> {
             let unreadable = |_| bad(name, "is not UTF-8");
             set(name).map(|value| value.into_string().map_err(unreadable)).transpose()
@@ -130,6 +228,15 @@ impl Settings {
                 .map_or_else(|| state.join("run"), |base| base.join("pyro").join(fingerprint(&state)));
             (state, cache, runtime)
         };
+        let number = |name: &str| -> Result<Option<u64>, ErrorBody> {
+            let parsed = text(name)?.map(|number| number.parse().ok().filter(|number| *number > 0));
+            parsed.map(|number| number.ok_or_else(|| bad(name, "is not a whole number greater than 0"))).transpose()
+        };
+        let limits = LimitSettings {
+            max_workspaces: number("PYRO_MAX_WORKSPACES")?,
+            memory_budget_mib: number("PYRO_MEMORY_BUDGET_MIB")?,
+            disk_budget_mib: number("PYRO_DISK_BUDGET_MIB")?,
+        };
         let environments =
             absolute("PYRO_ENVIRONMENT_CACHE_DIR")?.unwrap_or_else(|| cache.join("environments"));
         Ok(Self {
@@ -139,6 +246,7 @@ impl Settings {
             runtime,
             qemu: absolute("PYRO_QEMU")?,
             guest: absolute("PYRO_GUEST")?,
+            limits,
             vmm_uids: text("PYRO_VMM_UIDS")?.map(|range| parse_uids(&range)).transpose()?,
             daemon_idle: text("PYRO_DAEMON_IDLE_SECONDS")?
                 .map_or(Ok(Duration::from_secs(DEFAULT_IDLE_SECONDS)), |seconds| {
@@ -152,6 +260,10 @@ impl Settings {
                     parts.ok_or_else(|| bad("PYRO_FAULT", "is not POINT=FAULT"))
                 })
                 .transpose()?,
+            git_environment: ["HOME", "PATH", "XDG_CONFIG_HOME"]
+                .into_iter()
+                .filter_map(|name| set(name).map(|value| (OsString::from(name), value)))
+                .collect(),
             search_path: set("PATH").map(|path| std::env::split_paths(&path).collect()).unwrap_or_default(),
         })
     }
@@ -167,8 +279,11 @@ impl Settings {
 }
 
 fn bad(name: &str, problem: &str) -> ErrorBody {
-    let doc = VARIABLES.iter().find(|variable| variable.name == name).map_or("", |variable| variable.doc);
-    ErrorBody::new(ErrorCode::InvalidRequest, format!("environment variable {name} {problem}")).with_hint(doc)
+    let variable = VARIABLES.iter().find(|variable| variable.name == name);
+    let key = variable.and_then(|variable| variable.key);
+    let key = key.map_or_else(String::new, |key| format!(" (or {key} in the configuration file)"));
+    ErrorBody::new(ErrorCode::InvalidRequest, format!("environment variable {name}{key} {problem}"))
+        .with_hint(variable.map_or("", |variable| variable.doc))
 }
 
 fn parse_seconds(name: &str, text: &str) -> Result<Duration, ErrorBody> {
@@ -197,9 +312,9 @@ mod tests {
     use super::*;
 
     fn settings(variables: &[(&str, &str)]) -> Result<Settings, ErrorBody> {
-        Settings::from_lookup(|name| {
-            variables.iter().find(|(variable, _)| *variable == name).map(|(_, value)| OsString::from(value))
-        })
+        let environment =
+            |name: &str| variables.iter().find(|(variable, _)| *variable == name).map(|(_, value)| OsString::from(value));
+        Settings::from_layers(&Layers { environment, file: ConfigFile::default() })
     }
 
     #[test]
@@ -232,6 +347,8 @@ mod tests {
             ("PYRO_DAEMON_IDLE_SECONDS", "-1"),
             ("PYRO_DAEMON_IDLE_SECONDS", "nan"),
             ("PYRO_FAULT", "x"),
+            ("PYRO_MAX_WORKSPACES", "0"),
+            ("PYRO_MEMORY_BUDGET_MIB", "much"),
         ] {
             let error = settings(&[("HOME", "/h"), (name, value)]).unwrap_err();
             assert!(error.error.contains(name), "{name}={value}: {error}");

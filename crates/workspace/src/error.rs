@@ -6,7 +6,7 @@ use std::{error::Error as StdError, fmt::Write as _, io, path::PathBuf};
 use pyro_engine::EngineError;
 use pyro_environments::Error as EnvironmentError;
 
-use crate::session::SessionError;
+use crate::{commands::Fate, files::FileError, session::SessionError, store::StoreError, workspaces::WorkspaceId};
 
 /// Why an operation failed.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +31,33 @@ pub enum Error {
         path: PathBuf,
         /// Why it failed.
         source: io::Error,
+    },
+    /// The index of workspaces and commands cannot be used.
+    #[error(transparent)]
+    Index(#[from] StoreError),
+    /// The workspace has no command of that sequence.
+    #[error("there is no command {sequence}")]
+    UnknownCommand {
+        /// The sequence.
+        sequence: u64,
+    },
+    /// The idempotency key belongs to a call that asked for something else.
+    #[error("the idempotency key `{key}` belongs to command {sequence}, which was another one")]
+    KeyTaken {
+        /// The key.
+        key: String,
+        /// The command that has it.
+        sequence: u64,
+    },
+    /// The end of a command cannot be told.
+    #[error("command {sequence} {fate}: {reason}")]
+    CommandLost {
+        /// The command.
+        sequence: u64,
+        /// Whether it ran.
+        fate: Fate,
+        /// Why there is no more to tell.
+        reason: String,
     },
     /// A helper program of the host failed.
     #[error("`{program}` failed{}", if output.is_empty() { String::new() } else { format!(": {output}") })]
@@ -90,6 +117,59 @@ pub enum Error {
         /// The life it was given.
         seconds: u64,
     },
+    /// An operation on files was not carried out.
+    #[error(transparent)]
+    Files(#[from] FileError),
+    /// No workspace has that id or name.
+    #[error("there is no workspace `{reference}`")]
+    UnknownWorkspace {
+        /// What was asked for.
+        reference: String,
+    },
+    /// Several workspaces have that name.
+    #[error("{} workspaces are named `{name}`: {}", candidates.len(), listed(candidates))]
+    AmbiguousName {
+        /// The name.
+        name: String,
+        /// Their ids.
+        candidates: Vec<WorkspaceId>,
+    },
+    /// The workspace is in a state in which that cannot be done.
+    #[error("cannot {operation}: workspace `{workspace}` {reason}")]
+    WrongState {
+        /// What was asked.
+        operation: &'static str,
+        /// Of which workspace.
+        workspace: WorkspaceId,
+        /// The contract's word for its state.
+        state: &'static str,
+        /// Why not: a fragment that reads after the workspace's id.
+        reason: String,
+    },
+    /// Commands run in the workspace, and it was not said that they may be lost.
+    #[error("{running} commands run in workspace `{workspace}`")]
+    Busy {
+        /// The workspace.
+        workspace: WorkspaceId,
+        /// How many run.
+        running: usize,
+    },
+    /// One more does not fit.
+    #[error("{limit}: {reason}")]
+    LimitReached {
+        /// Name of the setting.
+        limit: &'static str,
+        /// What is in use and what is allowed.
+        reason: String,
+    },
+    /// The machine stands still.
+    #[error("the machine of workspace `{workspace}` stands still: {reason}")]
+    Stalled {
+        /// Of which workspace.
+        workspace: WorkspaceId,
+        /// Why.
+        reason: String,
+    },
     /// The caller went away or asked to stop.
     #[error("the run was cancelled")]
     Cancelled,
@@ -105,23 +185,54 @@ impl Error {
             Self::Environment(error) => environment_hint(error),
             Self::Engine { source, .. } => engine_hint(source),
             Self::Store { source, .. } if is_disk_full(source) => Some(DISK_FULL_HINT.to_owned()),
+            Self::Index(source) if source.is_disk_full() => Some(DISK_FULL_HINT.to_owned()),
+            Self::Index(StoreError::Newer { .. }) => {
+                Some("use the newer release, or another store (`PYRO_HOME`)".to_owned())
+            }
+            Self::UnknownCommand { .. } => {
+                Some("`pyro workspace logs` shows the commands of a workspace".to_owned())
+            }
+            Self::KeyTaken { .. } => Some("a new call needs a new idempotency key".to_owned()),
+            Self::CommandLost { fate: Fate::NeverStarted, .. } => Some("run it again".to_owned()),
+            Self::CommandLost { fate: Fate::Unknown, .. } => {
+                Some("look at what it did before it is run again".to_owned())
+            }
             Self::Tool { source: Some(_), program, .. } => {
                 Some(format!("install `{program}`; `pyro doctor` says how"))
             }
-            Self::Store { .. } | Self::Tool { .. } | Self::Guest { .. } | Self::GuestSilent { .. } => {
+            Self::Store { .. } | Self::Index(_) | Self::Tool { .. } | Self::Guest { .. } | Self::GuestSilent { .. } => {
                 Some("`pyro doctor` checks this host and says what to mend".to_owned())
             }
             Self::MachineLost { .. } => {
                 Some("nothing outlives a one-shot machine: run the command again".to_owned())
             }
             Self::Expired { .. } => Some("ask for a longer life with `--ttl-seconds`".to_owned()),
+            Self::UnknownWorkspace { .. } => {
+                Some("`pyro workspace list` shows what there is".to_owned())
+            }
+            Self::AmbiguousName { .. } => Some("name it by its id".to_owned()),
+            Self::WrongState { state: "stopped", workspace, .. } => {
+                Some(format!("`pyro workspace start {workspace}` boots it from its disk; nothing on it is lost"))
+            }
+            Self::Busy { .. } => Some("wait for them, or delete it all the same with `--force`".to_owned()),
+            Self::LimitReached { .. } => Some(
+                "stop or delete a workspace, or raise the limit in the configuration (`pyro config show`)".to_owned(),
+            ),
+            Self::Stalled { .. } => Some("free some disk space on the host: it goes on by itself".to_owned()),
+            Self::Files(error) => error.hint(),
+            Self::WrongState { .. } => None,
             Self::Invalid { .. } | Self::Unable { .. } | Self::Cancelled | Self::Task(_) => None,
         }
     }
 
     /// Whether the command may have run, when that is in doubt.
     pub fn work_started(&self) -> bool {
-        matches!(self, Self::MachineLost { work_started: true, .. } | Self::Expired { .. })
+        matches!(
+            self,
+            Self::MachineLost { work_started: true, .. }
+                | Self::Expired { .. }
+                | Self::CommandLost { fate: Fate::Unknown, .. }
+        )
     }
 }
 
@@ -172,6 +283,10 @@ const DISK_FULL_HINT: &str = "free some disk space, or remove left-overs with `p
 
 fn is_disk_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
+fn listed(ids: &[WorkspaceId]) -> String {
+    ids.iter().map(WorkspaceId::as_str).collect::<Vec<_>>().join(", ")
 }
 
 fn evidence(console: &str) -> String {

@@ -53,6 +53,36 @@ fault_points! {
     TemplateSaved = "template.saved";
     /// The template is installed; its builder has not used it.
     TemplateInstalled = "template.installed";
+    /// A command of a workspace is written down; the guest has not been asked.
+    CommandRecorded = "command.recorded";
+    /// The guest has started a command of a workspace; that is not written down.
+    CommandRunning = "command.running";
+    /// Output of a command is in its file.
+    CommandOutputWritten = "command.output-written";
+    /// A command has ended and all its output is kept; that is not written down.
+    CommandOver = "command.over";
+    /// A new workspace has a record and nothing else.
+    WorkspaceRecorded = "workspace.recorded";
+    /// A new workspace has its disk.
+    WorkspaceDiskMade = "workspace.disk-made";
+    /// The record names the machine that is about to be started.
+    WorkspaceMachineRecorded = "workspace.machine-recorded";
+    /// `/workspace` is filled; the record does not say so yet.
+    WorkspaceSeeded = "workspace.seeded";
+    /// The record says that a machine is being booted from the workspace's disk.
+    WorkspaceStartRecorded = "workspace.start-recorded";
+    /// The machine runs and the record says so; nobody was told.
+    WorkspaceStarted = "workspace.started";
+    /// The record says that the machine is shutting down.
+    WorkspaceStopRecorded = "workspace.stop-recorded";
+    /// The guest has powered off; its machine's directory is still there.
+    WorkspacePoweredOff = "workspace.powered-off";
+    /// The record says that the workspace is going away.
+    WorkspaceDeleteRecorded = "workspace.delete-recorded";
+    /// The machine of a workspace that is being deleted is gone.
+    WorkspaceMachineGone = "workspace.machine-gone";
+    /// The files of a workspace that is being deleted are gone.
+    WorkspaceFilesRemoved = "workspace.files-removed";
 }
 
 /// What happens at the armed point.

@@ -13,6 +13,7 @@ use std::{
 
 use pyro_engine::Engine;
 use pyro_environments::Environments;
+use pyro_tree::seed::Git;
 use tokio::sync::Semaphore;
 
 use crate::{
@@ -23,6 +24,7 @@ use crate::{
     run::{self, RunIo, RunOutcome, RunRequest},
     task,
     template::{Templates, builder},
+    workspaces::{Limits, Workspaces},
 };
 
 /// What a [`Host`] needs to know of the world around it.
@@ -42,6 +44,10 @@ pub struct HostConfig {
     pub template_memory_cap_bytes: u64,
     /// Release of this program.
     pub release: String,
+    /// Bounds over all workspaces.
+    pub limits: Limits,
+    /// How git is asked what it tracks.
+    pub git: Git,
 }
 
 /// Runs machines. Cheap to clone.
@@ -49,6 +55,7 @@ pub struct HostConfig {
 pub struct Host {
     resources: Arc<Resources>,
     live: Arc<AtomicUsize>,
+    workspaces: Workspaces,
 }
 
 /// What every run shares.
@@ -59,6 +66,7 @@ pub(crate) struct Resources {
     pub(crate) environments: EnvironmentStore,
     pub(crate) templates: Arc<Templates>,
     pub(crate) release: String,
+    pub(crate) git: Git,
     /// Bounds how many machines start at once: more would only make each slower.
     pub(crate) starts: Arc<Semaphore>,
 }
@@ -71,15 +79,20 @@ impl Host {
     pub async fn open(config: HostConfig) -> Result<Self, Error> {
         let layout = config.layout;
         for directory in
-            [layout.state().to_owned(), layout.machines(), layout.templates(), layout.environments()]
-        {
+            [
+            layout.state().to_owned(),
+            layout.machines(),
+            layout.templates(),
+            layout.kept_environments(),
+            layout.workspaces(),
+            layout.environments(),
+        ] {
             make_private(&directory).map_err(|source| Error::Store {
                 operation: "use the directory",
                 path: directory.clone(),
                 source,
             })?;
         }
-        machine_directory::end_orphans(&layout, config.engine.as_ref()).await?;
         let builder = builder(config.mke2fs, config.release.clone());
         let live = Arc::default();
         let cpus = std::thread::available_parallelism().map_or(1, usize::from);
@@ -95,9 +108,14 @@ impl Host {
             layout,
             engine: config.engine,
             release: config.release,
+            git: config.git,
             starts: Arc::new(Semaphore::new(cpus * STARTS_PER_CPU)),
         };
-        Ok(Self { resources: Arc::new(resources), live })
+        let resources = Arc::new(resources);
+        // First, so that their machines are taken over; then nobody answers for those that are left.
+        let workspaces = Workspaces::open(Arc::clone(&resources), config.limits).await?;
+        machine_directory::end_orphans(&resources.layout, resources.engine.as_ref()).await?;
+        Ok(Self { resources, live, workspaces })
     }
 
     /// Runs one command in a machine of its own. When this returns, machine and directory are gone. When the
@@ -131,14 +149,20 @@ impl Host {
         task::blocking(move || templates.prune(&current)).await
     }
 
+    /// The workspaces of the store.
+    pub fn workspaces(&self) -> &Workspaces {
+        &self.workspaces
+    }
+
     /// Environments, to list, pull, import and prune.
     pub fn environments(&self) -> &EnvironmentStore {
         &self.resources.environments
     }
 
-    /// Runs and template builds in progress, their cleaning up included.
+    /// Runs, template builds and workspaces in which something is being done, their cleaning up included. A workspace
+    /// in which nothing is being done goes on without this process.
     pub fn live(&self) -> usize {
-        self.live.load(Ordering::Acquire)
+        self.live.load(Ordering::Acquire) + self.workspaces.busy()
     }
 }
 

@@ -11,6 +11,12 @@
 //!     <key>.lock                held while that template is built
 //!     <key>/{memory,state,disk.raw,template.json}
 //!     .partial-<key>/           a template being built, or what a killed builder left
+//!   environments/<boot digest>/ what a workspace boots, kept while one needs it, whatever becomes of the cache
+//!   workspaces/<id>/
+//!     workspace.json            the record once more, from which the index can be rebuilt
+//!     disk/{base.raw,active.qcow2}  the template's disk (a hard link) and what was written since
+//!     commands/                 outputs of its commands
+//!   store.sqlite                index of workspaces and commands
 //! <cache>/                      can be deleted at any time
 //!   environments/               owned by the environments crate
 //! ```
@@ -18,6 +24,8 @@
 use std::path::{Path, PathBuf};
 
 use pyro_engine::MachineId;
+
+use crate::workspaces::WorkspaceId;
 
 /// Before the key in the name of a template that is not complete.
 pub(crate) const PARTIAL_PREFIX: &str = ".partial-";
@@ -73,6 +81,26 @@ impl Layout {
     /// Lock of one template's builder.
     pub fn template_lock(&self, key: &str) -> PathBuf {
         self.templates().join(format!("{key}.lock"))
+    }
+
+    /// What workspaces boot, one directory for each digest.
+    pub fn kept_environments(&self) -> PathBuf {
+        self.state.join("environments")
+    }
+
+    /// Index of workspaces and commands.
+    pub fn store(&self) -> PathBuf {
+        self.state.join("store.sqlite")
+    }
+
+    /// Directory of all workspaces.
+    pub fn workspaces(&self) -> PathBuf {
+        self.state.join("workspaces")
+    }
+
+    /// Directory of one workspace.
+    pub fn workspace(&self, id: &WorkspaceId) -> PathBuf {
+        self.workspaces().join(id.as_str())
     }
 
     /// Cache of environments.

@@ -7,21 +7,27 @@
 //! Whatever dies, nothing is left: a machine's directory outlives its VMM, and whoever opens the store next
 //! ends the machines of the dead (see [`machine_directory`]).
 
+pub mod commands;
 pub mod diagnosis;
 mod entropy;
 mod environment_store;
 mod error;
 pub mod fault;
+pub mod files;
 mod greeting;
+mod guest_command;
 mod host;
 mod layout;
 mod lock;
 mod machine_directory;
+mod machine_start;
 pub mod policy;
 pub mod run;
 pub mod session;
+pub mod store;
 mod task;
 mod template;
+pub mod workspaces;
 
 pub use {
     environment_store::EnvironmentStore,
@@ -29,5 +35,6 @@ pub use {
     host::{Host, HostConfig},
     layout::Layout,
     lock::FileLock,
+    pyro_tree::seed::Git,
     run::{CommandEnd, PhaseTimes, RunEvent, RunIo, RunOutcome, RunRequest, StartKind},
 };

@@ -25,7 +25,15 @@ impl FileLock {
 
     /// Takes the lock if nobody holds it.
     pub fn try_take(path: &Path) -> io::Result<Option<Self>> {
-        let file = open(path)?;
+        Self::try_lock(open(path)?)
+    }
+
+    /// The same for a lock whose file must be there.
+    pub fn try_take_existing(path: &Path) -> io::Result<Option<Self>> {
+        Self::try_lock(OpenOptions::new().write(true).open(path)?)
+    }
+
+    fn try_lock(file: File) -> io::Result<Option<Self>> {
         match retry(|| flock(&file, FlockOperation::NonBlockingLockExclusive)) {
             Ok(()) => Ok(Some(Self { _file: file })),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),

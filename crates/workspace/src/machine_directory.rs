@@ -20,7 +20,7 @@ use std::{
 use pyro_engine::{Engine, MachineId};
 use tracing::{info, warn};
 
-use crate::{error::Error, layout::Layout, lock::FileLock, task};
+use crate::{error::Error, layout::Layout, lock::FileLock, task, workspaces::WorkspaceId};
 
 /// The directory of one machine of ours.
 #[derive(Debug)]
@@ -57,6 +57,29 @@ impl MachineDirectory {
                     Err(failed(error))
                 }
             };
+        }
+    }
+
+    /// Makes and owns the directory of a workspace's machine, which is taken over rather than ended when its owner dies.
+    pub(crate) fn create_for(layout: &Layout, workspace: &WorkspaceId) -> Result<Self, Error> {
+        let directory = Self::create(layout)?;
+        let path = directory.path.join(WORKSPACE);
+        fs::write(&path, workspace.as_str())
+            .map_err(|source| Error::Store { operation: "name the workspace in", path, source })?;
+        Ok(directory)
+    }
+
+    /// Takes over the directory of a machine that a dead process started. None: it is gone, or somebody else answers
+    /// for it.
+    pub(crate) fn take_over(layout: &Layout, id: &MachineId) -> Result<Option<Self>, Error> {
+        let path = layout.machine(id);
+        match FileLock::try_take_existing(&path.join(OWNER_LOCK)) {
+            Ok(Some(owner)) => {
+                Ok(Some(Self { id: id.clone(), path, occupied: AtomicBool::new(true), _owner: owner }))
+            }
+            Ok(None) => Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(Error::Store { operation: "take over the machine in", path, source }),
         }
     }
 
@@ -150,6 +173,19 @@ fn random_id() -> io::Result<MachineId> {
 }
 
 const OWNER_LOCK: &str = "owner.lock";
+/// Names the workspace of a machine, for people.
+const WORKSPACE: &str = "workspace";
+
+/// Directories without a living owner. Each may get one at any time.
+pub(crate) fn ownerless(layout: &Layout) -> Result<Vec<PathBuf>, Error> {
+    Ok(orphans(layout)?.into_iter().map(|(path, _owner)| path).collect())
+}
+
+/// Removes the directory of a machine that has ended, while its owner still answers for it.
+pub(crate) fn remove_ended(path: &Path) -> Result<(), Error> {
+    remove(path);
+    Ok(())
+}
 
 fn remove(path: &Path) {
     if let Err(error) = fs::remove_dir_all(path)

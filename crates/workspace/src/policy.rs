@@ -1,4 +1,4 @@
-//! Admission of a run: a pure function of the request, with a reason for each refusal.
+//! Admission of a run or of a workspace: a pure function of the request, with a reason for each refusal.
 
 use std::time::Duration;
 
@@ -7,15 +7,21 @@ use pyro_protocol::frame::MAX_PAYLOAD_BYTES;
 
 use crate::{
     error::Error,
+    guest_command,
     run::{self, RunRequest},
+    workspaces::{CreateRequest, LONGEST_TTL},
 };
 
 /// Virtual processors a machine may have.
 pub const VCPUS: std::ops::RangeInclusive<u8> = 1..=8;
 /// Guest memory a machine may have, MiB.
 pub const MEM_MIB: std::ops::RangeInclusive<u32> = 256..=32_768;
-/// Shortest life of a machine that has a bound.
+/// Size a workspace's disk may have, MiB: from a template's to 256 GiB. It takes room on the host as it is used.
+pub const DISK_MIB: std::ops::RangeInclusive<u64> = 4096..=256 << 10;
+/// Shortest life of a one-shot machine that has a bound.
 pub const SHORTEST_TTL: Duration = Duration::from_secs(60);
+/// Shortest time that a workspace which is stopped for want of use is given; nothing is lost by that.
+pub const SHORTEST_WORKSPACE_TTL: Duration = Duration::from_secs(1);
 
 /// Accepts the request or says what is wrong with it.
 pub fn admit_run(request: &RunRequest) -> Result<(), Error> {
@@ -23,44 +29,55 @@ pub fn admit_run(request: &RunRequest) -> Result<(), Error> {
     if request.argv.is_empty() || request.argv[0].is_empty() {
         return refuse("command", "there is no command to run".to_owned());
     }
-    if !VCPUS.contains(&request.vcpus) {
-        return refuse(
-            "vcpu_count",
-            format!("{} is outside {} to {}", request.vcpus, VCPUS.start(), VCPUS.end()),
-        );
-    }
-    if !MEM_MIB.contains(&request.mem_mib) {
-        return refuse(
-            "mem_mib",
-            format!("{} is outside {} to {}", request.mem_mib, MEM_MIB.start(), MEM_MIB.end()),
-        );
-    }
+    admit_size(request.vcpus, request.mem_mib)?;
     if request.timeout.is_zero() {
         return refuse("timeout_seconds", "it must be greater than 0".to_owned());
     }
-    if let Some(ttl) = request.ttl
-        && ttl < SHORTEST_TTL
-    {
-        return refuse(
-            "ttl_seconds",
-            format!("it must be at least {}, or 0 for no bound", SHORTEST_TTL.as_secs()),
-        );
-    }
-    if request.cwd.as_ref().is_some_and(|cwd| cwd.first() != Some(&b'/')) {
-        return refuse("cwd", "it must be an absolute path".to_owned());
-    }
-    let mut words = request.argv.iter().chain(request.env.iter().flat_map(|(name, value)| [name, value]));
-    if words.any(|word| word.contains(&0)) {
-        return refuse("command", "an argument or variable contains a NUL byte".to_owned());
-    }
+    admit_ttl(request.ttl, SHORTEST_TTL)?;
+    guest_command::admit(&request.argv, request.cwd.as_deref(), &request.env)?;
     // A machine's id, as which the process is started, has 12 digits.
     if run::start_message("000000000000", request).encoded_len() > MAX_PAYLOAD_BYTES {
         let reason =
             "arguments and variables take more than 64 KiB together; send long texts by standard input";
         return refuse("command", reason.to_owned());
     }
-    if request.env.iter().any(|(name, _)| name.is_empty() || name.contains(&b'=')) {
-        return refuse("env", "a variable's name is empty or contains `=`".to_owned());
+    Ok(())
+}
+
+/// Accepts a workspace as such, whatever else there is, or says what is wrong with it.
+pub fn admit_create(request: &CreateRequest) -> Result<(), Error> {
+    admit_size(request.vcpus, request.mem_mib)?;
+    admit_ttl(request.ttl, SHORTEST_WORKSPACE_TTL)?;
+    if !DISK_MIB.contains(&request.disk_mib) {
+        let reason = format!("{} is outside {} to {}", request.disk_mib, DISK_MIB.start(), DISK_MIB.end());
+        return Err(Error::Invalid { field: "disk_mib", reason });
+    }
+    Ok(())
+}
+
+/// Accepts a time to live: none is for ever.
+pub(crate) fn admit_ttl(ttl: Option<Duration>, shortest: Duration) -> Result<(), Error> {
+    match ttl {
+        Some(ttl) if ttl < shortest || ttl > LONGEST_TTL => Err(Error::Invalid {
+            field: "ttl_seconds",
+            reason: format!(
+                "it must be at least {} and at most {}, or 0 for no bound",
+                shortest.as_secs(),
+                LONGEST_TTL.as_secs()
+            ),
+        }),
+        _ => Ok(()),
+    }
+}
+
+fn admit_size(vcpus: u8, mem_mib: u32) -> Result<(), Error> {
+    if !VCPUS.contains(&vcpus) {
+        let reason = format!("{vcpus} is outside {} to {}", VCPUS.start(), VCPUS.end());
+        return Err(Error::Invalid { field: "vcpu_count", reason });
+    }
+    if !MEM_MIB.contains(&mem_mib) {
+        let reason = format!("{mem_mib} is outside {} to {}", MEM_MIB.start(), MEM_MIB.end());
+        return Err(Error::Invalid { field: "mem_mib", reason });
     }
     Ok(())
 }

@@ -12,8 +12,8 @@ use crate::{
     text::ByteString,
 };
 
-/// Sizes of the writable disk in MiB that can be asked for: 256 MiB to 1 TiB.
-pub const DISK_MIBS: RangeInclusive<u64> = 256..=1_048_576;
+/// Sizes of the writable disk in MiB that can be asked for: 4 GiB, a template's, to 256 GiB. It takes room as it is used.
+pub const DISK_MIBS: RangeInclusive<u64> = 4096..=256 << 10;
 
 /// Lifetimes in seconds that can be asked for, beside 0 for no bound: 1 s to 100 years.
 pub const WORKSPACE_TTLS_SECONDS: RangeInclusive<u64> = 1..=100 * 365 * 24 * 3600;

@@ -193,6 +193,8 @@ tokens! {
         HostRestarted = "host_restarted",
         /// The guest turned itself off.
         PoweredOff = "powered_off",
+        /// It could not be started again.
+        StartFailed = "start_failed",
     }
     /// What a seed was.
     SeedMode {

@@ -1,6 +1,7 @@
 //! What each command does. A command turns flags into a request of `pyro-api`, asks the daemon, and shows the answer.
 
 pub(crate) mod completions;
+pub(crate) mod config;
 pub(crate) mod daemon;
 pub(crate) mod demo;
 pub(crate) mod doctor;
@@ -30,6 +31,7 @@ pub(crate) fn perform(command: Command) -> Result<Status, Failure> {
         Command::Demo(arguments) => with_runtime(|settings| demo::perform(arguments, settings)),
         Command::Daemon(command) => with_runtime(|settings| daemon::perform(command, settings)),
         Command::Doctor(arguments) => with_runtime(|settings| doctor::perform(arguments, settings)),
+        Command::Config(command) => config::perform(&command),
         Command::Completions(arguments) => completions::perform(&arguments),
         Command::Man(arguments) => man::perform(&arguments),
         Command::Reference(arguments) => reference::perform(&arguments),

@@ -14,7 +14,8 @@ use pyro_engine::{
     qemu::{EngineConfig, QemuEngine},
 };
 use pyro_environments::{Environments, EnvironmentsConfig};
-use pyro_workspace::{Host, HostConfig, Layout, fault};
+
+use pyro_workspace::{Git, Host, HostConfig, Layout, fault, workspaces::Limits};
 
 use super::convert::{environment_code, error_body};
 use crate::{layout::make_private, settings::Settings, user_ids};
@@ -25,8 +26,14 @@ pub(crate) const QEMU: &str = "qemu-system-x86_64";
 /// Memory of templates kept loaded, at most.
 const TEMPLATE_MEMORY_CAP_BYTES: u64 = 4 << 30;
 
-/// No file that a machine writes can become larger.
-const LARGEST_FILE_BYTES: u64 = 64 << 30;
+/// No file that a machine writes can become larger: the largest disk and what its format adds.
+const LARGEST_FILE_BYTES: u64 = 260 << 30;
+
+/// Workspaces there may be at once, unless configured.
+const DEFAULT_MAX_WORKSPACES: usize = 100;
+
+/// For a host that does not say how much memory it has.
+const FALLBACK_MEMORY_MIB: u64 = 4096;
 
 /// Opens the library on this host.
 pub(crate) async fn open_host(
@@ -45,9 +52,39 @@ pub(crate) async fn open_host(
         mke2fs: program(settings, "mke2fs", "e2fsprogs")?,
         template_memory_cap_bytes: TEMPLATE_MEMORY_CAP_BYTES,
         release: env!("CARGO_PKG_VERSION").to_owned(),
+        limits: limits(settings),
+        git: git(settings),
         layout,
     };
     Host::open(config).await.map_err(|error| error_body(&error))
+}
+
+/// Bounds over all workspaces, as configured or as this host allows.
+fn limits(settings: &Settings) -> Limits {
+    let named = settings.limits;
+    let memory_mib = || host_memory_bytes().map_or(FALLBACK_MEMORY_MIB, |bytes| bytes >> 20);
+    let disk_mib = || {
+        let disk = rustix::fs::statvfs(&settings.state).ok();
+        disk.map_or(u64::MAX >> 20, |disk| (disk.f_blocks * disk.f_frsize >> 20) / 5 * 4)
+    };
+    Limits {
+        max_workspaces: named.max_workspaces.map_or(DEFAULT_MAX_WORKSPACES, |most| {
+            usize::try_from(most).unwrap_or(usize::MAX)
+        }),
+        memory_budget_mib: named.memory_budget_mib.unwrap_or_else(|| memory_mib() * 2),
+        disk_budget_bytes: named.disk_budget_mib.unwrap_or_else(disk_mib).saturating_mul(1 << 20),
+    }
+}
+
+fn host_memory_bytes() -> Option<u64> {
+    let info = rustix::system::sysinfo();
+    u64::try_from(info.totalram).ok().map(|units| units * u64::from(info.mem_unit))
+}
+
+/// How git is asked what it tracks: with the user's own settings, and nothing else of the environment.
+fn git(settings: &Settings) -> Git {
+    let program = settings.find_program("git").unwrap_or_else(|| PathBuf::from("git"));
+    Git { program, environment: settings.git_environment.clone() }
 }
 
 /// The environments of this user.

@@ -8,7 +8,9 @@ use pyro_api::{
 };
 use pyro_engine::EngineError;
 use pyro_environments::{CATALOGUE_VERSION, Environment, EnvironmentInfo, Source};
-use pyro_workspace::{CommandEnd, Error, RunEvent, RunOutcome, RunRequest, StartKind, session::SessionError};
+use pyro_workspace::{
+    CommandEnd, Error, RunEvent, RunOutcome, RunRequest, StartKind, commands::Fate, session::SessionError,
+};
 use rustix::io::Errno;
 
 /// The contract's name of the only platform.
@@ -28,7 +30,7 @@ const EXHAUSTION_HINT: &str =
     "wait for other work to end, or raise the limits on open files and processes (see `ulimit -a`)";
 
 /// Exit status that says "timeout", as `timeout(1)` has it.
-const TIMED_OUT_STATUS: i32 = 124;
+pub(super) const TIMED_OUT_STATUS: i32 = 124;
 
 /// A run in the library's words. It was checked before, so that every number fits.
 pub(super) fn run_request(request: &run::RunRequest) -> RunRequest {
@@ -86,11 +88,7 @@ pub(super) fn run_report(request: &run::RunRequest, outcome: &RunOutcome, taken:
         command_duration_ms: milliseconds(outcome.duration),
         phases_ms,
         execution_mode: EXECUTION_MODE.to_owned(),
-        isolation: match outcome.isolation {
-            pyro_engine::Isolation::Kvm => "kvm",
-            pyro_engine::Isolation::Emulated => "emulated",
-        }
-        .to_owned(),
+        isolation: isolation_name(outcome.isolation).to_owned(),
         start: match outcome.start {
             StartKind::Restored => "restored",
             StartKind::Booted => "booted",
@@ -100,6 +98,14 @@ pub(super) fn run_report(request: &run::RunRequest, outcome: &RunOutcome, taken:
         stderr_bytes: outcome.stderr_bytes,
         cleanup: Cleanup { vm_id: vm_id.clone(), deleted: true, reason: "post_exec_cleanup".to_owned() },
         vm_id,
+    }
+}
+
+/// The contract's word for what separates a machine from the host.
+pub(super) fn isolation_name(isolation: pyro_engine::Isolation) -> &'static str {
+    match isolation {
+        pyro_engine::Isolation::Kvm => "kvm",
+        pyro_engine::Isolation::Emulated => "emulated",
     }
 }
 
@@ -161,9 +167,10 @@ pub(crate) fn error_body(error: &Error) -> ErrorBody {
         ErrorCode::HostExhausted if is_exhaustion(error) => Some(EXHAUSTION_HINT.to_owned()),
         _ => error.hint(),
     };
-    if error.work_started() {
-        body.work_started = Some(true);
-    }
+    body.work_started = match error {
+        Error::CommandLost { fate, .. } => Some(*fate == Fate::Unknown),
+        error => error.work_started().then_some(true),
+    };
     body
 }
 
@@ -184,6 +191,18 @@ fn code(error: &Error) -> ErrorCode {
         Error::MachineLost { .. } => ErrorCode::MachineLost,
         Error::Expired { .. } => ErrorCode::MachineExpired,
         Error::Cancelled => ErrorCode::Cancelled,
+        Error::UnknownWorkspace { .. } => ErrorCode::UnknownWorkspace,
+        Error::AmbiguousName { .. } => ErrorCode::AmbiguousName,
+        Error::WrongState { .. } => ErrorCode::WrongState,
+        Error::Busy { .. } => ErrorCode::WorkspaceBusy,
+        Error::LimitReached { .. } => ErrorCode::LimitReached,
+        Error::Stalled { .. } => ErrorCode::WorkspaceStalled,
+        Error::UnknownCommand { .. } => ErrorCode::UnknownSequence,
+        Error::KeyTaken { .. } => ErrorCode::IdempotencyConflict,
+        Error::CommandLost { .. } => ErrorCode::WorkUnknown,
+        Error::Index(error) if error.is_disk_full() => ErrorCode::DiskFull,
+        Error::Index(_) => ErrorCode::StoreFailed,
+        Error::Files(_) => ErrorCode::FileFailed,
         Error::Unable { .. } | Error::Task(_) => ErrorCode::Internal,
     }
 }

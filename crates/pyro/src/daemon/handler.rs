@@ -1,41 +1,135 @@
 //! What the server asks for each operation. The real answers come from the library ([`super::library`]);
 //! tests script their own.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use bytes::Bytes;
+use hyper::{Request, Response, StatusCode, body::Incoming};
 use pyro_api::{
-    ErrorBody,
-    body::{FrameSender, PeerGone},
-    environment::{
-        EnvImportRequest, EnvInspectRequest, EnvListRequest, EnvPruneRequest, EnvPullRequest, Environment,
-        EnvironmentList, PruneResult, PulledEnvironment,
-    },
+    Call, ErrorBody, ErrorCode, Operation,
+    body::{ChannelBody, FrameSender, PeerGone},
     frame::{Frame, Kind},
-    run::{RunReport, RunRequest},
+    operation::{
+        ApplyPatch, CollectGarbage, CopyFile, CreateVm, CreateWorkspace, DeleteFile, DeleteVm, DeleteWorkspace,
+        DiffWorkspace, DownloadFile, EnvImport, EnvInspect, EnvList, EnvPrune, EnvPull, ExecInVm, ExecInWorkspace,
+        ExportFromWorkspace, GetJobLogs, GetVmNetworkInfo, GetVmStatus, GetWorkspaceLogs, GetWorkspaceOutput,
+        GetWorkspaceStatus, GlobFiles, GrepFiles, KillJob, ListFiles, ListJobs, ListWorkspaces, MakeDirectory,
+        MoveFile, PullSync, PushSync, ReadFile, ReapVms, ReplaceInFile, Run, StartVm, StartWorkspace, StatFile,
+        StopVm, StopWorkspace, UpdateWorkspace, UploadFile, WaitForJob, WriteFile,
+    },
 };
 use serde::Serialize;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-/// Answers operations. Every request is a task of its own; a panic in one is the failure of that one.
-#[async_trait]
-pub(crate) trait Handler: Send + Sync + 'static {
-    async fn run(&self, request: RunRequest, streams: Streams) -> Result<RunReport, ErrorBody>;
-    async fn env_list(&self, request: EnvListRequest) -> Result<EnvironmentList, ErrorBody>;
-    async fn env_inspect(&self, request: EnvInspectRequest) -> Result<Environment, ErrorBody>;
-    async fn env_pull(
-        &self,
-        request: EnvPullRequest,
-        streams: Streams,
-    ) -> Result<PulledEnvironment, ErrorBody>;
-    async fn env_prune(&self, request: EnvPruneRequest) -> Result<PruneResult, ErrorBody>;
-    async fn env_import(
-        &self,
-        request: EnvImportRequest,
-        streams: Streams,
-    ) -> Result<PulledEnvironment, ErrorBody>;
-    /// Machines that live now, those being cleaned up included.
-    fn live(&self) -> usize;
+use super::{
+    activity::InWork,
+    server::{Server, respond_error},
+};
+
+/// Each operation that the server does not answer by itself, with the method that does.
+macro_rules! handler {
+    (unary { $($unary:ident $answer:ident;)+ } streaming { $($streaming:ident $flow:ident;)+ }) => {
+        /// Answers operations. Every request is a task of its own; a panic in one is the failure of that one.
+        #[async_trait]
+        pub(crate) trait Handler: Send + Sync + 'static {
+            $(async fn $answer(
+                &self,
+                _request: <$unary as Call>::Request,
+            ) -> Result<<$unary as Call>::Result, ErrorBody> {
+                Err(unanswered($unary::OPERATION))
+            })+
+
+            $(async fn $flow(
+                &self,
+                _request: <$streaming as Call>::Request,
+                _streams: Streams,
+            ) -> Result<<$streaming as Call>::Result, ErrorBody> {
+                Err(unanswered($streaming::OPERATION))
+            })+
+
+            /// Machines in which something is being done now, those being cleaned up included.
+            fn live(&self) -> usize;
+        }
+
+        /// Hands a request to the method of its operation.
+        pub(super) async fn route<H: Handler>(
+            server: &Server<H>,
+            handler: Arc<H>,
+            operation: &Operation,
+            request: Request<Incoming>,
+            in_work: Arc<InWork>,
+        ) -> Response<ChannelBody> {
+            $(if operation.name == $unary::OPERATION.name {
+                let answer = |request| async move { handler.$answer(request).await };
+                return server.unary::<$unary, _>(request, answer).await;
+            })+
+            $(if operation.name == $streaming::OPERATION.name {
+                let flow = |request, streams| async move { handler.$flow(request, streams).await };
+                return server.stream::<$streaming, _>(request, in_work, flow).await;
+            })+
+            respond_error(StatusCode::INTERNAL_SERVER_ERROR, &unanswered(operation))
+        }
+    };
+}
+
+handler! {
+    unary {
+        EnvList env_list;
+        EnvInspect env_inspect;
+        EnvPrune env_prune;
+        ListWorkspaces workspace_list;
+        UpdateWorkspace workspace_update;
+        GetWorkspaceStatus workspace_status;
+        DeleteWorkspace workspace_delete;
+        StopWorkspace workspace_stop;
+        StartWorkspace workspace_start;
+        GetWorkspaceLogs workspace_logs;
+        GetWorkspaceOutput workspace_output;
+        ListJobs workspace_job_list;
+        GetJobLogs workspace_job_logs;
+        KillJob workspace_job_kill;
+        ListFiles workspace_file_list;
+        ReadFile workspace_file_read;
+        WriteFile workspace_file_write;
+        StatFile workspace_file_stat;
+        MakeDirectory workspace_file_mkdir;
+        MoveFile workspace_file_move;
+        CopyFile workspace_file_copy;
+        DeleteFile workspace_file_delete;
+        GlobFiles workspace_file_glob;
+        GrepFiles workspace_file_grep;
+        ReplaceInFile workspace_file_replace;
+        ApplyPatch workspace_patch_apply;
+        DiffWorkspace workspace_diff;
+        CollectGarbage gc;
+        CreateVm vm_create;
+        StartVm vm_start;
+        StopVm vm_stop;
+        DeleteVm vm_delete;
+        GetVmStatus vm_status;
+        GetVmNetworkInfo vm_network_info;
+        ReapVms vm_reap_expired;
+    }
+    streaming {
+        Run run;
+        EnvPull env_pull;
+        EnvImport env_import;
+        CreateWorkspace workspace_create;
+        ExecInWorkspace workspace_exec;
+        WaitForJob workspace_job_wait;
+        DownloadFile workspace_file_download;
+        UploadFile workspace_file_upload;
+        PushSync workspace_sync_push;
+        PullSync workspace_sync_pull;
+        ExportFromWorkspace workspace_export;
+        ExecInVm vm_exec;
+    }
+}
+
+fn unanswered(operation: &Operation) -> ErrorBody {
+    ErrorBody::new(ErrorCode::Internal, format!("operation {} has no answer", operation.name))
 }
 
 /// The two directions of a streaming operation.

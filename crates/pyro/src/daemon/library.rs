@@ -10,6 +10,16 @@ use pyro_api::{
         EnvironmentList, PruneResult, PulledEnvironment,
     },
     frame::Kind,
+    gc::{GcRequest, GcResult},
+    workspace::{
+        command::{OutputPiece, WorkspaceLogs, WorkspaceLogsRequest, WorkspaceOutputRequest},
+        create::WorkspaceCreateRequest,
+        exec::{ExecReport, WorkspaceExecRequest},
+        job::{JobKillRequest, JobKilled, JobList, JobListRequest, JobLogs, JobLogsRequest, JobWaitRequest},
+        lifecycle::{WorkspaceDeleteRequest, WorkspaceDeleted, WorkspaceStartRequest, WorkspaceStatusRequest, WorkspaceStopRequest, WorkspaceUpdateRequest},
+        list::{WorkspaceList, WorkspaceListRequest},
+        view::Workspace,
+    },
     run::{RunEvent as ContractEvent, RunReport, RunRequest},
 };
 use pyro_environments::{
@@ -22,6 +32,7 @@ use pyro_workspace::{
 use tokio::sync::{OnceCell, mpsc};
 
 use super::{
+    answers::{commands, lifecycle},
     assembly,
     convert::{self, error_body},
     handler::{Handler, StreamOutput, Streams},
@@ -269,6 +280,78 @@ impl Handler for Library {
             Ok(convert::pulled(environments.inspect(&name)?, &installed))
         })
         .await
+    }
+
+    async fn workspace_create(
+        &self,
+        request: WorkspaceCreateRequest,
+        streams: Streams,
+    ) -> Result<Workspace, ErrorBody> {
+        lifecycle::create(self.host().await?, request, streams).await
+    }
+
+    async fn workspace_list(&self, request: WorkspaceListRequest) -> Result<WorkspaceList, ErrorBody> {
+        lifecycle::list(self.host().await?, request).await
+    }
+
+    async fn workspace_status(&self, request: WorkspaceStatusRequest) -> Result<Workspace, ErrorBody> {
+        lifecycle::status(self.host().await?, request.workspace.as_str()).await
+    }
+
+    async fn workspace_update(&self, request: WorkspaceUpdateRequest) -> Result<Workspace, ErrorBody> {
+        lifecycle::update(self.host().await?, request).await
+    }
+
+    async fn workspace_start(&self, request: WorkspaceStartRequest) -> Result<Workspace, ErrorBody> {
+        lifecycle::start(self.host().await?, request.workspace.as_str()).await
+    }
+
+    async fn workspace_stop(&self, request: WorkspaceStopRequest) -> Result<Workspace, ErrorBody> {
+        lifecycle::stop(self.host().await?, request.workspace.as_str()).await
+    }
+
+    async fn workspace_delete(&self, request: WorkspaceDeleteRequest) -> Result<WorkspaceDeleted, ErrorBody> {
+        lifecycle::delete(self.host().await?, request).await
+    }
+
+    async fn gc(&self, request: GcRequest) -> Result<GcResult, ErrorBody> {
+        lifecycle::collect_garbage(self.host().await?, request).await
+    }
+
+    async fn workspace_exec(
+        &self,
+        request: WorkspaceExecRequest,
+        streams: Streams,
+    ) -> Result<ExecReport, ErrorBody> {
+        commands::exec(self.host().await?, request, streams).await
+    }
+
+    async fn workspace_logs(&self, request: WorkspaceLogsRequest) -> Result<WorkspaceLogs, ErrorBody> {
+        commands::logs(self.host().await?, request).await
+    }
+
+    async fn workspace_output(&self, request: WorkspaceOutputRequest) -> Result<OutputPiece, ErrorBody> {
+        commands::output(self.host().await?, request).await
+    }
+
+    async fn workspace_job_list(&self, request: JobListRequest) -> Result<JobList, ErrorBody> {
+        commands::job_list(self.host().await?, request).await
+    }
+
+    async fn workspace_job_wait(
+        &self,
+        request: JobWaitRequest,
+        streams: Streams,
+    ) -> Result<ExecReport, ErrorBody> {
+        commands::job_wait(self.host().await?, request, streams).await
+    }
+
+    async fn workspace_job_logs(&self, request: JobLogsRequest) -> Result<JobLogs, ErrorBody> {
+        commands::job_logs(self.host().await?, request).await
+    }
+
+    async fn workspace_job_kill(&self, request: JobKillRequest) -> Result<JobKilled, ErrorBody> {
+        commands::job_kill(self.host().await?, request).await
     }
 
     fn live(&self) -> usize {

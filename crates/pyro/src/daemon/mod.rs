@@ -7,6 +7,7 @@
 //! connection was accepted is answered; a lost runtime directory is made again within a second.
 
 mod activity;
+mod answers;
 pub(crate) mod assembly;
 pub(crate) mod convert;
 mod exchange;

@@ -21,7 +21,7 @@ use pyro_api::{
     VERSION_HEADER,
     body::{ChannelBody, FrameReader},
     client::answer_json,
-    operation::{self, EnvImport, EnvInspect, EnvList, EnvPrune, EnvPull, GetStatus, Run, Shutdown},
+    operation::{self, GetStatus, Shutdown},
     service::{ShutdownRequest, ShutdownResult, Status, StatusRequest},
 };
 use serde::Serialize;
@@ -31,11 +31,11 @@ use tokio_util::sync::CancellationToken;
 use super::{
     activity::{Activity, InWork},
     exchange,
-    handler::{Handler, Streams},
+    handler::{self, Handler, Streams},
 };
 
-/// Largest body of a unary request.
-const MAX_REQUEST_BYTES: usize = 1024 * 1024;
+/// Largest body of a unary request: a patch or text of 1 MiB however it is escaped, and more.
+const MAX_REQUEST_BYTES: usize = 4 * 1024 * 1024;
 
 /// How long a client may take to send the head of its request.
 const PATIENCE_FOR_HEAD: Duration = Duration::from_secs(10);
@@ -128,39 +128,6 @@ impl<H: Handler> Server<H> {
     ) -> Response<ChannelBody> {
         let handler = Arc::clone(&self.handler);
         match operation.name {
-            name if is::<Run>(name) => {
-                self.stream::<Run, _>(request, in_work, |request, streams| async move {
-                    handler.run(request, streams).await
-                })
-                .await
-            }
-            name if is::<EnvPull>(name) => {
-                self.stream::<EnvPull, _>(request, in_work, |request, streams| async move {
-                    handler.env_pull(request, streams).await
-                })
-                .await
-            }
-            name if is::<EnvImport>(name) => {
-                self.stream::<EnvImport, _>(request, in_work, |request, streams| async move {
-                    handler.env_import(request, streams).await
-                })
-                .await
-            }
-            name if is::<EnvList>(name) => {
-                self.unary::<EnvList, _>(request, |request| async move { handler.env_list(request).await })
-                    .await
-            }
-            name if is::<EnvInspect>(name) => {
-                self.unary::<EnvInspect, _>(
-                    request,
-                    |request| async move { handler.env_inspect(request).await },
-                )
-                .await
-            }
-            name if is::<EnvPrune>(name) => {
-                self.unary::<EnvPrune, _>(request, |request| async move { handler.env_prune(request).await })
-                    .await
-            }
             name if is::<GetStatus>(name) => {
                 let server = Arc::clone(self);
                 self.unary::<GetStatus, _>(request, |StatusRequest {}| async move { Ok(server.status()) })
@@ -177,14 +144,11 @@ impl<H: Handler> Server<H> {
                 })
                 .await
             }
-            name => {
-                let error = ErrorBody::new(ErrorCode::Internal, format!("operation {name} has no route"));
-                respond_error(StatusCode::INTERNAL_SERVER_ERROR, &error)
-            }
+            _ => handler::route(self, handler, operation, request, in_work).await,
         }
     }
 
-    async fn unary<C: Call, F>(
+    pub(super) async fn unary<C: Call, F>(
         &self,
         request: Request<Incoming>,
         work: impl FnOnce(C::Request) -> F,
@@ -206,7 +170,7 @@ impl<H: Handler> Server<H> {
         }
     }
 
-    async fn stream<C: Call, F>(
+    pub(super) async fn stream<C: Call, F>(
         &self,
         request: Request<Incoming>,
         in_work: Arc<InWork>,
@@ -324,7 +288,7 @@ pub(crate) async fn caught<T: Send + 'static>(
     })
 }
 
-fn respond_error(status: StatusCode, error: &ErrorBody) -> Response<ChannelBody> {
+pub(super) fn respond_error(status: StatusCode, error: &ErrorBody) -> Response<ChannelBody> {
     respond(status, error)
 }
 

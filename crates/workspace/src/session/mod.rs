@@ -8,8 +8,8 @@
 //!
 //! - A request is queued when its method is *called*, in that order; the future that the method returns only
 //!   waits for the answer. So a start, its output streams and the wait for its end travel together.
-//! - Whatever the guest sends, memory is bounded: each output holds at most its credit, and credit is returned as
-//!   the consumer takes bytes. A slow consumer stalls its own stream and nothing else.
+//! - Whatever the guest sends, memory is bounded: each output holds at most its credit, and credit is returned when
+//!   the consumer asks for more than it was given. A slow consumer stalls its own stream and nothing else.
 //! - When the stream breaks or the guest breaks the protocol, everybody who waits gets [`SessionError::Lost`] with
 //!   the cause; output that had arrived is delivered first.
 //! - The stream is dropped at [`GuestSession::close`], after everything queued is written, or when the last
@@ -27,8 +27,8 @@ use std::{collections::BTreeSet, fmt, sync::Arc, time::Duration};
 
 use pyro_protocol::{
     message::{
-        Empty, ExitStatus, Hello, Individual, Individualize, ProcessRef, Processes, Signal, Start, Started,
-        StreamKind, reply, request,
+        Empty, ExitStatus, Hello, Individual, Individualize, PowerOff, ProcessRef, Processes, SetClock, SetDeadline,
+        Signal, Start, Started, StreamKind, reply, request,
     },
     version::{self, Version},
 };
@@ -102,6 +102,7 @@ impl Peer {
 pub struct GuestSession {
     owner: Arc<Owner>,
     peer: Arc<Peer>,
+    name: Arc<str>,
 }
 
 impl fmt::Debug for GuestSession {
@@ -125,7 +126,9 @@ impl GuestSession {
     {
         let (greeted, mut greeting) = oneshot::channel();
         let hello = version::hello(&[], release, &[]);
-        let shared = Shared::new(driver::draw_nonce()?, hello, greeted);
+        let nonce = driver::draw_nonce()?;
+        let name = nonce.bytes().iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        let shared = Shared::new(nonce, hello, greeted);
         let owner = Arc::new(Owner::new(Arc::clone(&shared)));
         tokio::spawn(Driver::new(stream, shared).run());
 
@@ -137,7 +140,7 @@ impl GuestSession {
             }
             patience = KNOCK_INTERVAL;
         };
-        Ok(Self { owner, peer: Arc::new(Peer::new(hello)?) })
+        Ok(Self { owner, peer: Arc::new(Peer::new(hello)?), name: name.into() })
     }
 
     /// What the guest said about itself.
@@ -207,6 +210,44 @@ impl GuestSession {
     /// Grows the guest's writable file system to its device.
     pub fn grow_disk(&self) -> impl Future<Output = Result<(), SessionError>> + Send + use<> {
         self.call("grow the disk", request::Body::GrowDisk(Empty {}), done)
+    }
+
+    /// Moves the moment at which the guest powers off by itself; none: never.
+    pub fn set_deadline(
+        &self,
+        deadline: Option<Duration>,
+    ) -> impl Future<Output = Result<(), SessionError>> + Send + use<> {
+        let deadline_ms =
+            deadline.map_or(0, |life| u64::try_from(life.as_millis()).unwrap_or(u64::MAX).max(1));
+        self.call("move the deadline", request::Body::SetDeadline(SetDeadline { deadline_ms }), done)
+    }
+
+    /// Gives the guest the time: nanoseconds since the epoch.
+    pub fn set_clock(&self, realtime_ns: u64) -> impl Future<Output = Result<(), SessionError>> + Send + use<> {
+        self.call("set its clock", request::Body::SetClock(SetClock { realtime_ns }), done)
+    }
+
+    /// Names this session and no other, for what the guest keeps beyond it.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Makes everything on the guest's writable disk durable.
+    pub fn sync(&self) -> impl Future<Output = Result<(), SessionError>> + Send + use<> {
+        self.call("sync its disk", request::Body::Sync(Empty {}), done)
+    }
+
+    /// Shuts the guest down; its processes get `grace` to end. Answered when the shutdown begins.
+    pub fn power_off(&self, grace: Duration) -> impl Future<Output = Result<(), SessionError>> + Send + use<> {
+        let grace_ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
+        self.call("shut down", request::Body::PowerOff(PowerOff { grace_ms }), done)
+    }
+
+    /// Waits until the session is over, however that comes, and says why.
+    pub async fn ended(&self) -> SessionError {
+        // The sender never sends: it is dropped with the driver.
+        drop(self.owner.ending().await);
+        self.owner.loss()
     }
 
     /// Opens an output of a process from that byte on.

@@ -97,6 +97,16 @@ impl Owner {
         Ok(answer)
     }
 
+    /// The receiver is dropped when the session is over, however that comes.
+    pub(super) fn ending(&self) -> oneshot::Receiver<()> {
+        let (ended, ending) = oneshot::channel();
+        let mut state = self.lock();
+        if !matches!(state.phase, Phase::Over(_)) || state.driver.is_some() {
+            state.closers.push(ended);
+        }
+        ending
+    }
+
     /// Ends the session once everything queued is written; the receiver is dropped when the stream was.
     pub(super) fn close(&self) -> oneshot::Receiver<()> {
         let (closed, closing) = oneshot::channel();
@@ -238,12 +248,15 @@ impl State {
         self.rouse_driver();
     }
 
-    /// Next chunk of an output; the guest may send as much again.
+    /// Next chunk of an output.
     pub(super) fn take_chunk(&mut self, id: StreamId) -> Option<Bytes> {
-        let chunk = self.outputs.get_mut(&id)?.chunks.pop_front()?;
-        self.mux.grant(id, u32::try_from(chunk.len()).unwrap_or(u32::MAX));
+        self.outputs.get_mut(&id)?.chunks.pop_front().map(Bytes::from)
+    }
+
+    /// So much of an output is done with: the guest may send as much again, and forget it.
+    pub(super) fn grant(&mut self, id: StreamId, bytes: usize) {
+        self.mux.grant(id, u32::try_from(bytes).unwrap_or(u32::MAX));
         self.rouse_driver();
-        Some(Bytes::from(chunk))
     }
 
     /// Turns what the multiplexer has understood into answers.

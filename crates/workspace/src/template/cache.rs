@@ -3,7 +3,7 @@
 use std::{
     collections::{HashMap, HashSet},
     fs, io,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError, atomic::AtomicUsize},
 };
 
@@ -128,15 +128,30 @@ impl Templates {
         }
     }
 
+    /// Templates that nobody needs: of another engine, of boot files that are not current, or left by killed builders.
+    /// Blocks.
+    pub(crate) fn unneeded(&self, current: &HashSet<String>) -> Result<Vec<PathBuf>, Error> {
+        self.look_over(current, |_| ())
+    }
+
     /// Removes the templates of other boot files than these. One that is being built is left alone.
     pub(crate) fn prune(&self, current: &HashSet<String>) -> Result<usize, Error> {
+        self.look_over(current, remove).map(|removed| removed.len())
+    }
+
+    /// Does `to_each` of those that nobody needs, while no builder can begin on it.
+    fn look_over(
+        &self,
+        current: &HashSet<String>,
+        to_each: impl Fn(&Path),
+    ) -> Result<Vec<PathBuf>, Error> {
         let directory = self.layout.templates();
         let failed = |source| Error::Store {
             operation: "look over the templates in",
             path: directory.clone(),
             source,
         };
-        let mut removed = 0;
+        let mut unneeded = Vec::new();
         for entry in fs::read_dir(&directory).map_err(failed)? {
             let path = entry.map_err(failed)?.path();
             let Some(key) = path.file_name().and_then(|name| name.to_str()).map(str::to_owned) else {
@@ -160,10 +175,10 @@ impl Templates {
             if !partial && record(&path).is_ok_and(|record| of_use(&record.origin)) {
                 continue;
             }
-            remove(&path);
-            removed += 1;
+            to_each(&path);
+            unneeded.push(path);
         }
-        Ok(removed)
+        Ok(unneeded)
     }
 
     async fn load_or_build(

@@ -1,0 +1,392 @@
+//! Commands: running them, their history, their output, and jobs.
+
+use std::time::Duration;
+
+use pyro_api::{
+    ErrorBody, ErrorCode,
+    frame::Kind,
+    run::{CapturedOutput, Collected, EXECUTION_MODE},
+    text::{self, ByteString},
+    workspace::{
+        command::{CommandRecord as Record, CommandState, Encoding, LogEntry, OutputMatch, OutputPiece, OutputStream, WantedEncoding, WorkspaceLogs, WorkspaceLogsRequest, WorkspaceOutputRequest},
+        exec::{ExecEvent as ContractEvent, ExecReport, WorkspaceExecRequest},
+        job::{JobKillRequest, JobKilled, JobList, JobListRequest, JobLogs, JobLogsRequest, JobSignal, JobWaitRequest},
+    },
+};
+use pyro_workspace::{
+    Host,
+    commands::{
+        CommandLine, CommandRecord, Excerpt, Excerption, ExecEvent, ExecIo, ExecRequest, FollowIo, job_id,
+    },
+    session::OutputKind,
+    store::CommandQuery,
+    workspaces::WorkspaceView,
+};
+use tokio::sync::mpsc;
+
+use super::{convert, convert::Ending, seconds};
+use crate::daemon::{
+    convert::error_body,
+    handler::{StreamOutput, Streams},
+};
+
+/// Most jobs of one list.
+const MOST_JOBS: u32 = 1000;
+
+pub(in crate::daemon) async fn exec(
+    host: &Host,
+    request: WorkspaceExecRequest,
+    streams: Streams,
+) -> Result<ExecReport, ErrorBody> {
+    request.check()?;
+    let Streams { output, stdin, cancel } = streams;
+    let (events, told) = mpsc::channel(16);
+    let exec = ExecRequest {
+        cwd: Some(request.cwd_in_guest()),
+        env: request.env.iter().map(|(name, value)| (name.clone().into_bytes(), value.0.clone())).collect(),
+        user: request.user.clone(),
+        timeout: request.timeout().map(Duration::from_secs),
+        stdin: request.stdin,
+        idempotency_key: request.idempotency_key.clone(),
+        detach: request.detach,
+        ..ExecRequest::new(command_line(&request.command))
+    };
+    let workspaces = host.workspaces();
+    let running = workspaces.exec(request.workspace.as_str(), exec, ExecIo { events, stdin, cancel });
+    let (outcome, ()) = tokio::join!(running, tell(told, &output));
+    let (view, outcome) = outcome.map_err(|error| {
+        let body = error_body(&error);
+        tracing::warn!(code = %body.code, %error, "a command failed");
+        body
+    })?;
+    Ok(report(&view, &outcome.command, outcome.repeated))
+}
+
+fn command_line(command: &pyro_api::run::CommandLine) -> CommandLine {
+    match command {
+        pyro_api::run::CommandLine::Shell(line) => CommandLine::Shell(line.0.clone()),
+        argv => CommandLine::Argv(argv.to_argv()),
+    }
+}
+
+/// Passes on what happens to a command until the library says no more.
+async fn tell(mut events: mpsc::Receiver<ExecEvent>, output: &StreamOutput) {
+    while let Some(event) = events.recv().await {
+        let sent = match event {
+            ExecEvent::Accepted { sequence, repeated } => {
+                let started = ContractEvent::Started { sequence, job_id: job_id(sequence), attached: repeated };
+                output.event(&started).await
+            }
+            ExecEvent::Stdout(bytes) => output.bytes(Kind::Stdout, bytes).await,
+            ExecEvent::Stderr(bytes) => output.bytes(Kind::Stderr, bytes).await,
+            // The report says how much; a mark among the bytes would be taken for output.
+            ExecEvent::Dropped { .. } => Ok(()),
+        };
+        // Dropping the channel tells the library that nobody waits any more.
+        if sent.is_err() {
+            return;
+        }
+    }
+}
+
+fn report(view: &WorkspaceView, record: &CommandRecord, attached: bool) -> ExecReport {
+    let Ending { exit_code, signal, timed_out, out_of_memory } = Ending::of(record);
+    ExecReport {
+        workspace_id: view.record.id.to_string(),
+        environment: view.record.environment.clone(),
+        environment_version: Some(view.record.environment_version.clone()),
+        command: record.command.clone(),
+        exit_code,
+        duration_ms: convert::duration_ms(record),
+        execution_mode: EXECUTION_MODE.to_owned(),
+        sequence: record.sequence,
+        cwd: record.cwd.as_str().into(),
+        job_id: record.job_id(),
+        state: state(record),
+        attached,
+        signal,
+        timed_out,
+        out_of_memory,
+        isolation: view.machine.as_ref().map(|machine| convert::isolation(machine.isolation)),
+        stdout_bytes: record.stdout.total_bytes,
+        stderr_bytes: record.stderr.total_bytes,
+        stdout_dropped_bytes: record.stdout.dropped_bytes(),
+        stderr_dropped_bytes: record.stderr.dropped_bytes(),
+    }
+}
+
+fn state(record: &CommandRecord) -> CommandState {
+    CommandState::from_token(record.state.name()).unwrap_or(CommandState::Unknown)
+}
+
+fn contract_record(record: &CommandRecord) -> Record {
+    let Ending { exit_code, signal, timed_out, out_of_memory } = Ending::of(record);
+    let file = |stream: &str| format!("{:06}.{stream}", record.sequence);
+    Record {
+        sequence: record.sequence,
+        job_id: record.job_id(),
+        command: record.command.clone(),
+        cwd: record.cwd.as_str().into(),
+        user: record.user.clone(),
+        env: record.env_names.iter().map(|name| (name.clone(), HIDDEN.into())).collect(),
+        state: state(record),
+        exit_code,
+        signal,
+        timed_out,
+        out_of_memory,
+        detached: record.detached,
+        timeout_seconds: record.timeout.map(|timeout| timeout.as_secs()),
+        duration_ms: convert::duration_ms(record),
+        execution_mode: EXECUTION_MODE.to_owned(),
+        recorded_at: seconds(record.created_at),
+        ended_at: record.ended_at.map(seconds),
+        stdout_file: file("stdout"),
+        stderr_file: file("stderr"),
+        stdout_bytes: record.stdout.total_bytes,
+        stderr_bytes: record.stderr.total_bytes,
+        stdout_dropped_bytes: record.stdout.dropped_bytes(),
+        stderr_dropped_bytes: record.stderr.dropped_bytes(),
+    }
+}
+
+/// Values of variables are not kept.
+const HIDDEN: &str = "[REDACTED]";
+
+pub(in crate::daemon) async fn logs(
+    host: &Host,
+    request: WorkspaceLogsRequest,
+) -> Result<WorkspaceLogs, ErrorBody> {
+    request.check()?;
+    let reference = request.workspace.as_str();
+    let newest_first = request.after.is_none();
+    let query = CommandQuery {
+        failed_only: request.failed,
+        newest_first,
+        after: request.before.or(request.after),
+        limit: u32::try_from(request.limit).unwrap_or(u32::MAX),
+    };
+    let page = host.workspaces().logs(reference, query).await;
+    let (id, mut page, total_count) = page.map_err(|error| error_body(&error))?;
+    if newest_first {
+        page.commands.reverse();
+    }
+    let (next_before, next_after) = match newest_first {
+        true => (page.next, None),
+        false => (None, page.next),
+    };
+    // All outputs of an answer share one bound, so that a page of long ones stays one that can be read.
+    let mut room = pyro_api::workspace::command::MAX_OUTPUT_BYTES_OF_ANSWER;
+    let mut entries = Vec::with_capacity(page.commands.len());
+    for record in &page.commands {
+        let most = if request.with_output { request.max_output_bytes.min(room / 2) } else { 0 };
+        let output = captured(host, id.as_str(), record.sequence, most, Excerption::From(0)).await?;
+        room = room.saturating_sub((output.stdout.len() + output.stderr.len()) as u64);
+        entries.push(LogEntry { record: contract_record(record), output });
+    }
+    Ok(WorkspaceLogs {
+        workspace_id: id.to_string(),
+        count: entries.len() as u64,
+        total_count,
+        entries,
+        next_before,
+        next_after,
+    })
+}
+
+/// Both outputs of a command, at most so many bytes of each.
+async fn captured(
+    host: &Host,
+    id: &str,
+    sequence: u64,
+    most_bytes: u64,
+    which: Excerption,
+) -> Result<CapturedOutput, ErrorBody> {
+    let stdout = collected(host, id, sequence, OutputKind::Stdout, most_bytes, which.clone()).await?;
+    let stderr = collected(host, id, sequence, OutputKind::Stderr, most_bytes, which).await?;
+    Ok(CapturedOutput::new(&stdout, &stderr))
+}
+
+async fn collected(
+    host: &Host,
+    id: &str,
+    sequence: u64,
+    kind: OutputKind,
+    most_bytes: u64,
+    which: Excerption,
+) -> Result<Collected, ErrorBody> {
+    let excerpt = host.workspaces().output(id, sequence, kind, which, most_bytes).await;
+    let (_, excerpt) = excerpt.map_err(|error| error_body(&error))?;
+    let mut bytes: Vec<u8> = Vec::new();
+    for passage in &excerpt.passages {
+        bytes.extend_from_slice(&passage.bytes);
+    }
+    let is_whole = bytes.len() as u64 == excerpt.total_bytes;
+    let mut collected = Collected::up_to(bytes.len());
+    collected.push(&bytes);
+    if !is_whole {
+        collected.cut();
+    }
+    Ok(collected)
+}
+
+pub(in crate::daemon) async fn output(
+    host: &Host,
+    request: WorkspaceOutputRequest,
+) -> Result<OutputPiece, ErrorBody> {
+    request.check()?;
+    let kind = match request.stream {
+        OutputStream::Stdout => OutputKind::Stdout,
+        OutputStream::Stderr => OutputKind::Stderr,
+    };
+    let reference = request.workspace.as_str();
+    let sequence = request.command.0;
+    let workspaces = host.workspaces();
+    let taken = workspaces.output(reference, sequence, kind, excerption(&request)?, request.max_bytes).await;
+    let (id, excerpt) = taken.map_err(|error| error_body(&error))?;
+    let (_, record) = workspaces.command(id.as_str(), sequence).await.map_err(|error| error_body(&error))?;
+    Ok(piece(id.to_string(), &request, &record, excerpt))
+}
+
+fn excerption(request: &WorkspaceOutputRequest) -> Result<Excerption, ErrorBody> {
+    let first = request.from_line.unwrap_or(1);
+    if request.from_byte.is_some() && (request.lines.is_some() || request.grep.is_some()) {
+        return Err(ErrorBody::new(ErrorCode::InvalidRequest, "from_byte goes with neither lines nor grep"));
+    }
+    Ok(match (&request.grep, request.tail, request.from_byte) {
+        (Some(pattern), ..) => {
+            Excerption::Matching { pattern: pattern.clone(), ignore_case: request.ignore_case, first }
+        }
+        (None, Some(lines), _) => Excerption::LastLines(lines),
+        (None, None, Some(byte)) => Excerption::From(byte),
+        (None, None, None) if request.from_line.is_some() || request.lines.is_some() => {
+            Excerption::Lines { first, count: request.lines }
+        }
+        (None, None, None) => Excerption::From(0),
+    })
+}
+
+fn piece(id: String, request: &WorkspaceOutputRequest, record: &CommandRecord, excerpt: Excerpt) -> OutputPiece {
+    let first = excerpt.passages.first();
+    let (first_line, first_byte) = (first.and_then(|passage| passage.line), first.map_or(0, |passage| passage.offset));
+    let last = excerpt.passages.last();
+    let next_byte = last.map_or(excerpt.total_bytes, |passage| passage.offset + passage.bytes.len() as u64);
+    let matches = request.grep.is_some().then(|| {
+        let found = excerpt.passages.iter().map(|passage| OutputMatch {
+            line: passage.line,
+            byte: passage.offset,
+            text: ByteString(passage.bytes.trim_ascii_end().to_vec()),
+        });
+        found.collect()
+    });
+    let bytes: Vec<u8> = match matches {
+        Some(_) => Vec::new(),
+        None => excerpt.passages.into_iter().flat_map(|passage| passage.bytes).collect(),
+    };
+    let ends_open = bytes.last().is_some_and(|byte| *byte != b'\n');
+    let line_count = bytes.iter().filter(|byte| **byte == b'\n').count() as u64 + u64::from(ends_open);
+    let (content, encoding) = encoded(bytes, request.encoding);
+    OutputPiece {
+        workspace_id: id,
+        sequence: record.sequence,
+        job_id: record.job_id(),
+        stream: request.stream,
+        state: state(record),
+        content,
+        encoding,
+        matches,
+        first_line,
+        line_count,
+        first_byte,
+        next_byte,
+        total_bytes: excerpt.total_bytes,
+        dropped_bytes: excerpt.total_bytes.saturating_sub(excerpt.kept_bytes),
+        truncated: excerpt.next.is_some(),
+    }
+}
+
+/// Bytes as text or as base64.
+pub(super) fn encoded(bytes: Vec<u8>, wanted: WantedEncoding) -> (String, Encoding) {
+    match wanted {
+        WantedEncoding::Base64 => (text::to_base64(&bytes), Encoding::Base64),
+        WantedEncoding::Utf8 => (String::from_utf8_lossy(&bytes).into_owned(), Encoding::Utf8),
+        WantedEncoding::Auto => match String::from_utf8(bytes) {
+            Ok(text) => (text, Encoding::Utf8),
+            Err(error) => (text::to_base64(error.as_bytes()), Encoding::Base64),
+        },
+    }
+}
+
+pub(in crate::daemon) async fn job_list(host: &Host, request: JobListRequest) -> Result<JobList, ErrorBody> {
+    let query = CommandQuery { failed_only: false, newest_first: true, after: None, limit: MOST_JOBS };
+    let page = host.workspaces().logs(request.workspace.as_str(), query).await;
+    let (id, page, _) = page.map_err(|error| error_body(&error))?;
+    let running_count = page.commands.iter().filter(|record| record.state.is_active()).count() as u64;
+    let is_listed =
+        |record: &&CommandRecord| record.state.is_active() || (record.detached && !request.running);
+    let jobs: Vec<Record> = page.commands.iter().rev().filter(is_listed).map(contract_record).collect();
+    Ok(JobList { workspace_id: id.to_string(), count: jobs.len() as u64, running_count, jobs })
+}
+
+pub(in crate::daemon) async fn job_wait(
+    host: &Host,
+    request: JobWaitRequest,
+    streams: Streams,
+) -> Result<ExecReport, ErrorBody> {
+    let (reference, sequence) = (request.workspace.as_str(), request.job.0);
+    let Streams { output, stdin: _, cancel } = streams;
+    let (events, told) = mpsc::channel(16);
+    let io = request.follow.then(|| FollowIo {
+        events: events.clone(),
+        cancel: cancel.clone(),
+        stdout_from: request.stdout_from,
+        stderr_from: request.stderr_from,
+    });
+    drop(events);
+    let workspaces = host.workspaces();
+    let waiting = async {
+        let ended = workspaces.wait(reference, sequence, io);
+        let patience = async {
+            match request.timeout_seconds {
+                Some(seconds) => tokio::time::sleep(Duration::from_secs(seconds)).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            ended = ended => ended,
+            () = cancel.cancelled() => Err(pyro_workspace::Error::Cancelled),
+            () = patience => {
+                let (id, record) = workspaces.command(reference, sequence).await?;
+                Ok((workspaces.view(id.as_str()).await?, record))
+            }
+        }
+    };
+    let (waited, ()) = tokio::join!(waiting, tell(told, &output));
+    let (view, record) = waited.map_err(|error| error_body(&error))?;
+    Ok(report(&view, &record, true))
+}
+
+pub(in crate::daemon) async fn job_logs(host: &Host, request: JobLogsRequest) -> Result<JobLogs, ErrorBody> {
+    request.check()?;
+    let found = host.workspaces().command(request.workspace.as_str(), request.job.0).await;
+    let (id, record) = found.map_err(|error| error_body(&error))?;
+    let output = captured(host, id.as_str(), record.sequence, request.max_bytes, Excerption::End).await?;
+    let entry = LogEntry { record: contract_record(&record), output };
+    Ok(JobLogs { workspace_id: id.to_string(), entry })
+}
+
+pub(in crate::daemon) async fn job_kill(host: &Host, request: JobKillRequest) -> Result<JobKilled, ErrorBody> {
+    let number = match request.signal {
+        JobSignal::Hup => 1,
+        JobSignal::Int => 2,
+        JobSignal::Kill => 9,
+        JobSignal::Term => 15,
+    };
+    let killed = host.workspaces().kill(request.workspace.as_str(), request.job.0, number).await;
+    let (id, record, signalled) = killed.map_err(|error| error_body(&error))?;
+    Ok(JobKilled {
+        workspace_id: id.to_string(),
+        signal: request.signal,
+        signalled,
+        record: contract_record(&record),
+    })
+}

@@ -1,0 +1,16 @@
+//! The answers about workspaces: each operation checked, handed to the library, and told in the contract's words.
+
+pub(super) mod commands;
+mod convert;
+pub(super) mod lifecycle;
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// Seconds since the epoch, as the contract has times.
+fn seconds(time: SystemTime) -> f64 {
+    time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
+}
+
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,104 @@
+//! Commands of a workspace that is named by id or name. Running one is activity; reading what became of it is not.
+
+use super::{WorkspaceId, WorkspaceView, Workspaces};
+use crate::{
+    commands::{
+        CommandRecord, CommandState, Excerpt, Excerption, ExecIo, ExecOutcome, ExecRequest, FollowIo,
+    },
+    error::Error,
+    session::OutputKind,
+    store::{CommandPage, CommandQuery},
+};
+
+/// How far back the newest command that has ended is looked for.
+const LAST_COMMANDS: u32 = 16;
+
+impl Workspaces {
+    /// Runs a command, once; see [`Commands::exec`](crate::commands::Commands::exec). Also says where it ran.
+    pub async fn exec(
+        &self,
+        reference: &str,
+        request: ExecRequest,
+        io: ExecIo,
+    ) -> Result<(WorkspaceView, ExecOutcome), Error> {
+        let id = self.resolve(reference)?;
+        let in_use = self.use_machine(&id).await?;
+        let outcome = match self.commands(&id)?.exec(request, io).await {
+            Ok(outcome) => outcome,
+            Err(error) => return Err(in_use.blame(error).await),
+        };
+        drop(in_use);
+        Ok((self.view_of(&id).await?, outcome))
+    }
+
+    /// What is known of a command.
+    pub async fn command(&self, reference: &str, sequence: u64) -> Result<(WorkspaceId, CommandRecord), Error> {
+        let id = self.resolve(reference)?;
+        let record = self.commands(&id)?.job(sequence).await?;
+        Ok((id, record))
+    }
+
+    /// The newest command that has ended.
+    pub async fn last_command(&self, id: &WorkspaceId) -> Result<Option<CommandRecord>, Error> {
+        let Ok(commands) = self.commands(id) else { return Ok(None) };
+        let query = CommandQuery { failed_only: false, newest_first: true, after: None, limit: LAST_COMMANDS };
+        let page = commands.logs(query).await?;
+        Ok(page.commands.into_iter().find(|record| !record.state.is_active()))
+    }
+
+    /// Waits for the end of a command, and tells its output if asked to. Going away is no harm to it.
+    pub async fn wait(
+        &self,
+        reference: &str,
+        sequence: u64,
+        io: Option<FollowIo>,
+    ) -> Result<(WorkspaceView, CommandRecord), Error> {
+        let id = self.resolve(reference)?;
+        let record = self.commands(&id)?.wait(sequence, io).await?;
+        Ok((self.view_of(&id).await?, record))
+    }
+
+    /// Sends a Linux signal to everything that a command started; whether it was still running.
+    pub async fn kill(
+        &self,
+        reference: &str,
+        sequence: u64,
+        signal: i32,
+    ) -> Result<(WorkspaceId, CommandRecord, bool), Error> {
+        let id = self.resolve(reference)?;
+        let commands = self.commands(&id)?;
+        let record = commands.job(sequence).await?;
+        if matches!(record.state, CommandState::Finished { .. }) {
+            return Ok((id, record, false));
+        }
+        self.touch(&id);
+        let signalled = commands.kill(sequence, signal).await?;
+        Ok((id, commands.job(sequence).await?, signalled))
+    }
+
+    /// A page of the history, and how many commands there are.
+    pub async fn logs(
+        &self,
+        reference: &str,
+        query: CommandQuery,
+    ) -> Result<(WorkspaceId, CommandPage, u64), Error> {
+        let id = self.resolve(reference)?;
+        let page = self.commands(&id)?.logs(query).await?;
+        let total = self.shared.store.command_counts(&id).await?.total;
+        Ok((id, page, total))
+    }
+
+    /// A part of what a command printed, at most `most_bytes` of it.
+    pub async fn output(
+        &self,
+        reference: &str,
+        sequence: u64,
+        kind: OutputKind,
+        which: Excerption,
+        most_bytes: u64,
+    ) -> Result<(WorkspaceId, Excerpt), Error> {
+        let id = self.resolve(reference)?;
+        let excerpt = self.commands(&id)?.output(sequence, kind, which, most_bytes).await?;
+        Ok((id, excerpt))
+    }
+}

@@ -1,0 +1,325 @@
+//! Makes a workspace: admit, record, disk, machine, seed, and only then is it one.
+//!
+//! Whatever fails or is cancelled on the way, everything that was made goes again; whatever dies, the next daemon
+//! does that ([`reconcile`](super::reconcile)).
+
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use pyro_engine::{MachineId, MachineShape, Nic};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+use super::{
+    Shared, WorkspaceId, WorkspaceRecord, WorkspaceState,
+    disk::WorkspaceDisk,
+    kept_environment,
+    live::LiveMachine,
+    naming,
+    record::SeedRecord,
+    registry::Entry,
+};
+use crate::{
+    entropy,
+    error::{Error, chain},
+    fault::FaultPoint,
+    files::{FileWorkers, SeedSource, TransferProgress},
+    machine_directory::MachineDirectory,
+    machine_start::{Claimed, GuestIdentity, Prepared, Running, machine_lost, reach},
+    policy,
+    session::GuestSession,
+    task,
+    template::DISK_BYTES,
+};
+
+/// The guest's own deadline comes this much later than the host's.
+const DEADLINE_MARGIN: Duration = Duration::from_secs(60);
+
+/// A workspace to make.
+#[derive(Clone, Debug)]
+pub struct CreateRequest {
+    /// From which environment.
+    pub environment: String,
+    /// The name to find it by.
+    pub name: Option<String>,
+    /// Labels to find it by.
+    pub labels: BTreeMap<String, String>,
+    /// Virtual processors.
+    pub vcpus: u8,
+    /// Guest memory, MiB.
+    pub mem_mib: u32,
+    /// Size of its disk, MiB.
+    pub disk_mib: u64,
+    /// How long it may stay unused before its machine is stopped; none: for ever.
+    pub ttl: Option<Duration>,
+    /// What `/workspace` is filled with; none: nothing.
+    pub seed: Option<SeedSource>,
+    /// A machine for one command, which is not listed among workspaces.
+    pub one_shot: bool,
+}
+
+impl CreateRequest {
+    /// A request with the defaults of the contract: 1 vCPU, 1024 MiB, 600 s, an empty `/workspace`.
+    pub fn new(environment: impl Into<String>) -> Self {
+        Self {
+            environment: environment.into(),
+            name: None,
+            labels: BTreeMap::new(),
+            vcpus: 1,
+            mem_mib: 1024,
+            disk_mib: DISK_BYTES >> 20,
+            ttl: Some(Duration::from_secs(600)),
+            seed: None,
+            one_shot: false,
+        }
+    }
+}
+
+/// How a creation talks to its caller.
+#[derive(Debug)]
+pub struct CreateIo {
+    /// Takes what happens; one that is full misses a step, a dropped one cancels.
+    pub events: mpsc::Sender<CreateEvent>,
+    /// Ends it early.
+    pub cancel: CancellationToken,
+}
+
+/// What happens during a creation.
+#[derive(Clone, PartialEq, Debug)]
+pub enum CreateEvent {
+    /// The environment is being made; it was not installed.
+    Pulling {
+        /// Short name of the step.
+        phase: String,
+        /// From 0 to 1, if known.
+        fraction: Option<f64>,
+    },
+    /// It has its id, and its machine is being started.
+    Starting(WorkspaceId),
+    /// The seed is on its way.
+    Seeding(TransferProgress),
+}
+
+/// Makes the workspace and gives it its driver.
+pub(super) async fn create(
+    shared: &Arc<Shared>,
+    request: CreateRequest,
+    io: CreateIo,
+) -> Result<WorkspaceId, Error> {
+    policy::admit_create(&request)?;
+    let name = request.name.as_deref().map(naming::name).transpose()?;
+    let labels = naming::labels(&request.labels)?;
+    if let Some(seed) = &request.seed {
+        seed.check().await?;
+    }
+    let shape = MachineShape { vcpus: request.vcpus, mem_mib: request.mem_mib, nic: Nic::None };
+    // Before the wait for an environment, so that what cannot fit is refused at once; decided again below.
+    shared.limits.admit_workspace(&shared.usage(), shape)?;
+
+    let events = io.events.clone();
+    let pulling = Box::new(move |phase, fraction| {
+        drop(events.try_send(CreateEvent::Pulling { phase, fraction }));
+    });
+    let prepared = tokio::select! {
+        prepared = Prepared::new(&shared.resources, &request.environment, shape, pulling, || ()) => prepared?,
+        () = nobody_waits(&io) => return Err(Error::Cancelled),
+    };
+    let turn = tokio::select! {
+        turn = shared.resources.starts.clone().acquire_owned() => turn.map_err(|error| Error::Task(error.to_string()))?,
+        () = nobody_waits(&io) => return Err(Error::Cancelled),
+    };
+
+    let record = enter(shared, &request, name, labels, &prepared).await?;
+    let id = record.id.clone();
+    drop(io.events.try_send(CreateEvent::Starting(id.clone())));
+    let mut making = Making { shared: Arc::clone(shared), record, running: None };
+    let made = tokio::select! {
+        biased;
+        made = making.make(prepared, &request, &io) => made,
+        () = nobody_waits(&io) => Err(Error::Cancelled),
+    };
+    drop(turn);
+    match made {
+        Ok(session) => making.finish(session).await.map(|()| id),
+        Err(error) => {
+            making.undo().await;
+            Err(error)
+        }
+    }
+}
+
+/// A restored guest has the template's size in its driver, whatever the layer has: it has to be told.
+async fn grow(running: &Running, session: &GuestSession, disk_bytes: u64) -> Result<(), Error> {
+    let resizer = running.machine.resize_disk().ok_or(Error::Unable { ability: "grow a disk" })?;
+    let resized = resizer.resize_disk(disk_bytes).await;
+    resized.map_err(|source| Error::Engine { operation: "grow the disk", source })?;
+    let grown = session.grow_disk().await;
+    grown.map_err(|source| Error::Guest { operation: "grow the disk", source })
+}
+
+async fn nobody_waits(io: &CreateIo) {
+    tokio::select! {
+        () = io.cancel.cancelled() => {}
+        () = io.events.closed() => {}
+    }
+}
+
+/// Decides whether it fits and writes it down, so that nobody else gets the same room.
+async fn enter(
+    shared: &Arc<Shared>,
+    request: &CreateRequest,
+    name: Option<String>,
+    labels: BTreeMap<String, String>,
+    prepared: &Prepared,
+) -> Result<WorkspaceRecord, Error> {
+    let _admission = shared.admission.lock().await;
+    shared.limits.admit_workspace(&shared.usage(), prepared.shape)?;
+    let now = SystemTime::now();
+    let record = WorkspaceRecord {
+        id: new_id(shared)?,
+        name,
+        labels,
+        environment: request.environment.clone(),
+        environment_version: prepared.environment_version.clone(),
+        boot_digest: prepared.source.boot_digest.clone(),
+        kernel_arguments: prepared.source.boot.kernel_arguments.clone(),
+        shape: prepared.shape,
+        disk_bytes: request.disk_mib << 20,
+        ttl: request.ttl,
+        created_at: now,
+        last_activity_at: now,
+        one_shot: request.one_shot,
+        state: WorkspaceState::Creating { machine: None },
+        seed: SeedRecord::default(),
+        last_error: None,
+    };
+    shared.store.insert_workspace(&record).await?;
+    shared.registry.insert(record.id.clone(), Entry::Creating(Box::new(record.clone())));
+    Ok(record)
+}
+
+fn new_id(shared: &Shared) -> Result<WorkspaceId, Error> {
+    loop {
+        let mut random = [0; 6];
+        entropy::fill(&mut random).map_err(|source| Error::Store {
+            operation: "read from",
+            path: PathBuf::from("/dev/urandom"),
+            source,
+        })?;
+        let id = WorkspaceId::from_bytes(random);
+        if shared.registry.seen(&id).is_err() {
+            return Ok(id);
+        }
+    }
+}
+
+/// A workspace that is being made. Must be finished or undone.
+struct Making {
+    shared: Arc<Shared>,
+    record: WorkspaceRecord,
+    running: Option<Running>,
+}
+
+impl Making {
+    async fn make(
+        &mut self,
+        prepared: Prepared,
+        request: &CreateRequest,
+        io: &CreateIo,
+    ) -> Result<GuestSession, Error> {
+        let resources = Arc::clone(&self.shared.resources);
+        let claimed = self.claim(prepared).await?;
+        // From here on a machine may live: the record has to name it before.
+        self.record.state = WorkspaceState::Creating { machine: Some(claimed.directory().id().clone()) };
+        self.shared.store.update_workspace(&self.record).await?;
+        reach(FaultPoint::WorkspaceMachineRecorded, claimed.directory().path())?;
+        let running = self.running.insert(claimed.start(&resources).await?);
+
+        let identity = GuestIdentity {
+            id: self.record.id.to_string(),
+            deadline: self.record.ttl.map(|ttl| ttl + DEADLINE_MARGIN),
+        };
+        let (record, path) = (&mut self.record, running.directory.path());
+        let work = async {
+            let session = running.greet(&resources.release, identity).await?;
+            if record.disk_bytes > DISK_BYTES {
+                grow(running, &session, record.disk_bytes).await?;
+            }
+            let events = io.events.clone();
+            let progress = move |progress| drop(events.try_send(CreateEvent::Seeding(progress)));
+            record.seed = FileWorkers::new(session.clone()).seed(request.seed.clone(), &resources.git, progress).await?;
+            reach(FaultPoint::WorkspaceSeeded, path)?;
+            Ok(session)
+        };
+        tokio::select! {
+            biased;
+            session = work => session,
+            report = running.machine.exited() => Err(machine_lost(&report)),
+        }
+    }
+
+    async fn claim(&self, prepared: Prepared) -> Result<Claimed, Error> {
+        let resources = Arc::clone(&self.shared.resources);
+        let record = self.record.clone();
+        task::blocking(move || {
+            let layout = &resources.layout;
+            reach(FaultPoint::WorkspaceRecorded, &layout.workspace(&record.id))?;
+            let boot = kept_environment::keep(layout, &prepared.source.boot, &record.boot_digest)?;
+            let disk = WorkspaceDisk::of(layout, &record.id);
+            let layers =
+                disk.create(resources.engine.as_ref(), &prepared.template.disk().path, record.disk_bytes)?;
+            reach(FaultPoint::WorkspaceDiskMade, &layout.workspace(&record.id))?;
+            let directory = MachineDirectory::create_for(layout, &record.id)?;
+            Ok(Claimed::from_template(prepared, boot, directory, layers))
+        })
+        .await
+    }
+
+    async fn finish(self, session: GuestSession) -> Result<(), Error> {
+        let Self { shared, mut record, running } = self;
+        let Some(running) = running else {
+            return Err(Error::Task("a workspace was made without a machine".to_owned()));
+        };
+        let machine: MachineId = running.directory.id().clone();
+        record.state = WorkspaceState::Started { machine };
+        record.last_activity_at = SystemTime::now();
+        let entered = async {
+            shared.store.update_workspace(&record).await?;
+            let commands = shared.commands(&record.id)?;
+            commands.adopt(session.clone()).await?;
+            Ok(commands)
+        };
+        let entered: Result<_, Error> = entered.await;
+        match entered {
+            Ok(commands) => {
+                let start = Some(running.start);
+                shared.drive(record, Some(LiveMachine::new(running, start, session)), commands);
+                Ok(())
+            }
+            Err(error) => {
+                Self { shared, record, running: Some(running) }.undo().await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Removes everything that was made. What cannot be removed now is removed by the next daemon.
+    async fn undo(self) {
+        let Self { shared, record, running } = self;
+        let undone = async {
+            if let Some(running) = running {
+                running.end().await?;
+            }
+            super::remove(&shared.resources.layout, &shared.store, &record.id).await
+        };
+        if let Err(error) = undone.await {
+            warn!(workspace = %record.id, error = %chain(&error), "cannot undo a creation; the next start does");
+        }
+        shared.registry.remove(&record.id);
+    }
+}

@@ -1,0 +1,141 @@
+//! Files of a workspace that is named by id or name. Everything here counts as activity, reading too.
+
+use bytes::Bytes;
+use pyro_tree::seed::Git;
+use tokio::sync::mpsc;
+
+use super::{InUse, SeedRecord, WorkspaceId, Workspaces};
+use crate::{
+    error::Error,
+    files::{
+        Content, Delete, Diff, DiffReport, Entry, ExportRequest, Exported, FileError, Found, Glob, Grep, List,
+        Listing, MakeDirectory, Patch, Patched, PathRef, PullRequest, Pulled, PushOutcome, PushRequest, Read,
+        ReadDone, Replace, Replaced, Transfer, TransferProgress, Unpacked, Write, Written,
+    },
+};
+
+/// The files of one workspace. While it lives, the workspace is in use and does not expire.
+#[derive(Debug)]
+pub struct WorkspaceFiles {
+    id: WorkspaceId,
+    seed: SeedRecord,
+    git: Git,
+    in_use: InUse,
+}
+
+impl Workspaces {
+    /// The files of the one workspace of that id or name, which must be started.
+    pub async fn files(&self, reference: &str) -> Result<WorkspaceFiles, Error> {
+        let id = self.resolve(reference)?;
+        let seed = self.shared.registry.seen(&id)?.record.seed;
+        let in_use = self.use_machine(&id).await?;
+        Ok(WorkspaceFiles { id, seed, git: self.shared.resources.git.clone(), in_use })
+    }
+}
+
+/// Operations that ask the guest for one thing.
+macro_rules! ask_the_guest {
+    ($($(#[doc = $doc:literal])+ $method:ident($($argument:ident: $type:ty),+) -> $answer:ty;)+) => {
+        impl WorkspaceFiles {
+            $(
+                $(#[doc = $doc])+
+                pub async fn $method(&self, $($argument: $type),+) -> Result<$answer, Error> {
+                    self.told(self.in_use.files().$method($($argument),+).await).await
+                }
+            )+
+        }
+    };
+}
+
+ask_the_guest! {
+    /// What is at a path; links are not followed.
+    stat(request: PathRef) -> Entry;
+    /// What is in a directory.
+    list(request: List) -> Listing;
+    /// Paths that match a pattern.
+    glob(request: Glob) -> Listing;
+    /// Lines that match a pattern.
+    grep(request: Grep) -> Found;
+    /// A file's content, all at once.
+    read(request: Read) -> Content;
+    /// A file's content, piece by piece. Nobody to take it ends the read.
+    read_to(request: Read, pieces: &mpsc::Sender<Bytes>) -> ReadDone;
+    /// Replaces or makes a file in one step.
+    write(request: Write, content: Bytes) -> Written;
+    /// The same, piece by piece: the file is replaced when `pieces` is closed and `is_whole` says so.
+    write_from(
+        request: Write,
+        pieces: &mut mpsc::Receiver<Bytes>,
+        is_whole: impl Fn() -> bool + Send
+    ) -> Written;
+    /// Replaces text in a file.
+    replace(request: Replace) -> Replaced;
+    /// Makes a directory and those above it. Whether it was not there before.
+    make_directory(request: MakeDirectory) -> bool;
+    /// Renames.
+    rename(request: Transfer) -> ();
+    /// Copies a file or a tree.
+    copy(request: Transfer) -> Unpacked;
+    /// Deletes. Whether there was anything.
+    delete(request: Delete) -> bool;
+    /// Applies a patch, all or nothing.
+    patch(request: Patch, patch: Bytes) -> Patched;
+    /// What changed since the workspace was seeded.
+    diff(request: Diff) -> DiffReport;
+    /// Takes something out, to the host's file system or to the caller.
+    export(request: ExportRequest, progress: impl Fn(TransferProgress) + Send + Sync + 'static) -> Exported;
+}
+
+impl WorkspaceFiles {
+    /// The workspace.
+    pub fn workspace(&self) -> &WorkspaceId {
+        &self.id
+    }
+
+    /// What it was filled with.
+    pub fn seed(&self) -> &SeedRecord {
+        &self.seed
+    }
+
+    /// What differs from the host's directory that the workspace was filled from, as that is now and as much of it as was
+    /// taken then.
+    pub async fn diff_with_host(
+        &self,
+        request: Diff,
+        progress: impl Fn(TransferProgress) + Send + Sync + 'static,
+    ) -> Result<DiffReport, Error> {
+        let compared = self.in_use.files().diff_with_host(request, &self.seed, &self.git, progress).await;
+        self.told(compared).await
+    }
+
+    /// Brings files of the host into the workspace, whole or not at all.
+    pub async fn push(
+        &self,
+        request: PushRequest,
+        progress: impl Fn(TransferProgress) + Send + Sync + 'static,
+    ) -> Result<PushOutcome, Error> {
+        self.told(self.in_use.files().push(request, &self.seed, &self.git, progress).await).await
+    }
+
+    /// Brings what changed in the workspace back to a directory of the host, whole or not at all. What both sides changed
+    /// stays as it is and is told.
+    pub async fn pull(
+        &self,
+        request: PullRequest,
+        progress: impl Fn(TransferProgress) + Send + Sync + 'static,
+    ) -> Result<Pulled, Error> {
+        self.told(self.in_use.files().pull(request, &self.seed, progress).await).await
+    }
+
+    /// The outcome for the caller; a talk that broke off is mostly the end of the machine.
+    async fn told<T>(&self, outcome: Result<T, FileError>) -> Result<T, Error> {
+        match outcome {
+            Ok(answer) => Ok(answer),
+            Err(FileError::Session { source }) => {
+                let lost = Error::Guest { operation: "talk to the guest's file worker", source };
+                Err(self.in_use.blame(lost).await)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! How much all workspaces together may take: pure admission, with what is in use in every refusal.
+
+use pyro_engine::MachineShape;
+
+use super::WorkspaceRecord;
+use crate::error::Error;
+
+/// Bounds over all workspaces of a store.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Limits {
+    /// Workspaces, started or not.
+    pub max_workspaces: usize,
+    /// Sum of the memory sizes of started workspaces, MiB. A guest takes its memory from the host only as it uses it.
+    pub memory_budget_mib: u64,
+    /// Sum of what the disks take on the host, bytes.
+    pub disk_budget_bytes: u64,
+}
+
+/// What is in use.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Usage {
+    /// Workspaces, started or not.
+    pub workspaces: usize,
+    /// Of started workspaces, MiB.
+    pub memory_mib: u64,
+    /// On the host, bytes.
+    pub disk_bytes: u64,
+}
+
+impl Usage {
+    /// Counts one more.
+    pub(super) fn add(&mut self, record: &WorkspaceRecord, disk_used_bytes: u64) {
+        self.workspaces += 1;
+        if !matches!(record.state, super::WorkspaceState::Stopped { .. }) {
+            self.memory_mib += u64::from(record.shape.mem_mib);
+        }
+        self.disk_bytes += disk_used_bytes;
+    }
+}
+
+impl Limits {
+    /// Whether one more workspace fits.
+    pub fn admit_workspace(&self, usage: &Usage, shape: MachineShape) -> Result<(), Error> {
+        if usage.workspaces >= self.max_workspaces {
+            return Err(Error::LimitReached {
+                limit: "max_workspaces",
+                reason: format!("there are {} workspaces, and at most {} are allowed", usage.workspaces, self.max_workspaces),
+            });
+        }
+        self.admit_machine(usage, shape)
+    }
+
+    /// Whether one more machine of this size fits.
+    pub fn admit_machine(&self, usage: &Usage, shape: MachineShape) -> Result<(), Error> {
+        let wanted_mib = u64::from(shape.mem_mib);
+        if usage.memory_mib + wanted_mib > self.memory_budget_mib {
+            return Err(Error::LimitReached {
+                limit: "memory_budget_mib",
+                reason: format!(
+                    "started workspaces have {} MiB, this one wants {wanted_mib} MiB, and the budget is {} MiB",
+                    usage.memory_mib, self.memory_budget_mib
+                ),
+            });
+        }
+        if usage.disk_bytes >= self.disk_budget_bytes {
+            return Err(Error::LimitReached {
+                limit: "disk_budget_mib",
+                reason: format!(
+                    "the disks of workspaces take {} MiB, and the budget is {} MiB",
+                    usage.disk_bytes >> 20,
+                    self.disk_budget_bytes >> 20
+                ),
+            });
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pyro_engine::Nic;
+
+    use super::*;
+
+    const LIMITS: Limits = Limits { max_workspaces: 2, memory_budget_mib: 3072, disk_budget_bytes: 10 << 20 };
+    const SHAPE: MachineShape = MachineShape { vcpus: 1, mem_mib: 1024, nic: Nic::None };
+
+    fn refused(usage: Usage) -> Option<&'static str> {
+        match LIMITS.admit_workspace(&usage, SHAPE) {
+            Ok(()) => None,
+            Err(Error::LimitReached { limit, .. }) => Some(limit),
+            Err(other) => panic!("{other}"),
+        }
+    }
+
+    #[test]
+    fn each_limit_is_refused_by_name() {
+        let usage = Usage { workspaces: 1, memory_mib: 2048, disk_bytes: 1 << 20 };
+        assert_eq!(refused(usage), None);
+        assert_eq!(refused(Usage { workspaces: 2, ..usage }), Some("max_workspaces"));
+        assert_eq!(refused(Usage { memory_mib: 2049, ..usage }), Some("memory_budget_mib"));
+        assert_eq!(refused(Usage { disk_bytes: 10 << 20, ..usage }), Some("disk_budget_mib"));
+    }
+}

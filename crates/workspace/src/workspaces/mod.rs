@@ -1,0 +1,314 @@
+//! Workspaces: machines that stay, each with a disk of its own and a repository in it.
+//!
+//! ```text
+//!          create                    stop · expiry · guest off · machine lost
+//!   ────▶ creating ────▶ started ─────────▶ stopping ────▶ stopped
+//!            │failed        ▲  │                              │ │
+//!            ▼              │  │  start failed                │ │
+//!          (gone)           │  │    ┌───────── starting ◀─────┘ │ start
+//!                           └──│────┴─────────────┘             │
+//!                              └──────▶ deleting ◀──────────────┘
+//!                                          │
+//!                                          ▼
+//!                                        (gone)
+//! ```
+//!
+//! Every arrow is written down before it is acted on. A daemon that finds a record in a state between two others
+//! brings it to one of them ([`reconcile`]): a half-made workspace goes, since nobody was told of it; a half-stopped
+//! one is stopped; a half-deleted one goes; a started one is taken over together with its machine, or stopped with a
+//! reason. No workspace is ever missing.
+//!
+//! One [`driver`] for each workspace is the only one that changes it. What may be asked of it when is the table in
+//! [`state`]; how many there may be is decided by [`limits`].
+
+mod clock;
+mod commands;
+mod create;
+mod disk;
+mod driver;
+mod files;
+mod gc;
+mod id;
+mod in_use;
+mod kept_environment;
+mod limits;
+mod live;
+mod naming;
+mod reconcile;
+mod record;
+mod registry;
+mod state;
+mod view;
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use tokio::sync::oneshot;
+
+pub(crate) use self::{in_use::InUse, record::RECORD_VERSION};
+use self::{
+    driver::Request,
+    registry::{Entry, Registry},
+};
+pub use self::{
+    create::{CreateEvent, CreateIo, CreateRequest},
+    files::WorkspaceFiles,
+    gc::{Garbage, GarbageKind},
+    id::{WorkspaceId, WorkspaceIdError},
+    limits::{Limits, Usage},
+    naming::{LABEL_KEY_CHARS, NAME_CHARS, WorkspaceUpdate, label_key},
+    record::{SeedMode, SeedRecord, StopReason, WorkspaceRecord, WorkspaceState},
+    view::{MachineView, WorkspaceView},
+};
+use crate::{
+    commands::Commands,
+    error::Error,
+    host::Resources,
+    layout::Layout,
+    lock::FileLock,
+    machine_start::reach,
+    store::Store,
+    task,
+};
+
+/// All workspaces of a store. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Workspaces {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    resources: Arc<Resources>,
+    store: Store,
+    limits: Limits,
+    registry: Registry,
+    /// Held while it is decided whether one more fits, and while left-overs are looked for.
+    admission: tokio::sync::Mutex<()>,
+    /// One process at a time drives the workspaces of a store.
+    _owner: FileLock,
+}
+
+/// Which workspaces to list.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct WorkspaceFilter {
+    /// Only with this name.
+    pub name: Option<String>,
+    /// Only with all of these labels.
+    pub labels: BTreeMap<String, String>,
+    /// Only in this state: `created`, `started` or `stopped`.
+    pub state: Option<String>,
+    /// One-shot machines instead of workspaces.
+    pub one_shot: bool,
+}
+
+impl Workspaces {
+    /// Takes the workspaces of the store into use; see [`reconcile`].
+    pub(crate) async fn open(resources: Arc<Resources>, limits: Limits) -> Result<Self, Error> {
+        let owner = reconcile::own(&resources.layout).await?;
+        let store = Store::open(&resources.layout).await?;
+        let registry = Registry::default();
+        let shared = Shared {
+            resources,
+            store,
+            limits,
+            registry,
+            admission: tokio::sync::Mutex::default(),
+            _owner: owner,
+        };
+        let workspaces = Self { shared: Arc::new(shared) };
+        reconcile::reconcile(&workspaces.shared).await?;
+        Ok(workspaces)
+    }
+
+    /// Makes a workspace with a running machine. When the caller drops the future or cancels, what was made goes.
+    pub async fn create(&self, request: CreateRequest, io: CreateIo) -> Result<WorkspaceView, Error> {
+        let shared = Arc::clone(&self.shared);
+        let cancel = io.cancel.clone().drop_guard();
+        let created = task::spawn(async move { create::create(&shared, request, io).await }).await;
+        drop(cancel.disarm());
+        let id = created?;
+        self.view_of(&id).await
+    }
+
+    /// Finds the one workspace of that id or name.
+    pub fn resolve(&self, reference: &str) -> Result<WorkspaceId, Error> {
+        self.shared.registry.resolve(reference)
+    }
+
+    /// A workspace as it is now.
+    pub async fn view(&self, reference: &str) -> Result<WorkspaceView, Error> {
+        let id = self.resolve(reference)?;
+        self.view_of(&id).await
+    }
+
+    async fn view_of(&self, id: &WorkspaceId) -> Result<WorkspaceView, Error> {
+        let seen = self.shared.registry.seen(id)?;
+        let counts = self.shared.store.command_counts(id).await?;
+        let disk = disk::WorkspaceDisk::of(&self.shared.resources.layout, id);
+        Ok(seen.view(counts, &disk))
+    }
+
+    /// Those that pass the filter, last used first.
+    pub async fn list(&self, filter: &WorkspaceFilter) -> Result<Vec<WorkspaceView>, Error> {
+        let mut views = Vec::new();
+        let mut counts = self.shared.store.all_command_counts().await?;
+        for seen in self.shared.registry.all() {
+            if !filter.accepts(&seen.record) {
+                continue;
+            }
+            let disk = disk::WorkspaceDisk::of(&self.shared.resources.layout, &seen.record.id);
+            let counts = counts.remove(&seen.record.id).unwrap_or_default();
+            views.push(seen.view(counts, &disk));
+        }
+        views.sort_by(|a, b| {
+            let (a, b) = (&a.record, &b.record);
+            (b.last_activity_at, b.created_at).cmp(&(a.last_activity_at, a.created_at)).then_with(|| a.id.cmp(&b.id))
+        });
+        Ok(views)
+    }
+
+    /// Changes name, labels or time to live.
+    pub async fn update(&self, reference: &str, update: WorkspaceUpdate) -> Result<WorkspaceView, Error> {
+        let id = self.resolve(reference)?;
+        self.ask(&id, |answer| Request::Update(update, answer)).await?;
+        self.view_of(&id).await
+    }
+
+    /// Boots a stopped workspace from its own disk; nothing happens to a started one.
+    pub async fn start(&self, reference: &str) -> Result<WorkspaceView, Error> {
+        let id = self.resolve(reference)?;
+        self.admit_start(&id).await?;
+        self.ask(&id, Request::Start).await?;
+        self.view_of(&id).await
+    }
+
+    /// Shuts a workspace's machine down cleanly; its disk stays.
+    pub async fn stop(&self, reference: &str) -> Result<WorkspaceView, Error> {
+        let id = self.resolve(reference)?;
+        self.ask(&id, Request::Stop).await?;
+        self.view_of(&id).await
+    }
+
+    /// Removes a workspace with all it has; with running commands only if forced.
+    pub async fn delete(&self, reference: &str, force: bool) -> Result<WorkspaceId, Error> {
+        let id = self.resolve(reference)?;
+        self.ask(&id, |answer| Request::Delete { force, answer }).await?;
+        Ok(id)
+    }
+
+    /// The right to work in a workspace's guest, which counts as activity when it begins and when it ends.
+    pub(crate) async fn use_machine(&self, id: &WorkspaceId) -> Result<InUse, Error> {
+        self.ask(id, Request::Use).await
+    }
+
+    /// Something was done to a workspace that needs no machine and counts as activity.
+    pub(crate) fn touch(&self, id: &WorkspaceId) {
+        if let Ok(requests) = self.shared.registry.requests(id) {
+            // A full queue is activity enough.
+            drop(requests.try_send(Request::Touch));
+        }
+    }
+
+    /// Everything about the commands of a workspace.
+    pub(crate) fn commands(&self, id: &WorkspaceId) -> Result<Arc<Commands>, Error> {
+        self.shared.registry.commands(id)
+    }
+
+    /// Started workspaces in which something is being done: commands or operations.
+    pub(crate) fn busy(&self) -> usize {
+        self.shared.registry.busy()
+    }
+
+    async fn ask<T>(
+        &self,
+        id: &WorkspaceId,
+        request: impl FnOnce(oneshot::Sender<Result<T, Error>>) -> Request,
+    ) -> Result<T, Error> {
+        let requests = self.shared.registry.requests(id)?;
+        let (answer, answered) = oneshot::channel();
+        let unknown = || Error::UnknownWorkspace { reference: id.to_string() };
+        requests.send(request(answer)).await.map_err(|_| unknown())?;
+        answered.await.map_err(|_| unknown())?
+    }
+
+    async fn admit_start(&self, id: &WorkspaceId) -> Result<(), Error> {
+        let _admission = self.shared.admission.lock().await;
+        let seen = self.shared.registry.seen(id)?;
+        if seen.record.state.machine().is_some() {
+            return Ok(());
+        }
+        self.shared.limits.admit_machine(&self.shared.usage(), seen.record.shape)
+    }
+}
+
+impl WorkspaceFilter {
+    fn accepts(&self, record: &WorkspaceRecord) -> bool {
+        record.one_shot == self.one_shot
+            && self.name.as_ref().is_none_or(|name| record.name.as_ref() == Some(name))
+            && self.labels.iter().all(|(key, value)| record.labels.get(key) == Some(value))
+            && self.state.as_ref().is_none_or(|state| record.state.name() == state)
+    }
+}
+
+impl Shared {
+    fn usage(&self) -> Usage {
+        let mut usage = Usage::default();
+        for seen in self.registry.all() {
+            let disk = disk::WorkspaceDisk::of(&self.resources.layout, &seen.record.id);
+            usage.add(&seen.record, disk.used_bytes());
+        }
+        usage
+    }
+
+    /// Gives a workspace its driver.
+    fn drive(self: &Arc<Self>, record: WorkspaceRecord, live: Option<live::LiveMachine>, commands: Arc<Commands>) {
+        let (asking, requests) = tokio::sync::mpsc::channel(64);
+        let machine = live.as_ref().map(live::LiveMachine::view);
+        let (seen, watch) = tokio::sync::watch::channel(view::Seen { record: record.clone(), machine });
+        let uses = in_use::UseCount::default();
+        let entry = Entry::Driven {
+            requests: asking,
+            seen: watch,
+            commands: Arc::clone(&commands),
+            uses: uses.clone(),
+        };
+        self.registry.insert(record.id.clone(), entry);
+        let driver = driver::Driver {
+            // An older daemon's word for it is not known: it is told anew with the first activity.
+            guest_deadline: None,
+            record,
+            shared: Arc::downgrade(self),
+            resources: Arc::clone(&self.resources),
+            store: self.store.clone(),
+            commands,
+            live: live.map(Arc::new),
+            requests,
+            seen,
+            uses,
+            clock: clock::WallClock::new(),
+        };
+        tokio::spawn(driver.drive());
+    }
+
+    fn commands(&self, id: &WorkspaceId) -> Result<Arc<Commands>, Error> {
+        Commands::open(self.store.clone(), self.resources.layout.workspace(id), id.clone()).map(Arc::new)
+    }
+}
+
+/// Removes what is left of a workspace without a machine: its files, then its record.
+async fn remove(layout: &Layout, store: &Store, id: &WorkspaceId) -> Result<(), Error> {
+    let place = layout.workspace(id);
+    let removed = place.clone();
+    task::blocking(move || match std::fs::remove_dir_all(&removed) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(Error::Store { operation: "remove", path: removed, source: error })
+        }
+        _ => Ok(()),
+    })
+    .await?;
+    reach(crate::fault::FaultPoint::WorkspaceFilesRemoved, &place)?;
+    store.remove_workspace(id).await
+}
+
+/// Longest time to live that is not for ever: a hundred years.
+pub const LONGEST_TTL: Duration = Duration::from_secs(100 * 365 * 24 * 3600);

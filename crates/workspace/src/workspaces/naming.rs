@@ -1,0 +1,138 @@
+//! Names and labels: what people find workspaces by.
+
+use std::collections::BTreeMap;
+
+use super::{WorkspaceId, WorkspaceRecord};
+use crate::error::Error;
+
+/// Longest name and longest value of a label, characters.
+pub const NAME_CHARS: usize = 120;
+/// Longest key of a label, characters.
+pub const LABEL_KEY_CHARS: usize = 64;
+
+/// A name as it is kept: trimmed, printable, not empty.
+pub fn name(text: &str) -> Result<String, Error> {
+    words("name", text)
+}
+
+/// Labels as they are kept.
+pub fn labels(labels: &BTreeMap<String, String>) -> Result<BTreeMap<String, String>, Error> {
+    labels.iter().map(|(key, value)| Ok((label_key(key)?, words("labels", value)?))).collect()
+}
+
+/// The key of a label: begins with a letter or digit, goes on with these, `.`, `_` and `-`.
+pub fn label_key(key: &str) -> Result<String, Error> {
+    let key = key.trim();
+    let first = key.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric());
+    let rest = key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
+    if first && rest && key.len() <= LABEL_KEY_CHARS {
+        return Ok(key.to_owned());
+    }
+    let reason = format!(
+        "{key:?} is no key: it has 1 to {LABEL_KEY_CHARS} of A-Z, a-z, 0-9, `.`, `_` and `-`, a letter or digit first"
+    );
+    Err(Error::Invalid { field: "labels", reason })
+}
+
+fn words(field: &'static str, text: &str) -> Result<String, Error> {
+    let text = text.trim();
+    let refuse = |reason: String| Err(Error::Invalid { field, reason });
+    if text.is_empty() {
+        return refuse("it must not be blank".to_owned());
+    }
+    if text.chars().count() > NAME_CHARS {
+        return refuse(format!("it has more than {NAME_CHARS} characters"));
+    }
+    if text.chars().any(char::is_control) {
+        return refuse("it contains a control character".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
+/// Finds the one workspace that `reference` names: an id, or else a name that only one has.
+pub(crate) fn resolve<'a>(
+    records: impl Iterator<Item = &'a WorkspaceRecord>,
+    reference: &str,
+) -> Result<WorkspaceId, Error> {
+    let mut named = Vec::new();
+    for record in records {
+        if record.id.as_str() == reference {
+            return Ok(record.id.clone());
+        }
+        if record.name.as_deref() == Some(reference.trim()) {
+            named.push(record.id.clone());
+        }
+    }
+    match named.len() {
+        0 => Err(Error::UnknownWorkspace { reference: reference.to_owned() }),
+        1 => Ok(named.remove(0)),
+        _ => Err(Error::AmbiguousName { name: reference.to_owned(), candidates: named }),
+    }
+}
+
+/// Changes to what people know a workspace by, and to how long it stays.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct WorkspaceUpdate {
+    /// Another name.
+    pub name: Option<String>,
+    /// No name any more; not together with `name`.
+    pub clear_name: bool,
+    /// Labels to set.
+    pub labels: BTreeMap<String, String>,
+    /// Labels to remove; applied after setting.
+    pub clear_labels: Vec<String>,
+    /// Another time to live; the inner none: for ever.
+    pub ttl: Option<Option<std::time::Duration>>,
+}
+
+/// Applies the update; whether it changed anything is an error if not.
+pub(crate) fn apply(record: &mut WorkspaceRecord, update: &WorkspaceUpdate) -> Result<(), Error> {
+    let before = record.clone();
+    if update.name.is_some() && update.clear_name {
+        let reason = "a name cannot be set and cleared at once".to_owned();
+        return Err(Error::Invalid { field: "name", reason });
+    }
+    if let Some(text) = &update.name {
+        record.name = Some(name(text)?);
+    }
+    if update.clear_name {
+        record.name = None;
+    }
+    record.labels.extend(labels(&update.labels)?);
+    for key in &update.clear_labels {
+        record.labels.remove(&label_key(key)?);
+    }
+    if let Some(ttl) = update.ttl {
+        crate::policy::admit_ttl(ttl, crate::policy::SHORTEST_WORKSPACE_TTL)?;
+        record.ttl = ttl;
+    }
+    if *record == before {
+        let reason = "nothing would change".to_owned();
+        return Err(Error::Invalid { field: "update", reason });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_trimmed_printable_words() {
+        assert_eq!(name("  fix 42 ").unwrap(), "fix 42");
+        for bad in ["", "   ", "a\nb", "a\u{7}", &"x".repeat(121)] {
+            assert!(name(bad).is_err(), "{bad:?}");
+        }
+        assert!(name(&"é".repeat(120)).is_ok());
+    }
+
+    #[test]
+    fn label_keys_follow_the_contract() {
+        for good in ["a", "A.b_c-9", "0"] {
+            assert!(label_key(good).is_ok(), "{good}");
+        }
+        for bad in ["", "-a", "a b", "ä", &"k".repeat(65)] {
+            assert!(label_key(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! Brings what an earlier daemon left to a state that is true.
+//!
+//! | record says | machine lives | it becomes |
+//! | --- | --- | --- |
+//! | creating | either | gone: nobody was told of it |
+//! | started | yes | started: machine, session and commands are taken over |
+//! | started | no | stopped, with the likeliest reason |
+//! | starting | yes or no | stopped: it had told nobody that it runs; its machine is ended |
+//! | stopping | yes | stopped: the shutdown is done again |
+//! | stopping | no | stopped |
+//! | deleting | either | gone |
+//! | stopped | – | stopped |
+//!
+//! A guest that lives and cannot be talked to is ended; its disk stays.
+
+use std::{
+    fs, io,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use pyro_engine::MachineId;
+use tracing::{info, warn};
+
+use super::{
+    Shared, WorkspaceRecord, WorkspaceState,
+    gc::recordless,
+    kept_environment,
+    live::LiveMachine,
+    record::StopReason,
+};
+use crate::{
+    error::{Error, chain},
+    greeting::{self, RESTORE_PATIENCE},
+    host::Resources,
+    layout::Layout,
+    lock::FileLock,
+    machine_directory::MachineDirectory,
+    machine_start::Running,
+    run::StartKind,
+    session::GuestSession,
+    task,
+};
+
+/// How long a guest that was told to shut down by a dead daemon gets to do so.
+const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(30);
+
+/// The lock of whoever drives the workspaces of a store. Waits for one that is just ending.
+pub(super) async fn own(layout: &Layout) -> Result<FileLock, Error> {
+    let path = layout.workspaces().join(".lock");
+    task::blocking(move || {
+        FileLock::wait(&path)
+            .map_err(|source| Error::Store { operation: "lock the workspaces with", path, source })
+    })
+    .await
+}
+
+/// Looks at every record; see the table. Workspaces are looked at side by side.
+pub(super) async fn reconcile(shared: &Arc<Shared>) -> Result<(), Error> {
+    let resources = &shared.resources;
+    let was_restarted = {
+        let layout = resources.layout.clone();
+        task::blocking(move || host_was_restarted(&layout)).await?
+    };
+    let records = shared.store.load_workspaces().await?;
+    let mut looking = tokio::task::JoinSet::new();
+    for record in records {
+        let shared = Arc::clone(shared);
+        looking.spawn(async move { settle(&shared, record, was_restarted).await });
+    }
+    while let Some(settled) = looking.join_next().await {
+        settled.unwrap_or_else(|error| Err(Error::Task(error.to_string())))?;
+    }
+    let layout = resources.layout.clone();
+    let known = shared.registry.all().iter().map(|seen| seen.record.id.to_string()).collect();
+    task::blocking(move || {
+        for path in recordless(&layout.workspaces(), &known)? {
+            info!(path = %path.display(), "removed the files of a workspace without a record");
+            fs::remove_dir_all(&path).map_err(|source| Error::Store { operation: "remove", path, source })?;
+        }
+        kept_environment::remove_partial(&layout)
+    })
+    .await
+}
+
+async fn settle(shared: &Arc<Shared>, mut record: WorkspaceRecord, was_restarted: bool) -> Result<(), Error> {
+    let resources = &shared.resources;
+    let found = match record.state.machine() {
+        Some(machine) => find(resources, machine).await?,
+        None => None,
+    };
+    let commands = shared.commands(&record.id)?;
+    let live = match (&record.state, found) {
+        (WorkspaceState::Creating { .. } | WorkspaceState::Deleting { .. }, found) => {
+            if let Some(running) = found {
+                running.end().await?;
+            }
+            info!(workspace = %record.id, "removed what was left of a workspace");
+            return super::remove(&resources.layout, &shared.store, &record.id).await;
+        }
+        (WorkspaceState::Stopped { .. }, _) => None,
+        (WorkspaceState::Started { .. }, Some(running)) => match talk(resources, &running).await {
+            Ok(session) => {
+                let live = LiveMachine::new(running, None, session.clone());
+                live.files().end_stale().await?;
+                commands.adopt(session).await?;
+                Some(live)
+            }
+            Err(error) => {
+                warn!(workspace = %record.id, error = %chain(&error), "cannot talk to a guest; its machine is ended");
+                record.last_error = Some(chain(&error));
+                running.end().await?;
+                stopped(shared, &mut record, &commands, StopReason::MachineLost).await?;
+                None
+            }
+        },
+        (WorkspaceState::Started { .. }, None) => {
+            let expired = record.remaining(SystemTime::now()).is_some_and(|left| left.is_zero());
+            let reason = match (was_restarted, expired) {
+                (true, _) => StopReason::HostRestarted,
+                (false, true) => StopReason::Expired,
+                (false, false) => StopReason::MachineLost,
+            };
+            stopped(shared, &mut record, &commands, reason).await?;
+            None
+        }
+        (WorkspaceState::Stopping { reason, .. }, found) => {
+            let reason = *reason;
+            if let Some(running) = found {
+                shut_down(resources, running).await?;
+            }
+            stopped(shared, &mut record, &commands, reason).await?;
+            None
+        }
+        (WorkspaceState::Starting { .. }, found) => {
+            if let Some(running) = found {
+                shut_down(resources, running).await?;
+            }
+            stopped(shared, &mut record, &commands, StopReason::StartFailed).await?;
+            None
+        }
+    };
+    shared.drive(record, live, commands);
+    Ok(())
+}
+
+async fn stopped(
+    shared: &Shared,
+    record: &mut WorkspaceRecord,
+    commands: &crate::commands::Commands,
+    reason: StopReason,
+) -> Result<(), Error> {
+    commands.machine_gone(reason.explanation()).await?;
+    record.state = WorkspaceState::Stopped { reason };
+    shared.store.update_workspace(record).await
+}
+
+/// The machine of that id, if it lives. The directory of one that does not is removed.
+async fn find(resources: &Arc<Resources>, machine: &MachineId) -> Result<Option<Running>, Error> {
+    let layout = resources.layout.clone();
+    let id = machine.clone();
+    let Some(directory) = task::blocking(move || MachineDirectory::take_over(&layout, &id)).await? else {
+        return Ok(None);
+    };
+    match resources.engine.adopt(directory.path()).await {
+        Ok(Some(machine)) => {
+            Ok(Some(Running { machine: machine.into(), start: StartKind::Restored, directory }))
+        }
+        Ok(None) => {
+            directory.vacate();
+            Ok(None)
+        }
+        Err(error) => {
+            warn!(%machine, error = %chain(&error), "cannot take a machine over; it is ended");
+            let ended = resources.engine.end(directory.path()).await;
+            ended.map_err(|source| Error::Engine { operation: "end the machine", source })?;
+            directory.vacate();
+            Ok(None)
+        }
+    }
+}
+
+async fn talk(resources: &Resources, running: &Running) -> Result<GuestSession, Error> {
+    greeting::greet(running.machine.as_ref(), &resources.release, RESTORE_PATIENCE).await
+}
+
+/// Lets a guest whose disk should be whole shut down, and ends what does not.
+async fn shut_down(resources: &Resources, running: Running) -> Result<(), Error> {
+    let off = async {
+        // It may have powered off by itself at any moment, and then there is nobody to talk to.
+        if let Ok(session) = talk(resources, &running).await {
+            drop(session.power_off(Duration::ZERO).await);
+        }
+        drop(running.machine.exited().await);
+    };
+    drop(tokio::time::timeout(SHUTDOWN_PATIENCE, off).await);
+    running.end().await
+}
+
+/// Whether the host was started anew since the store was last in use.
+fn host_was_restarted(layout: &Layout) -> Result<bool, Error> {
+    let path = layout.state().join("host-boot");
+    let failed = |source| Error::Store { operation: "write down the host's boot in", path: path.clone(), source };
+    let now = fs::read_to_string("/proc/sys/kernel/random/boot_id").map_err(failed)?;
+    let before = match fs::read_to_string(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        read => Some(read.map_err(failed)?),
+    };
+    if before.as_ref() != Some(&now) {
+        fs::write(&path, &now).map_err(failed)?;
+    }
+    Ok(before.is_some_and(|before| before != now))
+}

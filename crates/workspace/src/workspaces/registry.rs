@@ -1,0 +1,104 @@
+//! Who drives which workspace, and what each lets everybody see.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use tokio::sync::{mpsc, watch};
+
+use super::{WorkspaceId, WorkspaceRecord, driver::Request, in_use::UseCount, naming, view::Seen};
+use crate::{commands::Commands, error::Error};
+
+/// All workspaces of the store.
+#[derive(Debug, Default)]
+pub(super) struct Registry(Mutex<BTreeMap<WorkspaceId, Entry>>);
+
+/// One workspace.
+#[derive(Debug)]
+pub(super) enum Entry {
+    /// It is being made and has no driver yet.
+    Creating(Box<WorkspaceRecord>),
+    /// It has a driver.
+    Driven {
+        requests: mpsc::Sender<Request>,
+        seen: watch::Receiver<Seen>,
+        commands: Arc<Commands>,
+        uses: UseCount,
+    },
+}
+
+impl Registry {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<WorkspaceId, Entry>> {
+        // Every change is one call on the map.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn insert(&self, id: WorkspaceId, entry: Entry) {
+        self.lock().insert(id, entry);
+    }
+
+    pub(super) fn remove(&self, id: &WorkspaceId) {
+        self.lock().remove(id);
+    }
+
+    pub(super) fn resolve(&self, reference: &str) -> Result<WorkspaceId, Error> {
+        let records: Vec<WorkspaceRecord> = self.all().into_iter().map(|seen| seen.record).collect();
+        naming::resolve(records.iter(), reference)
+    }
+
+    pub(super) fn all(&self) -> Vec<Seen> {
+        self.lock().values().map(Entry::seen).collect()
+    }
+
+    pub(super) fn seen(&self, id: &WorkspaceId) -> Result<Seen, Error> {
+        self.lock().get(id).map(Entry::seen).ok_or_else(|| unknown(id))
+    }
+
+    pub(super) fn requests(&self, id: &WorkspaceId) -> Result<mpsc::Sender<Request>, Error> {
+        match self.lock().get(id) {
+            Some(Entry::Driven { requests, .. }) => Ok(requests.clone()),
+            Some(Entry::Creating(record)) => Err(still_created(record)),
+            None => Err(unknown(id)),
+        }
+    }
+
+    pub(super) fn commands(&self, id: &WorkspaceId) -> Result<Arc<Commands>, Error> {
+        match self.lock().get(id) {
+            Some(Entry::Driven { commands, .. }) => Ok(Arc::clone(commands)),
+            Some(Entry::Creating(record)) => Err(still_created(record)),
+            None => Err(unknown(id)),
+        }
+    }
+
+    pub(super) fn busy(&self) -> usize {
+        let entries = self.lock();
+        let is_busy = |entry: &&Entry| match entry {
+            Entry::Creating(_) => true,
+            Entry::Driven { commands, uses, .. } => uses.count() > 0 || commands.running() > 0,
+        };
+        entries.values().filter(is_busy).count()
+    }
+}
+
+impl Entry {
+    fn seen(&self) -> Seen {
+        match self {
+            Self::Creating(record) => Seen { record: (**record).clone(), machine: None },
+            Self::Driven { seen, .. } => seen.borrow().clone(),
+        }
+    }
+}
+
+fn unknown(id: &WorkspaceId) -> Error {
+    Error::UnknownWorkspace { reference: id.to_string() }
+}
+
+fn still_created(record: &WorkspaceRecord) -> Error {
+    Error::WrongState {
+        operation: "use it",
+        workspace: record.id.clone(),
+        state: record.state.name(),
+        reason: "is still being created".to_owned(),
+    }
+}

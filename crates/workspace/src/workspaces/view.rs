@@ -1,0 +1,62 @@
+//! What is told about a workspace.
+
+use std::time::{Duration, SystemTime};
+
+use pyro_engine::{Isolation, Stall};
+
+use super::{WorkspaceRecord, disk::WorkspaceDisk};
+use crate::{commands::CommandCounts, run::StartKind};
+
+/// A workspace as it is now.
+#[derive(Clone, Debug)]
+pub struct WorkspaceView {
+    /// What is written down about it.
+    pub record: WorkspaceRecord,
+    /// About the machine, while one runs.
+    pub machine: Option<MachineView>,
+    /// How many commands it ran and runs.
+    pub commands: CommandCounts,
+    /// Bytes that its disk takes on the host.
+    pub disk_used_bytes: u64,
+}
+
+/// A running machine, as far as it concerns people.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct MachineView {
+    /// What separates it from the host.
+    pub isolation: Isolation,
+    /// How it came to life; none if an earlier daemon started it.
+    pub start: Option<StartKind>,
+    /// Why it stands still, if it does.
+    pub stall: Option<Stall>,
+}
+
+impl WorkspaceRecord {
+    /// When it will be stopped if nobody uses it until then.
+    pub fn expires_at(&self) -> Option<SystemTime> {
+        self.ttl.and_then(|ttl| self.last_activity_at.checked_add(ttl))
+    }
+
+    /// How long it may stay unused from now on.
+    pub(crate) fn remaining(&self, now: SystemTime) -> Option<Duration> {
+        self.expires_at().map(|end| end.duration_since(now).unwrap_or_default())
+    }
+}
+
+/// What the driver lets everybody see, without being asked.
+#[derive(Clone, Debug)]
+pub(super) struct Seen {
+    pub(super) record: WorkspaceRecord,
+    pub(super) machine: Option<MachineView>,
+}
+
+impl Seen {
+    pub(super) fn view(self, commands: CommandCounts, disk: &WorkspaceDisk) -> WorkspaceView {
+        WorkspaceView {
+            record: self.record,
+            machine: self.machine,
+            commands,
+            disk_used_bytes: disk.used_bytes(),
+        }
+    }
+}
