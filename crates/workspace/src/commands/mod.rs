@@ -26,20 +26,15 @@ mod job;
 mod record;
 mod redaction;
 mod request;
+mod shared;
 mod spool;
 mod supervisor;
 #[cfg(test)]
 mod tests;
 
-use std::{
-    collections::BTreeMap,
-    fmt, io,
-    path::PathBuf,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::SystemTime,
-};
+use std::{fmt, path::PathBuf, sync::Arc, time::SystemTime};
 
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::mpsc;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::{info, warn};
 
@@ -48,22 +43,19 @@ pub use self::{
     excerpt::{Excerpt, Excerption, Passage},
     record::{CommandCounts, CommandRecord, CommandState, OutputRecord, Stdin, job_id, sequence_of},
     redaction::{REDACTED, Redactor},
-    request::{
-        CommandLine, ExecEvent, ExecIo, ExecOutcome, ExecRequest, FollowIo, IDEMPOTENCY_KEY_BYTES,
-    },
+    request::{CommandLine, ExecEvent, ExecIo, ExecOutcome, ExecRequest, FollowIo, IDEMPOTENCY_KEY_BYTES},
     spool::SpoolLimits,
 };
 use self::{
-    job::{Connection, Guest, Job},
-    spool::{Follower, Piece, Place, Spool},
-    supervisor::{Input, Supervisor},
+    job::{Guest, Job},
+    shared::Shared,
+    supervisor::Input,
 };
 use crate::{
-    error::{Error, chain},
-    fault::{self, FaultPoint},
+    error::Error,
     greeting::RESTORE_PATIENCE,
-    session::{GuestSession, OutputKind},
-    store::{CommandPage, CommandQuery, Durability, Inserted, Store},
+    session::{FailureCode, GuestSession, OutputKind, SessionError},
+    store::{CommandPage, CommandQuery, Durability, Store},
     task,
     workspaces::WorkspaceId,
 };
@@ -111,23 +103,6 @@ pub struct Commands {
     _close: DropGuard,
 }
 
-/// What the facade and the supervisors share.
-#[derive(Debug)]
-struct Shared {
-    store: Store,
-    workspace: WorkspaceId,
-    directory: PathBuf,
-    limits: CommandLimits,
-    redactor: Redactor,
-    connection: watch::Sender<Connection>,
-    jobs: Mutex<BTreeMap<u64, Arc<Job>>>,
-    /// Held from the look into the store until the job is there, so that nobody sees a record without its job.
-    admission: tokio::sync::Mutex<()>,
-    /// A job ended.
-    ended: Notify,
-    closed: CancellationToken,
-}
-
 impl Commands {
     /// The commands of a workspace that lives in `directory`, with the default limits.
     pub fn open(store: Store, directory: PathBuf, workspace: WorkspaceId) -> Result<Self, Error> {
@@ -142,20 +117,9 @@ impl Commands {
         limits: CommandLimits,
         redactor: Redactor,
     ) -> Self {
-        let closed = CancellationToken::new();
-        let shared = Shared {
-            store,
-            workspace,
-            directory,
-            limits,
-            redactor,
-            connection: watch::Sender::new(Connection::none()),
-            jobs: Mutex::default(),
-            admission: tokio::sync::Mutex::default(),
-            ended: Notify::new(),
-            closed: closed.clone(),
-        };
-        Self { shared: Arc::new(shared), _close: closed.drop_guard() }
+        let shared = Shared::new(store, directory, workspace, limits, redactor);
+        let close = shared.closed.clone().drop_guard();
+        Self { shared: Arc::new(shared), _close: close }
     }
 
     /// Runs a command and tells its output, or, if the caller detaches, starts it. When the future is dropped or the
@@ -176,20 +140,21 @@ impl Commands {
         let feeding = broken_off.clone().drop_guard();
         let input = request.stdin.then_some(Input { bytes: stdin, broken_off });
         let shared = Arc::clone(&self.shared);
-        // A task of its own: a command that is written down gets its supervisor, whatever becomes of the caller.
-        let begun = task::spawn(async move { shared.begin(&request, input, unwanted).await }).await?;
-        let repeated = begun.repeated;
-        let follow = async {
-            let accepted = ExecEvent::Accepted { sequence: begun.record.sequence, repeated };
-            // Somebody who went away is noticed below.
+        // Boxed, so that whoever calls this need not be as large.
+        let work = Box::pin(async {
+            // A task of its own: a command that is written down gets its supervisor, whatever becomes of the caller.
+            let begun = task::spawn(async move { shared.begin(&request, input, unwanted).await }).await?;
+            let accepted = ExecEvent::Accepted { sequence: begun.record.sequence, repeated: begun.repeated };
+            // Somebody who went away is noticed all the same.
             drop(events.send(accepted).await);
-            match &begun.job {
-                Some(job) if detached => Ok(job.started().await),
-                None if detached => Ok(begun.record.clone()),
-                _ => self.shared.follow(begun.job.as_ref(), &begun.record, &events, [0, 0]).await,
-            }
-        };
-        let command = until_nobody_waits(&cancel, &events, follow).await?;
+            let command = match &begun.job {
+                Some(job) if detached => job.started().await,
+                None if detached => begun.record,
+                job => self.shared.follow(job.as_ref(), &begun.record, &events, [0, 0]).await?,
+            };
+            Ok((command, begun.repeated))
+        });
+        let (command, repeated) = until_nobody_waits(&cancel, &events, work).await?;
         drop(going.map(DropGuard::disarm));
         drop(feeding.disarm());
         match command.state {
@@ -220,27 +185,31 @@ impl Commands {
 
     /// The command of that idempotency key.
     pub async fn job_by_key(&self, key: &str) -> Result<Option<CommandRecord>, Error> {
-        let found = self.shared.store.command_by_key(&self.shared.workspace, key).await?;
-        Ok(found.map(|record| self.shared.current(record)))
+        match self.shared.store.command_by_key(&self.shared.workspace, key).await? {
+            Some(record) => self.shared.current(record).await.map(Some),
+            None => Ok(None),
+        }
     }
 
     /// Commands that have not ended, oldest first.
     pub fn jobs(&self) -> Vec<CommandRecord> {
-        self.shared.lock_jobs().values().map(|job| job.snapshot()).collect()
+        let jobs = self.shared.lock_jobs();
+        jobs.values().map(|job| job.snapshot()).filter(|record| record.state.is_active()).collect()
     }
 
-    /// How many have not ended, or have not been written down as ended.
+    /// How many have not ended.
     pub fn running(&self) -> usize {
-        self.shared.lock_jobs().len()
+        let is_active = |job: &&Arc<Job>| job.record.borrow().state.is_active();
+        self.shared.lock_jobs().values().filter(is_active).count()
     }
 
-    /// Resolves when none is running, at once if that is so.
+    /// Resolves when none is running, and the guest has been let forget those that were; at once if that is so.
     pub async fn idle(&self) {
         loop {
             let ended = self.shared.ended.notified();
             tokio::pin!(ended);
             ended.as_mut().enable();
-            if self.running() == 0 {
+            if self.shared.lock_jobs().is_empty() {
                 return;
             }
             ended.await;
@@ -275,9 +244,12 @@ impl Commands {
         };
         if matches!(job.started().await.state, CommandState::Running) {
             let session = self.shared.session().await?;
-            let signalled = session.signal(&job_id(sequence), signal, true).await;
-            signalled.map_err(|source| Error::Guest { operation: "signal the command", source })?;
-            return Ok(true);
+            return match session.signal(&job_id(sequence), signal, true).await {
+                Ok(()) => Ok(true),
+                // It has ended meanwhile.
+                Err(SessionError::Refused { code: FailureCode::UnknownProcess, .. }) => Ok(false),
+                Err(source) => Err(Error::Guest { operation: "signal the command", source }),
+            };
         }
         Ok(false)
     }
@@ -285,10 +257,8 @@ impl Commands {
     /// A page of the history.
     pub async fn logs(&self, query: CommandQuery) -> Result<CommandPage, Error> {
         let mut page = self.shared.store.commands(&self.shared.workspace, query).await?;
-        for record in &mut page.commands {
-            if let Some(job) = self.shared.job(record.sequence) {
-                *record = job.snapshot();
-            }
+        for record in page.commands.iter_mut().filter(|record| record.state.is_active()) {
+            *record = self.shared.current(record.clone()).await?;
         }
         Ok(page)
     }
@@ -402,243 +372,6 @@ impl Commands {
             shared.store.update_command(&shared.workspace, &record, Durability::Power).await?;
         }
         Ok(())
-    }
-}
-
-/// A command that is written down.
-struct Begun {
-    record: CommandRecord,
-    /// None if it has ended.
-    job: Option<Arc<Job>>,
-    repeated: bool,
-}
-
-impl Shared {
-    fn lock_jobs(&self) -> MutexGuard<'_, BTreeMap<u64, Arc<Job>>> {
-        // No invariant spans a panic.
-        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn job(&self, sequence: u64) -> Option<Arc<Job>> {
-        self.lock_jobs().get(&sequence).cloned()
-    }
-
-    fn forget(&self, job: &Job) {
-        self.lock_jobs().remove(&job.sequence);
-        self.ended.notify_waiters();
-    }
-
-    fn connect(&self, guest: Guest) {
-        self.connection.send_modify(|connection| {
-            connection.generation += 1;
-            connection.guest = guest;
-        });
-    }
-
-    /// The session of now, or of soon.
-    async fn session(&self) -> Result<GuestSession, Error> {
-        let mut connections = self.connection.subscribe();
-        let known = |connection: &Connection| !matches!(connection.guest, Guest::Away);
-        let connection = connections.wait_for(known).await.map(|connection| connection.guest.clone());
-        match connection {
-            Ok(Guest::Here(session)) => Ok(session),
-            Ok(Guest::Gone(reason)) => {
-                Err(Error::MachineLost { reason, console: String::new(), work_started: false })
-            }
-            Ok(Guest::Away) | Err(_) => Err(Error::Cancelled),
-        }
-    }
-
-    /// The record as the store has it.
-    async fn stored(&self, sequence: u64) -> Result<CommandRecord, Error> {
-        let found = self.store.command(&self.workspace, sequence).await?;
-        found.ok_or(Error::UnknownCommand { sequence })
-    }
-
-    /// The record as it is now.
-    fn current(&self, stored: CommandRecord) -> CommandRecord {
-        self.job(stored.sequence).map_or(stored, |job| job.snapshot())
-    }
-
-    /// Writes the command down and gives it its supervisor; or finds the one that the key names.
-    async fn begin(
-        self: &Arc<Self>,
-        request: &ExecRequest,
-        input: Option<Input>,
-        unwanted: CancellationToken,
-    ) -> Result<Begun, Error> {
-        self.session().await?;
-        let _admission = self.admission.lock().await;
-        if unwanted.is_cancelled() {
-            return Err(Error::Cancelled);
-        }
-        let record = request.record(&self.redactor, SystemTime::now());
-        let digest = record.request_digest.clone();
-        match self.store.insert_command(&self.workspace, record).await? {
-            Inserted::Earlier(record) if record.request_digest != digest => Err(Error::KeyTaken {
-                key: record.idempotency_key.unwrap_or_default(),
-                sequence: record.sequence,
-            }),
-            Inserted::Earlier(record) => {
-                let job = self.job(record.sequence);
-                Ok(Begun { record: self.current(record), job, repeated: true })
-            }
-            Inserted::New(record) => {
-                let start = request.message(&record.job_id());
-                let begun = async {
-                    fault::reach(FaultPoint::CommandRecorded).map_err(|source| self.store_error(source))?;
-                    self.supervise(record.clone(), unwanted, Some(start), input).await
-                };
-                match begun.await {
-                    Ok(job) => Ok(Begun { record, job: Some(job), repeated: false }),
-                    Err(error) => {
-                        let state = CommandState::NeverStarted { reason: chain(&error) };
-                        let record = CommandRecord { state, ended_at: Some(SystemTime::now()), ..record };
-                        self.store.update_command(&self.workspace, &record, Durability::Process).await?;
-                        Err(error)
-                    }
-                }
-            }
-        }
-    }
-
-    /// Gives a command its supervisor.
-    async fn supervise(
-        self: &Arc<Self>,
-        record: CommandRecord,
-        unwanted: CancellationToken,
-        start: Option<pyro_protocol::message::Start>,
-        input: Option<Input>,
-    ) -> Result<Arc<Job>, Error> {
-        let shared = Arc::clone(self);
-        let job = task::blocking(move || {
-            Job::open(&shared.directory, record, shared.limits.spool, unwanted)
-                .map_err(|source| shared.store_error(source))
-        })
-        .await?;
-        let job = Arc::new(job);
-        self.lock_jobs().insert(job.sequence, Arc::clone(&job));
-        tokio::spawn(Supervisor::new(Arc::clone(self), Arc::clone(&job), start, input).run());
-        Ok(job)
-    }
-
-    /// Tells the outputs from the given offsets to their ends, and then the end.
-    async fn follow(
-        self: &Arc<Self>,
-        job: Option<&Arc<Job>>,
-        record: &CommandRecord,
-        events: &mpsc::Sender<ExecEvent>,
-        from: [u64; 2],
-    ) -> Result<CommandRecord, Error> {
-        let spools = match job {
-            Some(job) => [Arc::clone(&job.stdout), Arc::clone(&job.stderr)],
-            None => [
-                self.ended_spool(record, OutputKind::Stdout).await?,
-                self.ended_spool(record, OutputKind::Stderr).await?,
-            ],
-        };
-        let [stdout, stderr] = spools;
-        let told = tokio::try_join!(
-            tell(Follower::new(stdout, from[0]), OutputKind::Stdout, events),
-            tell(Follower::new(stderr, from[1]), OutputKind::Stderr, events),
-        );
-        told.map_err(|source| self.store_error(source))?;
-        Ok(match job {
-            Some(job) => job.ended().await,
-            None => record.clone(),
-        })
-    }
-
-    /// An output to which nothing comes any more.
-    async fn ended_spool(
-        self: &Arc<Self>,
-        record: &CommandRecord,
-        kind: OutputKind,
-    ) -> Result<Arc<Spool>, Error> {
-        let total_bytes = match kind {
-            OutputKind::Stdout => record.stdout.total_bytes,
-            OutputKind::Stderr => record.stderr.total_bytes,
-        };
-        let (shared, sequence) = (Arc::clone(self), record.sequence);
-        task::blocking(move || {
-            let place = Place::new(&shared.directory, sequence, kind);
-            let spool = Spool::open_ended(place, shared.limits.spool, total_bytes);
-            spool.map(Arc::new).map_err(|source| shared.store_error(source))
-        })
-        .await
-    }
-
-    /// What the files tell of the outputs of a command without a job.
-    async fn kept(self: &Arc<Self>, sequence: u64) -> Result<[OutputRecord; 2], Error> {
-        let shared = Arc::clone(self);
-        task::blocking(move || {
-            let record = |kind| {
-                let spool = Spool::open(Place::new(&shared.directory, sequence, kind), shared.limits.spool);
-                spool.map(|spool| spool.record()).map_err(|source| shared.store_error(source))
-            };
-            Ok([record(OutputKind::Stdout)?, record(OutputKind::Stderr)?])
-        })
-        .await
-    }
-
-    /// Writes down what is known of a command that has not ended. If that fails, only the account of it suffers.
-    async fn write_down(&self, job: &Job) {
-        let record = job.snapshot();
-        if let Err(error) = self.store.update_command(&self.workspace, &record, Durability::Process).await {
-            warn!(command = job.sequence, error = %chain(&error), "cannot write down how a command goes on");
-        }
-    }
-
-    /// Removes the oldest outputs of ended commands until the rest is within the quota.
-    async fn keep_to_quota(self: &Arc<Self>) {
-        let kept = async {
-            let surplus =
-                self.store.commands_over_quota(&self.workspace, self.limits.workspace_bytes).await?;
-            for mut record in surplus {
-                let (shared, sequence) = (Arc::clone(self), record.sequence);
-                // Files first: whoever is killed in between finds them in the quota again.
-                task::blocking(move || shared.remove_outputs(sequence)).await?;
-                for output in [&mut record.stdout, &mut record.stderr] {
-                    output.removed = output.kept_bytes > 0;
-                    output.kept_bytes = 0;
-                }
-                self.store.update_command(&self.workspace, &record, Durability::Process).await?;
-            }
-            Ok::<_, Error>(())
-        };
-        if let Err(error) = kept.await {
-            warn!(workspace = %self.workspace, error = %chain(&error), "cannot make room for new outputs");
-        }
-    }
-
-    fn remove_outputs(&self, sequence: u64) -> Result<(), Error> {
-        [OutputKind::Stdout, OutputKind::Stderr]
-            .into_iter()
-            .try_for_each(|kind| Place::new(&self.directory, sequence, kind).remove())
-            .map_err(|source| self.store_error(source))
-    }
-
-    fn store_error(&self, source: io::Error) -> Error {
-        Error::Store { operation: "keep the outputs of commands in", path: self.directory.clone(), source }
-    }
-}
-
-/// Tells one output from where its follower stands.
-async fn tell(mut follower: Follower, kind: OutputKind, events: &mpsc::Sender<ExecEvent>) -> io::Result<()> {
-    loop {
-        let position = follower.position();
-        let Some(piece) = follower.next().await? else { return Ok(()) };
-        let event = match (piece, kind) {
-            (Piece::Kept(bytes), OutputKind::Stdout) => ExecEvent::Stdout(bytes),
-            (Piece::Kept(bytes), OutputKind::Stderr) => ExecEvent::Stderr(bytes),
-            (Piece::Dropped { until }, output) => {
-                ExecEvent::Dropped { output, bytes: until.saturating_sub(position) }
-            }
-        };
-        if events.send(event).await.is_err() {
-            // Noticed as a cancellation.
-            return Ok(());
-        }
     }
 }
 

@@ -1,6 +1,9 @@
 //! What somebody asks for: a command, who hears of it, and how it is told from other calls.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    fmt,
+    time::{Duration, SystemTime},
+};
 
 use bytes::Bytes;
 use prost::Message;
@@ -30,13 +33,22 @@ pub const IDEMPOTENCY_KEY_BYTES: usize = 200;
 /// Longest command line that is kept for people, bytes.
 const COMMAND_BYTES: usize = 16 << 10;
 
-/// What to run.
-#[derive(Clone, PartialEq, Eq, Debug)]
+/// What to run. Not printed: it may hold secrets.
+#[derive(Clone, PartialEq, Eq)]
 pub enum CommandLine {
     /// A program and its arguments.
     Argv(Vec<Vec<u8>>),
     /// A line for `/bin/sh -lc`.
     Shell(Vec<u8>),
+}
+
+impl fmt::Debug for CommandLine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Argv(_) => "Argv(..)",
+            Self::Shell(_) => "Shell(..)",
+        })
+    }
 }
 
 impl CommandLine {
@@ -49,8 +61,8 @@ impl CommandLine {
     }
 }
 
-/// A command for a workspace. Its `Debug` shows values of variables; it is not for logs.
-#[derive(Clone, PartialEq, Eq, Debug)]
+/// A command for a workspace. What may hold secrets is not printed.
+#[derive(Clone, PartialEq, Eq)]
 pub struct ExecRequest {
     /// What to run.
     pub command: CommandLine,
@@ -68,6 +80,18 @@ pub struct ExecRequest {
     pub idempotency_key: Option<String>,
     /// Whether the caller waits for the start alone. A command with a key goes on without its caller too.
     pub detach: bool,
+}
+
+impl fmt::Debug for ExecRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ExecRequest")
+            .field("user", &self.user)
+            .field("timeout", &self.timeout)
+            .field("stdin", &self.stdin)
+            .field("idempotency_key", &self.idempotency_key)
+            .field("detach", &self.detach)
+            .finish_non_exhaustive()
+    }
 }
 
 impl ExecRequest {
@@ -99,11 +123,12 @@ impl ExecRequest {
         if self.timeout.is_some_and(|timeout| timeout.is_zero()) {
             return refuse("timeout_seconds", "it must be greater than 0".to_owned());
         }
-        if let Some(key) = &self.idempotency_key {
-            if key.is_empty() || key.len() > IDEMPOTENCY_KEY_BYTES || key.chars().any(char::is_control) {
-                let reason = format!("it has 1 to {IDEMPOTENCY_KEY_BYTES} bytes and no control characters");
-                return refuse("idempotency_key", reason);
-            }
+        let usable = |key: &String| {
+            (1..=IDEMPOTENCY_KEY_BYTES).contains(&key.len()) && !key.chars().any(char::is_control)
+        };
+        if !self.idempotency_key.as_ref().is_none_or(usable) {
+            let reason = format!("it has 1 to {IDEMPOTENCY_KEY_BYTES} bytes and no control characters");
+            return refuse("idempotency_key", reason);
         }
         if self.detach && self.stdin {
             return refuse("stdin", "a detached command has nobody to feed it".to_owned());

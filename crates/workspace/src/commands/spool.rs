@@ -17,7 +17,7 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     fs::{self, File, OpenOptions},
-    io::{self, Write},
+    io,
     os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -382,11 +382,12 @@ impl SpoolWriter {
 
 /// Appends to the segment of `before` bytes: all of it or nothing.
 fn write(file: Option<File>, path: &Path, before: u64, bytes: &[u8]) -> io::Result<File> {
-    let mut file = match file {
+    let file = match file {
         Some(file) => file,
         None => open(path, before)?,
     };
-    let written = file.write_all(bytes).and_then(|()| fault::reach(FaultPoint::CommandOutputWritten));
+    let written =
+        file.write_all_at(bytes, before).and_then(|()| fault::reach(FaultPoint::CommandOutputWritten));
     if let Err(error) = written {
         // What was written of it would stand in the place of what comes next.
         if file.set_len(before).is_err() || before == 0 {
@@ -398,7 +399,7 @@ fn write(file: Option<File>, path: &Path, before: u64, bytes: &[u8]) -> io::Resu
 }
 
 fn open(path: &Path, bytes: u64) -> io::Result<File> {
-    let open = || OpenOptions::new().create(true).append(true).mode(0o600).open(path);
+    let open = || OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path);
     let file = match (open(), path.parent()) {
         (Err(error), Some(parent)) if error.kind() == io::ErrorKind::NotFound => {
             fs::DirBuilder::new().recursive(true).mode(0o700).create(parent)?;

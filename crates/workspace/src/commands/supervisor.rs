@@ -25,10 +25,11 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use super::{
-    CommandRecord, CommandState, Shared,
+    CommandRecord, CommandState,
     job::{Connection, Guest, Job},
     record::Stdin,
     request,
+    shared::Shared,
     spool::SpoolWriter,
 };
 use crate::{
@@ -294,9 +295,9 @@ impl Supervisor {
             None => return Parting::Over(self.given_up()),
         };
         let status = self.exit.insert(status).clone();
-        match stdout.transpose().and(stderr.transpose()) {
-            Ok(_) => Parting::Over(self.finished(&status)),
-            Err(error) => Parting::Lost(error),
+        match (stdout, stderr) {
+            (Some(Err(error)), _) | (_, Some(Err(error))) => Parting::Lost(error),
+            _ => Parting::Over(self.finished(&status)),
         }
     }
 

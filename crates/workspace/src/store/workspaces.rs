@@ -139,10 +139,11 @@ pub(super) fn update(transaction: &Transaction<'_>, record: &WorkspaceRecord) ->
     Ok(())
 }
 
-/// Every row by id, each read as far as it can be.
-pub(super) fn every(
-    transaction: &Transaction<'_>,
-) -> Result<Vec<(WorkspaceId, Result<WorkspaceRecord, StoreError>)>, StoreError> {
+/// A row as far as it can be read.
+type Found = (WorkspaceId, Result<WorkspaceRecord, StoreError>);
+
+/// Every row, by id.
+pub(super) fn every(transaction: &Transaction<'_>) -> Result<Vec<Found>, StoreError> {
     let failed = StoreError::database("read the workspaces");
     let mut statement = transaction
         .prepare_cached("SELECT id, record, last_activity_at_ns FROM workspaces ORDER BY id")
