@@ -4,7 +4,7 @@ use std::error::Error;
 use std::io;
 
 use pyro_protocol::work::{WorkFailure, WorkFailureCode};
-use pyro_tree::path::{BadPath, RelativePath, printable};
+use pyro_tree::path::{BadPath, MAX_PATH_BYTES, RelativePath, printable};
 use pyro_tree::{archive, beneath, transaction, unpack};
 use rustix::io::Errno;
 
@@ -69,7 +69,11 @@ impl WorkError {
 
 impl From<WorkError> for WorkFailure {
     fn from(error: WorkError) -> Self {
-        let WorkError { code, mut message, path, errno } = error;
+        let WorkError { code, mut message, mut path, errno } = error;
+        if path.len() > MAX_PATH_BYTES {
+            // It names nothing, and the message has its beginning.
+            path.clear();
+        }
         if message.len() > MAX_MESSAGE_BYTES {
             message.truncate(message.floor_char_boundary(MAX_MESSAGE_BYTES));
             message.push('…');

@@ -43,10 +43,11 @@ pub(crate) fn answer(
         {
             break;
         }
-        if enters && walk.enter()? {
-            if let Some(ignored) = &mut ignored {
-                ignored.enter(walk.path(), walk.directory()?);
-            }
+        if enters
+            && walk.enter()?
+            && let Some(ignored) = &mut ignored
+        {
+            ignored.enter(walk.path(), walk.directory()?);
         }
     }
     let notes = walk.take_notes();

@@ -130,7 +130,14 @@ pub fn run_with(
         if input.is_broken() || output.is_broken() {
             break;
         }
-        output.send(answer)?;
+        if let Err(error) = output.send(answer) {
+            if output.is_broken() {
+                break;
+            }
+            // Such as the names of all the files of a very large patch: the work is done, but cannot be told.
+            let error = WorkError::new(WorkFailureCode::TooLarge, format!("tell what was done: {error}"));
+            output.send(work_reply::Body::Failure(error.into()))?;
+        }
         output.flush()?;
     }
     Ok(())

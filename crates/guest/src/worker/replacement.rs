@@ -1,8 +1,10 @@
 //! [`Replacement`]: a file that takes a name in one step, or never appears.
 //!
 //! While it is written it has no name at all where the file system can do that, so that a machine that dies leaves
-//! nothing behind; else a name that nobody guesses. It gets mode and owner of the file whose place it takes. Nothing is
-//! forced to the disk: a machine that loses its power may have the old file or the new one, never half of one.
+//! nothing behind; else a name that nobody guesses. It gets mode and owner of the file whose place it takes.
+//!
+//! Nothing is forced to the disk, which would cost more than all the rest. Of a machine that loses its power the disk has
+//! the old file or the new one, never a mix; one whose name was new may be empty or not there.
 
 use std::ffi::OsString;
 use std::fs::File;

@@ -25,6 +25,8 @@ const DIRECTORY: OFlags =
 const MAX_OPEN: usize = 64;
 /// Bytes of names that the kernel gives at once.
 const LISTING_BYTES: usize = 32 << 10;
+/// Longest note.
+const MAX_NOTE_BYTES: usize = 2_000;
 /// Most notes that are kept.
 const MAX_NOTES: usize = 100;
 
@@ -207,8 +209,11 @@ impl<'a> Walk<'a> {
         std::mem::take(&mut self.notes)
     }
 
-    pub(crate) fn note(&mut self, note: String) {
+    /// Remembers that something was left out.
+    pub(crate) fn note(&mut self, mut note: String) {
         if self.notes.len() < MAX_NOTES {
+            // All of them fit into one reply.
+            note.truncate(note.floor_char_boundary(MAX_NOTE_BYTES));
             self.notes.push(note);
         }
     }

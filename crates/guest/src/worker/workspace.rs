@@ -10,13 +10,14 @@ use std::path::Path;
 use pyro_protocol::work::WorkFailureCode;
 use pyro_tree::beneath::Root;
 use pyro_tree::path::RelativePath;
+use pyro_tree::transaction::STAGING_NAME;
 use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, Stat, openat2, statat};
 use rustix::io::Errno;
 
 use super::error::{Result, WorkError, quoted};
 
 /// The directory at the top that belongs to changes which are not complete. Nobody sees or names it.
-pub(crate) const RESERVED: &[u8] = b".pyro-transaction";
+pub(crate) const RESERVED: &[u8] = STAGING_NAME.as_bytes();
 
 /// Mounts the overlay of the writable disk (its root directory) on a directory.
 pub type Mount = fn(BorrowedFd<'_>, &Path) -> io::Result<()>;
