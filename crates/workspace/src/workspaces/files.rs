@@ -8,9 +8,9 @@ use super::{InUse, SeedRecord, WorkspaceId, Workspaces};
 use crate::{
     error::Error,
     files::{
-        Content, Delete, Diff, DiffReport, Entry, ExportRequest, Exported, FileError, Found, Glob, Grep, List,
-        Listing, MakeDirectory, Patch, Patched, PathRef, PullRequest, Pulled, PushOutcome, PushRequest, Read,
-        ReadDone, Replace, Replaced, Transfer, TransferProgress, Unpacked, Write, Written,
+        Content, Delete, Diff, DiffReport, Entry, ExportRequest, Exported, FileError, Found, Glob, Grep,
+        List, Listing, MakeDirectory, Patch, Patched, PathRef, PullRequest, Pulled, PushOutcome, PushRequest,
+        Read, ReadDone, Replace, Replaced, Transfer, TransferProgress, Unpacked, Write, Written,
     },
 };
 

@@ -17,9 +17,7 @@ use pyro_workspace::{
     files::{self, Change, Diff, DiffReport, Entry, EntryKind, Glob, Grep, Match, Patch},
 };
 
-use super::entries::{
-    artifact_type, change_status, entry, failed, fit, hexadecimal, in_json, mode, open,
-};
+use super::entries::{artifact_type, change_status, entry, failed, fit, hexadecimal, in_json, mode, open};
 
 pub(in crate::daemon) async fn file_glob(
     host: &Host,

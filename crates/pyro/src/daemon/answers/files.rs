@@ -126,11 +126,9 @@ fn text(bytes: &[u8], wanted: WantedEncoding, is_cut: bool) -> Text {
     match (wanted, whole) {
         (WantedEncoding::Auto | WantedEncoding::Utf8, Some(whole)) => as_text(&bytes[..whole]),
         (WantedEncoding::Utf8, None) => as_text(bytes),
-        (WantedEncoding::Auto, None) | (WantedEncoding::Base64, _) => Text {
-            content: to_base64(bytes),
-            encoding: Encoding::Base64,
-            bytes_read: bytes.len() as u64,
-        },
+        (WantedEncoding::Auto, None) | (WantedEncoding::Base64, _) => {
+            Text { content: to_base64(bytes), encoding: Encoding::Base64, bytes_read: bytes.len() as u64 }
+        }
     }
 }
 
