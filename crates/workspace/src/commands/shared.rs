@@ -9,7 +9,7 @@ use std::{
 };
 
 use pyro_protocol::message;
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
@@ -28,6 +28,9 @@ use crate::{
     workspaces::WorkspaceId,
 };
 
+/// Commands that are attended at once; each takes up to three of a session's 256 streams, and file workers take some.
+pub(super) const COMMANDS_AT_ONCE: usize = 72;
+
 /// What the facade and the supervisors share.
 #[derive(Debug)]
 pub(super) struct Shared {
@@ -40,6 +43,8 @@ pub(super) struct Shared {
     jobs: Mutex<BTreeMap<u64, Arc<Job>>>,
     /// Held from the look into the store until the job is there, so that nobody sees a record without its job.
     pub(super) admission: tokio::sync::Mutex<()>,
+    /// One for each command that is attended.
+    pub(super) turns: Arc<Semaphore>,
     /// A job ended.
     pub(super) ended: Notify,
     pub(super) closed: CancellationToken,
@@ -70,6 +75,7 @@ impl Shared {
             connection: watch::Sender::new(Connection::none()),
             jobs: Mutex::default(),
             admission: tokio::sync::Mutex::default(),
+            turns: Arc::new(Semaphore::new(COMMANDS_AT_ONCE)),
             ended: Notify::new(),
             closed: CancellationToken::new(),
         }

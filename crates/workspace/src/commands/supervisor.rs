@@ -8,6 +8,8 @@
 //!        └── gone ──────────────────────────────────────────────────────────────────────────┘
 //! ```
 //!
+//! A session has room for so many streams, and so a command may have to wait for its turn before it is asked for.
+//!
 //! A command runs at most once: its process has an id that is never used again, a guest refuses an id that it knows, and a
 //! guest is only forgotten what it ran after that is written down. While the process is unknown to the guest and
 //! the request is still in memory, it may therefore be asked again.
@@ -19,8 +21,11 @@ use std::{
 };
 
 use bytes::Bytes;
-use pyro_protocol::message::{self, FailureCode};
-use tokio::sync::mpsc;
+use pyro_protocol::{
+    SendError,
+    message::{self, FailureCode},
+};
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
@@ -29,7 +34,7 @@ use super::{
     job::{Connection, Guest, Job},
     record::Stdin,
     request,
-    shared::Shared,
+    shared::{COMMANDS_AT_ONCE, Shared},
     spool::SpoolWriter,
 };
 use crate::{
@@ -43,6 +48,10 @@ use crate::{
 
 /// What had arrived from a machine that is gone is taken for so long.
 const GONE_PATIENCE: Duration = Duration::from_secs(2);
+/// How long a command waits for its turn.
+const TURN_PATIENCE: Duration = Duration::from_secs(60);
+/// When a session that had no room is tried again.
+const ROOM_RETRY: Duration = Duration::from_millis(200);
 /// How often it is tried to write down an end that the store did not take.
 const RECORD_RETRY: Duration = Duration::from_secs(5);
 
@@ -74,6 +83,18 @@ enum Parting {
     Over(CommandState),
     /// The guest cannot be reached any more this way.
     Lost(SessionError),
+    /// The session had no room for what was to be asked.
+    Full(SessionError),
+}
+
+impl From<SessionError> for Parting {
+    fn from(error: SessionError) -> Self {
+        match error {
+            SessionError::Unsent { source: SendError::NoSession, .. } => Self::Lost(error),
+            SessionError::Unsent { .. } => Self::Full(error),
+            _ => Self::Lost(error),
+        }
+    }
 }
 
 /// The streams of a process.
@@ -150,6 +171,11 @@ impl Supervisor {
                 Parting::Lost(error) => {
                     debug!(command = self.job.sequence, error = %chain(&error), "waits for another session");
                 }
+                Parting::Full(error) => {
+                    debug!(command = self.job.sequence, error = %chain(&error), "waits for room in the session");
+                    tokio::time::sleep(ROOM_RETRY).await;
+                    used = None;
+                }
             }
         };
         self.conclude(state).await;
@@ -168,27 +194,55 @@ impl Supervisor {
     /// Does everything about the command that one session allows.
     async fn attend(&mut self, session: &GuestSession) -> Parting {
         let id = super::record::job_id(self.job.sequence);
-        let known = if self.asked || self.start.is_none() {
+        let was_asked = self.asked || self.start.is_none();
+        if was_asked {
+            // Who is not known needs no turn.
+            match find(session, &id).await {
+                Ok(None) if self.start.is_none() => return Parting::Over(self.unheard_of()),
+                Ok(_) => {}
+                Err(error) => return error.into(),
+            }
+        }
+        let Some(_turn) = self.turn().await else {
+            return Parting::Over(self.turned_away());
+        };
+        if was_asked {
             // Opened before the guest is asked what it has: from then on it keeps what was not taken.
             let streams = Streams::open(session, &self.job, &id);
-            match session.list().await {
-                Ok(processes) => processes
-                    .processes
-                    .into_iter()
-                    .find(|process| process.id == id)
-                    .map(|found| (found, streams)),
-                Err(error) => return Parting::Lost(error),
+            match find(session, &id).await {
+                Ok(Some(process)) => return self.reattach(session, &process, streams).await,
+                Ok(None) => {}
+                Err(error) => return error.into(),
             }
+        }
+        match self.start.clone() {
+            None => Parting::Over(self.unheard_of()),
+            Some(_) if self.job.unwanted.is_cancelled() => Parting::Over(self.turned_away()),
+            Some(start) => self.start(session, &start).await,
+        }
+    }
+
+    /// The state of a command for which it was never asked.
+    fn turned_away(&self) -> CommandState {
+        let reason = if self.job.unwanted.is_cancelled() {
+            "its caller went away".to_owned()
         } else {
-            None
+            format!("{COMMANDS_AT_ONCE} other commands are running in the workspace")
         };
-        match (known, self.start.clone()) {
-            (Some((process, streams)), _) => self.reattach(session, &process, streams).await,
-            (None, Some(_)) if self.job.unwanted.is_cancelled() => {
-                Parting::Over(CommandState::NeverStarted { reason: "its caller went away".to_owned() })
-            }
-            (None, Some(start)) => self.start(session, &start).await,
-            (None, None) => Parting::Over(self.unheard_of()),
+        CommandState::NeverStarted { reason }
+    }
+
+    /// The right to use streams of the session. One that runs gets it; one that does not waits for so long, and gets
+    /// none if that is not enough.
+    async fn turn(&self) -> Option<OwnedSemaphorePermit> {
+        let turn = Arc::clone(&self.shared.turns).acquire_owned();
+        if self.asked || self.start.is_none() {
+            return turn.await.ok();
+        }
+        tokio::select! {
+            turn = turn => turn.ok(),
+            () = self.job.unwanted.cancelled() => None,
+            () = tokio::time::sleep(TURN_PATIENCE) => None,
         }
     }
 
@@ -219,10 +273,16 @@ impl Supervisor {
             Err(error @ SessionError::Refused { .. }) => {
                 return Parting::Over(self.refused(&error, start).await);
             }
-            Err(error @ (SessionError::Unsent { .. } | SessionError::Unexpected { .. })) => {
+            Err(error @ SessionError::Unsent { source: SendError::TooLong { .. }, .. }) => {
+                return Parting::Over(CommandState::NeverStarted { reason: chain(&error) });
+            }
+            Err(error @ SessionError::Unexpected { .. }) => {
                 return Parting::Over(CommandState::Unknown { reason: chain(&error) });
             }
-            Err(error) => return Parting::Lost(error),
+            Err(error) => {
+                self.asked = !matches!(error, SessionError::Unsent { .. });
+                return error.into();
+            }
         }
         if let Err(error) = fault::reach(FaultPoint::CommandRunning) {
             warn!(command = self.job.sequence, %error, "cannot write down that a command runs");
@@ -291,12 +351,12 @@ impl Supervisor {
             Some(Err(SessionError::Refused { code: FailureCode::UnknownProcess, .. })) => {
                 return Parting::Over(self.unheard_of());
             }
-            Some(Err(error)) => return Parting::Lost(error),
+            Some(Err(error)) => return error.into(),
             None => return Parting::Over(self.given_up()),
         };
         let status = self.exit.insert(status).clone();
         match (stdout, stderr) {
-            (Some(Err(error)), _) | (_, Some(Err(error))) => Parting::Lost(error),
+            (Some(Err(error)), _) | (_, Some(Err(error))) => error.into(),
             _ => Parting::Over(self.finished(&status)),
         }
     }
@@ -396,6 +456,11 @@ impl Supervisor {
             clear(&session, &super::record::job_id(self.job.sequence)).await;
         }
     }
+}
+
+/// What the guest knows of a process.
+async fn find(session: &GuestSession, id: &str) -> Result<Option<message::ProcessInfo>, SessionError> {
+    Ok(session.list().await?.processes.into_iter().find(|process| process.id == id))
 }
 
 /// Ends a process that is not wanted any more, if it still runs, and lets the guest forget it. A guest that does not

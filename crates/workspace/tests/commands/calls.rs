@@ -103,6 +103,28 @@ async fn a_hundred_at_once_are_each_recorded_and_run_once() {
 }
 
 #[tokio::test]
+async fn more_than_a_session_has_room_for_wait_for_their_turn() {
+    let workspace = Workspace::start().await;
+    let go = workspace.home.path().join("go");
+    let script = format!("cat; until [ -e {} ]; do sleep 0.1; done; echo done", go.display());
+    let calls: Vec<_> = (0..150)
+        .map(|_| exec(&workspace.commands, ExecRequest { stdin: true, ..shell(&script) }))
+        .map(|(outcome, mut call)| {
+            call.stdin = None;
+            (tokio::spawn(outcome), call)
+        })
+        .collect();
+    // Of all there is a record, and some run already.
+    let counted = async { while history(&workspace.commands).await.len() < 150 {} };
+    soon(counted).await;
+    std::fs::write(go, "").unwrap();
+    for (outcome, mut call) in calls {
+        assert_eq!(end(&soon(outcome).await.unwrap().unwrap().command), CommandEnd::Exited(0));
+        assert_eq!(call.rest().0, b"done\n");
+    }
+}
+
+#[tokio::test]
 async fn a_repeated_call_attaches_or_gets_the_result_and_another_is_refused() {
     let workspace = Workspace::start().await;
     let (go, log) = (workspace.fifo("go"), workspace.home.path().join("log"));
