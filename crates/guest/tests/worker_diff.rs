@@ -169,3 +169,142 @@ fn every_kind_of_change_is_told_and_git_applies_it() {
         git_apply_gives_the_workspace(&place, &answer.data);
     });
 }
+
+#[test]
+fn directories_as_package_managers_and_git_move_them() {
+    in_namespace("directories_as_package_managers_and_git_move_them", || {
+        let place = Place::new();
+        let mut worker = seeded(&place, |seed| {
+            tree(
+                seed,
+                &[
+                    "node_modules/left/index.js",
+                    "node_modules/left/lib/a.js",
+                    "src/old/mod.rs",
+                    "src/old/x.rs",
+                ],
+            );
+            tree(seed, &["target/debug/deps/one", "keep"]);
+            fs::hard_link(seed.join("target/debug/deps/one"), seed.join("target/debug/two")).unwrap();
+        });
+        let root = place.workspace();
+        let moved = |from: &str, to: &str| {
+            let (from, to) = (root.join(from), root.join(to));
+            fs::create_dir_all(to.parent().unwrap()).unwrap();
+            assert!(Command::new("mv").args(["-T"]).arg(from).arg(to).status().unwrap().success());
+        };
+        // npm puts the old directory aside, the new one in its place, and removes the old one.
+        moved("node_modules/left", "node_modules/.left-XyZ");
+        tree(&root, &["node_modules/left/index.js", "node_modules/left/new.js"]);
+        fs::remove_dir_all(root.join("node_modules/.left-XyZ")).unwrap();
+        // A directory in a directory that was itself renamed, as with git mv, and back to where it was.
+        moved("src/old", "source/inner");
+        moved("source", "code");
+        moved("code/inner", "code/other");
+        moved("keep", "aside");
+        moved("aside", "keep");
+        // cargo writes through one of two names.
+        fs::write(root.join("target/debug/two"), content("target/debug/two")).unwrap();
+        let answer = diff(&mut worker);
+        let mut expected = vec![
+            "R code/other/mod.rs <- src/old/mod.rs",
+            "R code/other/x.rs <- src/old/x.rs",
+            "D node_modules/left/lib/a.js",
+            "A node_modules/left/new.js",
+            // It was all that `src` had.
+        ];
+        if place.is_whole_overlay() {
+            expected.push("M target/debug/deps/one");
+        }
+        expected.push("M target/debug/two");
+        let told = summary(&answer);
+        let told: Vec<_> = told.lines().filter(|line| !line.ends_with(" src")).collect();
+        assert_eq!(told, expected);
+        fs::remove_dir(root.join("src")).unwrap();
+        git_apply_gives_the_workspace(&place, &answer.data);
+    });
+}
+
+#[test]
+fn what_patches_cannot_say_is_told_all_the_same() {
+    in_namespace("what_patches_cannot_say_is_told_all_the_same", || {
+        let place = Place::new();
+        let mut worker = seeded(&place, |seed| {
+            tree(seed, &["mode", "a/f", "b/f"]);
+            fs::create_dir(seed.join("empty")).unwrap();
+            fs::create_dir(seed.join("dir-mode")).unwrap();
+            fs::write(seed.join("binary"), b"\0one").unwrap();
+            fs::write(seed.join("large"), vec![b'x'; 33 << 20]).unwrap();
+        });
+        let root = place.workspace();
+        fs::set_permissions(root.join("mode"), Permissions::from_mode(0o600)).unwrap();
+        fs::remove_dir(root.join("empty")).unwrap();
+        fs::create_dir_all(root.join("new/empty")).unwrap();
+        fs::set_permissions(root.join("dir-mode"), Permissions::from_mode(0o700)).unwrap();
+        fs::write(root.join("binary"), b"\0other").unwrap();
+        fs::write(root.join("large"), vec![b'y'; 33 << 20]).unwrap();
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            root.join("pipe"),
+            rustix::fs::FileType::Fifo,
+            rustix::fs::Mode::RUSR,
+            0,
+        )
+        .unwrap();
+        let answer = diff(&mut worker);
+        let expected = "M binary\nM dir-mode\nD empty\nM large\nM mode\nA new/empty\nA pipe";
+        assert_eq!(summary(&answer), expected);
+        let binary = &answer.changes[0];
+        assert!(binary.binary && binary.added_lines.is_none());
+        let now = binary.now.as_ref().unwrap();
+        let digest = <sha2::Sha256 as sha2::Digest>::digest(b"\0other").to_vec();
+        assert_eq!((now.size_bytes, &now.sha256), (6, &digest));
+        let large = &answer.changes[3];
+        assert!(large.binary && large.patch_offset.is_some());
+        assert_eq!(large.base.as_ref().unwrap().sha256.len(), 32);
+        let text = answer.text();
+        assert!(
+            text.contains("diff --git a/large b/large\nBinary files a/large and b/large differ\n"),
+            "{text}"
+        );
+        for without_text in [1, 2, 4, 5, 6] {
+            assert_eq!(answer.changes[without_text].patch_offset, None);
+        }
+    });
+}
+
+#[test]
+fn a_diff_is_narrowed_bounded_and_shortened() {
+    in_namespace("a_diff_is_narrowed_bounded_and_shortened", || {
+        let place = Place::new();
+        let mut worker = seeded(&place, |seed| tree(seed, &["a/one", "a/two", "b/one", "from"]));
+        let root = place.workspace();
+        for path in ["a/one", "a/two", "b/one"] {
+            fs::write(root.join(path), content(path).replace('3', "three")).unwrap();
+        }
+        fs::rename(root.join("from"), root.join("to")).unwrap();
+        let mut ask = |request: Diff| worker.ask(Body::Diff(request)).fine();
+        let paths = |paths: &[&str]| paths.iter().map(|path| path.as_bytes().to_vec()).collect::<Vec<_>>();
+        let narrowed = ask(Diff { paths: paths(&["a", "b/none", "to"]), ..Diff::default() });
+        assert_eq!(summary(&narrowed), "M a/one\nM a/two\nA to", "what was moved from elsewhere came");
+        let whole = ask(Diff::default());
+        assert_eq!(summary(&whole), "M a/one\nM a/two\nM b/one\nR to <- from");
+        let plain = ask(Diff { no_renames: true, names_only: true, ..Diff::default() });
+        assert_eq!(
+            (summary(&plain).as_str(), plain.data.len()),
+            ("M a/one\nM a/two\nM b/one\nD from\nA to", 0)
+        );
+        let part_bytes = whole.changes[0].patch_bytes;
+        let bounded = ask(Diff { max_bytes: part_bytes * 2 + 1, ..Diff::default() });
+        let work_reply::Body::DiffDone(done) = &bounded.last else { panic!("{:?}", bounded.last) };
+        assert_eq!(done.left_out, paths(&["b/one", "to"]));
+        assert_eq!(bounded.data.len() as u64, part_bytes * 2);
+        assert_eq!(bounded.changes.len(), 4, "but they are told");
+        let short = ask(Diff { context: Some(0), names_only: false, ..Diff::default() });
+        assert!(short.text().contains("@@ -3 +3 @@"), "{}", short.text());
+        let counts = ask(Diff { names_only: true, with_counts: true, ..Diff::default() });
+        assert_eq!((counts.changes[0].added_lines, counts.changes[0].removed_lines), (Some(1), Some(1)));
+        let outside = worker.ask(Body::Diff(Diff { paths: paths(&["/etc"]), ..Diff::default() }));
+        assert_eq!(outside.failure(), Some(WorkFailureCode::Invalid));
+    });
+}

@@ -249,3 +249,28 @@ fn a_diff_is_taken_back_by_its_own_patch() {
         assert_eq!((diff.text(), diff.changes.len()), (String::new(), 0));
     });
 }
+
+#[test]
+fn what_a_dead_worker_left_half_done_is_ended_by_the_next() {
+    use pyro_tree::beneath::Root;
+    use pyro_tree::path::RelativePath;
+    use pyro_tree::transaction::{Durability, NewAttributes, Options, Transaction, crash};
+
+    for (dies_at, after) in [("transaction-journal-commit", "old\n"), ("transaction-place", "new\n")] {
+        let place = Place::new();
+        fs::write(place.workspace().join("a"), "old\n").unwrap();
+        let root = Root::open(&place.workspace()).unwrap();
+        let dying = |point| if point == dies_at { Err(crash()) } else { Ok(()) };
+        let options = Options { durability: Durability::Machine, owner: None };
+        let mut transaction = Transaction::begin(&root, options, &dying).unwrap();
+        let path = RelativePath::new("a").unwrap();
+        transaction.put_file(&path, &mut b"new\n".as_slice(), NewAttributes::default()).unwrap();
+        transaction.commit().unwrap_err();
+        assert_eq!(text(&place.workspace(), "a"), "old\n");
+        assert!(place.workspace().join(".pyro-transaction").exists());
+        let mut worker = Worker::start(&place.workspace(), &place.disk(), place::no_mount);
+        patched(apply(&mut worker, "--- /dev/null\n+++ b/b\n@@ -0,0 +1 @@\n+b\n"));
+        assert_eq!(text(&place.workspace(), "a"), after, "{dies_at}");
+        assert!(!place.workspace().join(".pyro-transaction").exists());
+    }
+}

@@ -198,7 +198,8 @@ fn what_differs_from_what_was_in_common() {
         assert_eq!(listed(&changes(&mut worker)), Vec::<String>::new());
         // The host pushes.
         write(&source, &[("theirs", "2"), ("both", "2"), ("new", "2"), ("back", "2")]);
-        fs::remove_dir_all(source.join("d")).unwrap();
+        // Only the file: what an ordinary user mounts does not move directories of the seed.
+        fs::remove_file(source.join("d/gone")).unwrap();
         let request = Push { delete: true, is_seed_directory: true, ..Push::default() };
         push(&mut worker, request.clone(), &source);
         assert_eq!(listed(&changes(&mut worker)), Vec::<String>::new(), "it is in common now");
@@ -212,7 +213,6 @@ fn what_differs_from_what_was_in_common() {
             "Added added/x",
             "Modified back",
             "Modified both",
-            "Added d",
             "Added d/gone",
             "Deleted new",
             "Modified ours",

@@ -35,4 +35,4 @@ pub use parse::parse;
 pub use path::{FilePath, PathFault, ROOT};
 pub use similarity::Similarity;
 pub use stat::{Stat, Summary};
-pub use write::{Side, WriteOptions, stat, write};
+pub use write::{Side, WriteOptions, stat, write, write_unread};

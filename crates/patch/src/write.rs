@@ -49,6 +49,24 @@ pub fn write(out: &mut Vec<u8>, old: Option<Side<'_>>, new: Option<Side<'_>>, op
     }
 }
 
+/// Appends that the contents of two files differ, without looking at them: for those that are too long. A file whose kind
+/// changed is written as one that goes and one that comes.
+pub fn write_unread(out: &mut Vec<u8>, old: Option<Side<'_>>, new: Option<Side<'_>>) -> Stat {
+    match (old, new) {
+        (Some(old), Some(new)) if !old.mode.is_same_kind(new.mode) => {
+            write_unread(out, Some(old), None);
+            write_unread(out, None, Some(new));
+        }
+        (None, None) => {}
+        (old, new) => {
+            let mut writer = Writer { out, old, new, options: WriteOptions::default() };
+            writer.write_names_and_modes();
+            writer.write_that_they_differ();
+        }
+    }
+    Stat { binary: true, ..Stat::default() }
+}
+
 /// Counts the lines that [`write`] would write, without writing them.
 pub fn stat(old: Option<Side<'_>>, new: Option<Side<'_>>) -> Stat {
     match (old, new) {
@@ -111,11 +129,7 @@ impl<'a> Writer<'_, 'a> {
             return Stat::default();
         }
         if is_binary(before) || is_binary(after) {
-            self.put("Binary files ");
-            self.put_label(self.old, b"a/");
-            self.put(" and ");
-            self.put_label(self.new, b"b/");
-            self.put(" differ\n");
+            self.write_that_they_differ();
             return Stat { binary: true, ..Stat::default() };
         }
         for (sign, side, prefix) in [("--- ", self.old, b"a/"), ("+++ ", self.new, b"b/")] {
@@ -138,7 +152,15 @@ impl<'a> Writer<'_, 'a> {
         }
     }
 
-    fn write_header(&mut self, same_content: bool) {
+    fn write_that_they_differ(&mut self) {
+        self.put("Binary files ");
+        self.put_label(self.old, b"a/");
+        self.put(" and ");
+        self.put_label(self.new, b"b/");
+        self.put(" differ\n");
+    }
+
+    fn write_names_and_modes(&mut self) {
         let (Some(old), Some(new)) = (self.old.or(self.new), self.new.or(self.old)) else { return };
         self.put("diff --git ");
         self.put_name(b"a/", old.path);
@@ -153,6 +175,11 @@ impl<'a> Writer<'_, 'a> {
             }
             _ => {}
         }
+    }
+
+    fn write_header(&mut self, same_content: bool) {
+        let (Some(old), Some(new)) = (self.old.or(self.new), self.new.or(self.old)) else { return };
+        self.write_names_and_modes();
         if old.path != new.path {
             let similarity = Similarity::between(old.content, new.content);
             self.put(&format!("similarity index {similarity}\nrename from "));

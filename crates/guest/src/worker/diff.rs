@@ -9,7 +9,7 @@ use std::collections::HashSet;
 use std::io::{self, Write as _};
 
 use prost::Message as _;
-use pyro_patch::{FilePath, Side, WriteOptions};
+use pyro_patch::{FilePath, Side, Stat, WriteOptions};
 use pyro_protocol::work::{self, ChangeStatus, Changed, DiffDone, work_reply};
 use pyro_tree::beneath::Root;
 use pyro_tree::path::RelativePath;
@@ -173,27 +173,26 @@ impl Report<'_> {
         let old = self.side(base_path, change.base.as_ref())?;
         let new = self.side(&change.path, change.now.as_ref())?;
         let is_too_long = |side: &Option<Content>| side.as_ref().is_some_and(|side| side.bytes.is_none());
-        if is_too_long(&old) || is_too_long(&new) {
-            told.binary = true;
-            let path = &change.path;
-            patch
-                .note(format!("`{path}` has more than {} MiB and is not in the patch", MAX_TEXT_BYTES >> 20));
-        } else {
-            let (old, new) = (old.as_ref().and_then(Content::side), new.as_ref().and_then(Content::side));
-            let mut text = Vec::new();
-            let stat = if self.request.names_only {
-                pyro_patch::stat(old, new)
-            } else {
-                let context =
-                    self.request.context.map_or(WriteOptions::default().context, |lines| lines as usize);
+        let is_unread = is_too_long(&old) || is_too_long(&new);
+        let (old, new) = (old.as_ref().map(Content::side), new.as_ref().map(Content::side));
+        let mut text = Vec::new();
+        let stat = match (self.request.names_only, is_unread) {
+            (true, true) => Stat { binary: true, ..Stat::default() },
+            (true, false) => pyro_patch::stat(old, new),
+            (false, true) => pyro_patch::write_unread(&mut text, old, new),
+            (false, false) => {
+                let context = self
+                    .request
+                    .context
+                    .map_or_else(|| WriteOptions::default().context, |lines| lines as usize);
                 pyro_patch::write(&mut text, old, new, WriteOptions { context })
-            };
-            told.binary = stat.binary;
-            if self.request.with_counts && !stat.binary && (old.is_some() || new.is_some()) {
-                (told.added_lines, told.removed_lines) = (Some(stat.added as u64), Some(stat.removed as u64));
             }
-            patch.add(&change.path, &text, told, self.state)?;
+        };
+        told.binary = stat.binary;
+        if self.request.with_counts && !stat.binary && (old.is_some() || new.is_some()) {
+            (told.added_lines, told.removed_lines) = (Some(stat.added as u64), Some(stat.removed as u64));
         }
+        patch.add(&change.path, &text, told, self.state)?;
         if told.binary {
             for (node, entry) in [(&change.base, &mut told.base), (&change.now, &mut told.now)] {
                 if let (Some(node), Some(entry)) = (node.as_ref().filter(|node| node.is_file()), entry) {
@@ -225,9 +224,9 @@ struct Content {
 }
 
 impl Content {
-    fn side(&self) -> Option<Side<'_>> {
-        let content = self.bytes.as_deref()?;
-        Some(Side { path: &self.path, mode: self.mode, content })
+    /// Without content, if that is too long.
+    fn side(&self) -> Side<'_> {
+        Side { path: &self.path, mode: self.mode, content: self.bytes.as_deref().unwrap_or_default() }
     }
 }
 

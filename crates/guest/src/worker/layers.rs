@@ -195,7 +195,7 @@ impl Layers {
                 let lower = if opaque.as_deref() == Some(b"y") {
                     None
                 } else {
-                    redirected(&path, attribute(directory, &path, "redirect")?, lower)
+                    redirected(&path, attribute(directory, &path, "redirect")?.as_deref(), lower)
                 };
                 (lower, opaque.as_deref() == Some(b"x"))
             }
@@ -360,10 +360,10 @@ fn attribute(directory: &Root, path: &RelativePath, name: &str) -> Result<Option
 /// Where a directory lies in the seed: at `inherited`, unless a redirect says otherwise.
 fn redirected(
     path: &RelativePath,
-    redirect: Option<Vec<u8>>,
+    redirect: Option<&[u8]>,
     inherited: Option<RelativePath>,
 ) -> Option<RelativePath> {
-    match redirect.as_deref() {
+    match redirect {
         // The root of the overlay is never renamed.
         _ if path.is_root() => inherited,
         None => inherited,

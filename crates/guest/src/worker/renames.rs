@@ -3,8 +3,9 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
-use pyro_patch::rename::{self, Entry, Limits, List};
+use pyro_patch::rename::{self, Limits, List};
 use pyro_patch::{FilePath, Mode};
 use pyro_tree::path::RelativePath;
 
@@ -102,18 +103,13 @@ fn same_files(
     let mut large: HashMap<_, Vec<(usize, Vec<u8>)>> = HashMap::new();
     for came in added.iter_mut().filter(|came| came.is_large() && !came.is_paired) {
         let form = came.form();
-        if !large.contains_key(&form) {
-            let mut digests = Vec::new();
-            for (at, went) in
-                deleted.iter().enumerate().filter(|(_, went)| went.form() == form && !went.is_paired)
-            {
-                digests.extend(digest(went, contents)?.map(|digest| (at, digest)));
-            }
-            large.insert(form, digests);
-        }
-        let Some(candidates) = large.get_mut(&form).filter(|candidates| !candidates.is_empty()) else {
-            continue;
+        let candidates = match large.entry(form) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(unknown) => unknown.insert(digests(deleted, form, contents)?),
         };
+        if candidates.is_empty() {
+            continue;
+        }
         let Some(wanted) = digest(came, contents)? else { continue };
         if let Some(found) = candidates.iter().position(|(_at, digest)| *digest == wanted) {
             let (at, _digest) = candidates.swap_remove(found);
@@ -128,6 +124,19 @@ fn pair(went: &mut Candidate<'_>, came: &mut Candidate<'_>, sources: &mut HashMa
     sources.insert(came.index, went.index);
 }
 
+/// Digests of the files of one form, with their places among the deleted ones.
+fn digests(
+    deleted: &[Candidate<'_>],
+    form: (u64, bool),
+    contents: Contents<'_>,
+) -> Result<Vec<(usize, Vec<u8>)>, ContentError> {
+    let mut digests = Vec::new();
+    for (at, went) in deleted.iter().enumerate().filter(|(_, went)| went.form() == form && !went.is_paired) {
+        digests.extend(digest(went, contents)?.map(|digest| (at, digest)));
+    }
+    Ok(digests)
+}
+
 fn digest(candidate: &Candidate<'_>, contents: Contents<'_>) -> Result<Option<Vec<u8>>, ContentError> {
     match contents.open(candidate.node) {
         Err(error) if error.is_gone() => Ok(None),
@@ -140,8 +149,8 @@ fn similar_files(
     added: &[Candidate<'_>],
     contents: Contents<'_>,
 ) -> Result<Vec<(usize, usize)>, ContentError> {
-    fn entries<'a>(candidates: &'a [Candidate<'_>]) -> Vec<Entry<'a, ()>> {
-        let entry = |candidate: &'a Candidate<'_>| Entry {
+    fn entries<'a>(candidates: &'a [Candidate<'_>]) -> Vec<rename::Entry<'a, ()>> {
+        let entry = |candidate: &'a Candidate<'_>| rename::Entry {
             path: &candidate.path,
             mode: candidate.mode,
             size_bytes: candidate.node.metadata.size_bytes,

@@ -7,7 +7,6 @@ use std::io;
 
 use pyro_protocol::work::{self, WorkFailureCode, work_reply};
 use pyro_tree::archive::{Limits, Reader, Special};
-use pyro_tree::attributes::Time;
 use pyro_tree::beneath::Root;
 use pyro_tree::path::RelativePath;
 use pyro_tree::unpack::{Options, Owner, Unpacked, unpack};
@@ -48,7 +47,9 @@ pub(crate) fn answer(
 
 fn fill(disk: &Root, input: &mut Input<'_>) -> Result<Unpacked> {
     let seed = disk.descend(&RelativePath::new(SEED)?)?;
-    let options = Options { owner: Owner::All { uid: 0, gid: 0 }, keep_set_id: true };
+    // To whom the worker is, which in a machine is root.
+    let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+    let options = Options { owner: Owner::All { uid, gid }, keep_set_id: true };
     let mut reader = Reader::new(&mut *input, Limits::default(), Special::Skip);
     let unpacked = unpack(&mut reader, &seed, options)?;
     reader.finish()?;
@@ -61,8 +62,7 @@ fn show_attributes_of_seed(disk: &Root) -> Result<()> {
     let attributes = disk.metadata(&RelativePath::new(SEED)?)?.attributes;
     let upper = RelativePath::new(UPPER)?;
     disk.set_mode(&upper, attributes.mode)?;
-    let Time { seconds, nanoseconds } = attributes.mtime;
-    Ok(disk.set_mtime(&upper, Time { seconds, nanoseconds })?)
+    Ok(disk.set_mtime(&upper, attributes.mtime)?)
 }
 
 fn failed(operation: &str, error: io::Error) -> WorkError {

@@ -144,8 +144,10 @@ fn stage(
     source: Option<&Source>,
     applied: &Applied,
 ) -> Result<()> {
-    let is_link =
-        file.new_mode.map_or(source.is_some_and(Source::is_link), |mode| mode == pyro_patch::Mode::Symlink);
+    let is_link = match file.new_mode {
+        Some(mode) => mode == pyro_patch::Mode::Symlink,
+        None => source.is_some_and(Source::is_link),
+    };
     // A file that moves takes its owner along; one that stays keeps it anyway.
     let moved = source
         .filter(|_| matches!(file.change, Change::Rename { .. }))
