@@ -53,7 +53,9 @@ pub(crate) fn build(profile: &str) -> Result<Built> {
         "--target",
         &triple,
     ]);
-    guest.env("RUSTFLAGS", "-C target-feature=+crt-static");
+    // Packed relocations save 0.2 MiB in every machine.
+    let flags = "-C target-feature=+crt-static -C link-arg=-Wl,-z,pack-relative-relocs";
+    guest.env("RUSTFLAGS", flags);
     step::run("build the guest agent (static)", &mut guest)?;
 
     let directory = checkout::binaries(profile);

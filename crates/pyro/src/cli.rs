@@ -6,7 +6,7 @@ use clap::{CommandFactory as _, Parser, Subcommand, error::ErrorKind};
 use pyro_api::{ErrorBody, ErrorCode};
 
 use crate::{
-    commands::{self, completions, config, daemon, demo, doctor, env, man, reference, run},
+    commands::{self, completions, config, daemon, demo, doctor, env, gc, man, reference, run, workspace},
     output::{self, Failure, Status, Style},
     settings::VARIABLES,
 };
@@ -31,7 +31,10 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     Run(Box<run::Arguments>),
     #[command(subcommand)]
+    Workspace(workspace::Command),
+    #[command(subcommand)]
     Env(env::Command),
+    Gc(gc::Arguments),
     Doctor(doctor::Arguments),
     Demo(demo::Arguments),
     #[command(subcommand)]
@@ -66,7 +69,9 @@ impl Command {
     fn style(&self) -> Style {
         Style::from_flag(match self {
             Self::Run(arguments) => arguments.json,
+            Self::Workspace(command) => command.json(),
             Self::Env(command) => command.json(),
+            Self::Gc(arguments) => arguments.json,
             Self::Doctor(arguments) => arguments.json,
             // Its result is JSON, but its failures are for people, as in the contract.
             Self::Demo(_) | Self::Completions(_) | Self::Man(_) | Self::Reference(_) => false,
@@ -202,7 +207,7 @@ mod tests {
 
     #[test]
     fn every_operation_has_its_command() {
-        for operation in OPERATIONS {
+        for operation in OPERATIONS.iter().filter(|operation| !operation.command.is_empty()) {
             let mut words = operation.command.split(' ');
             let found = words.try_fold(definition(), |command, word| command.find_subcommand(word).cloned());
             assert!(found.is_some(), "{} has no command `pyro {}`", operation.name, operation.command);

@@ -6,11 +6,15 @@ pub(crate) mod daemon;
 pub(crate) mod demo;
 pub(crate) mod doctor;
 pub(crate) mod env;
+pub(crate) mod gc;
+mod guest_command;
 pub(crate) mod man;
 mod progress;
 pub(crate) mod reference;
 pub(crate) mod run;
 mod signals;
+mod stream;
+pub(crate) mod workspace;
 
 use std::{future::Future, sync::Arc};
 
@@ -28,6 +32,8 @@ pub(crate) fn perform(command: Command) -> Result<Status, Failure> {
     match command {
         Command::Run(arguments) => with_runtime(|settings| run::perform(*arguments, settings)),
         Command::Env(command) => with_runtime(|settings| env::perform(command, settings)),
+        Command::Workspace(command) => with_runtime(|settings| workspace::perform(command, settings)),
+        Command::Gc(arguments) => with_runtime(|settings| gc::perform(arguments, settings)),
         Command::Demo(arguments) => with_runtime(|settings| demo::perform(arguments, settings)),
         Command::Daemon(command) => with_runtime(|settings| daemon::perform(command, settings)),
         Command::Doctor(arguments) => with_runtime(|settings| doctor::perform(arguments, settings)),

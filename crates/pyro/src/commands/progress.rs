@@ -2,9 +2,13 @@
 
 use std::io::IsTerminal as _;
 
-use indicatif::{ProgressBar, ProgressStyle};
-use pyro_api::environment::Progress;
+use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
+use pyro_api::{
+    environment::Progress,
+    workspace::progress::{WorkEvent, WorkProgress},
+};
 
+use super::stream::Watcher;
 use crate::output;
 
 /// Shows how far something has come; nothing until there is something to show.
@@ -43,12 +47,33 @@ impl Indicator {
         }
     }
 
+    /// A bar, and nothing where there is no terminal to show it on.
+    pub(crate) fn bar_only() -> Self {
+        let speaks = std::io::stderr().is_terminal();
+        Self::new("workspace", "", speaks)
+    }
+
     pub(crate) fn show(&mut self, progress: &Progress) {
+        self.show_step(&progress.step, &progress.detail, progress.fraction);
+    }
+
+    fn show_work(&mut self, progress: &WorkProgress) {
+        let mut detail = progress.detail.clone();
+        if progress.entries > 0 {
+            detail = format!("{} entries {detail}", progress.entries);
+        }
+        if progress.bytes > 0 {
+            detail = format!("{} {detail}", HumanBytes(progress.bytes));
+        }
+        self.show_step(&progress.step, &detail, progress.fraction);
+    }
+
+    fn show_step(&mut self, step: &str, detail: &str, fraction: Option<f64>) {
         match &self.shown {
             Shown::Nothing => {}
-            Shown::Lines if self.last_step == progress.step => {}
+            Shown::Lines if self.last_step == step => {}
             Shown::Lines => {
-                let step = output::printable(&progress.step);
+                let step = output::printable(step);
                 output::note(format!("[{}] step=\"{step}\" environment={}", self.command, self.environment));
             }
             Shown::Bar(bar) => {
@@ -56,13 +81,11 @@ impl Indicator {
                     bar.set_draw_target(indicatif::ProgressDrawTarget::stderr());
                     bar.enable_steady_tick(std::time::Duration::from_millis(200));
                 }
-                bar.set_position(units(progress.fraction.unwrap_or(0.0)));
-                bar.set_message(output::printable(
-                    format!("{} {}", progress.step, progress.detail).trim_end(),
-                ));
+                bar.set_position(units(fraction.unwrap_or(0.0)));
+                bar.set_message(output::printable(format!("{step} {detail}").trim_end()));
             }
         }
-        progress.step.clone_into(&mut self.last_step);
+        step.clone_into(&mut self.last_step);
     }
 
     /// Clears a bar away.
@@ -73,6 +96,16 @@ impl Indicator {
             bar.finish_and_clear();
             self.shown = Shown::Bar(hidden_bar());
         }
+    }
+}
+
+impl Watcher<WorkEvent> for Indicator {
+    fn event(&mut self, WorkEvent::Progress(progress): WorkEvent) {
+        self.show_work(&progress);
+    }
+
+    fn clear(&mut self) {
+        self.finish();
     }
 }
 

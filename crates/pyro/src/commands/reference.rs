@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use clap::{Args, ValueEnum};
 use pyro_api::{
     API_VERSION, ErrorCode, OPERATIONS,
-    operation::{COMMON_ERRORS, Effect, Operation, Shape},
+    operation::{COMMON_ERRORS, Effect, MACHINE_ERRORS, Needs, Operation, Shape, WORKSPACE_ERRORS},
 };
 
 use crate::output::{self, Failure, Status};
@@ -61,9 +61,13 @@ fn operations() -> String {
          What the daemon does when it is asked over its socket, as version {API_VERSION} of the API has it. Each is a\n\
          `POST`. A *unary* operation is one JSON object each way; a *streaming* one is frames each way, as they come.\n\
          Any operation may also fail with {}.\n\n\
-         | Operation | What it does | Layout | State | Request | Result | Command | Codes of its own |\n\
-         | --- | --- | --- | --- | --- | --- | --- | --- |\n",
-        list(COMMON_ERRORS)
+         An operation that needs a *workspace* names it by id or name and may also fail with {}; one that needs its\n\
+         *machine* with {}.\n\n\
+         | Operation | What it does | Layout | State | Needs | Request | Result | Command | Codes of its own |\n\
+         | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n",
+        list(COMMON_ERRORS),
+        list(WORKSPACE_ERRORS),
+        list(MACHINE_ERRORS)
     );
     for operation in OPERATIONS {
         operation_row(&mut page, operation);
@@ -83,9 +87,17 @@ fn operation_row(page: &mut String, operation: &Operation) {
     };
     let path = format!("`{}`", operation.path);
     let (request, result) = (format!("`{}`", operation.request), format!("`{}`", operation.result));
-    let command = format!("`pyro {}`", operation.command);
+    let needs = match operation.needs {
+        Needs::Nothing => "",
+        Needs::Workspace => "workspace",
+        Needs::Machine => "machine",
+    };
+    let command = match operation.command {
+        "" => String::new(),
+        command => format!("`pyro {command}`"),
+    };
     let doc = one_line(operation.doc);
-    row(page, &[&path, &doc, layout, effect, &request, &result, &command, &list(operation.errors)]);
+    row(page, &[&path, &doc, layout, effect, needs, &request, &result, &command, &list(operation.errors)]);
 }
 
 fn row(page: &mut String, cells: &[&str]) {

@@ -5,30 +5,26 @@
 //! machine and waits for that; the second ends this program at once, and the daemon, which sees it go, does the same
 //! clean-up. So does a closed standard output. When the daemon itself is lost, another one is started to do it.
 
-use std::{
-    collections::BTreeMap, ffi::OsString, io::IsTerminal as _, os::unix::ffi::OsStringExt as _,
-    time::Duration,
-};
+use std::{collections::BTreeMap, ffi::OsString, os::unix::ffi::OsStringExt as _, time::Duration};
 
-use bytes::Bytes;
-use clap::{Args, builder::TypedValueParser as _};
+use clap::Args;
 use pyro_api::{
-    ClientError, ErrorBody, ErrorCode, Exchange, Output,
-    client::Input,
+    ClientError, ErrorBody,
     operation::Run,
-    run::{self, Collected, CommandLine, RunEvent, RunReport, RunRequest, RunResult},
+    run::{self, Collected, RunEvent, RunReport, RunRequest, RunResult},
     text::ByteString,
 };
-use rustix::event::{PollFd, PollFlags};
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    sync::oneshot,
-};
 
-use super::{client, progress::Indicator, signals::Signals};
+use super::{
+    client,
+    guest_command::{GuestCommand, variable_parser},
+    progress::Indicator,
+    signals::Signals,
+    stream::{Ended, Sink, Streaming, Watcher, passes_stdin},
+};
 use crate::{
     daemon::DaemonStarter,
-    output::{self, Failure, Status, stdout_failure},
+    output::{self, Failure, Status},
     settings::Settings,
 };
 
@@ -36,7 +32,7 @@ use crate::{
 const PATIENCE_FOR_REPLACEMENT: Duration = Duration::from_secs(20);
 
 /// How much of each stream `--json` keeps.
-const MOST_COLLECTED_BYTES: usize = 16 * 1024 * 1024;
+pub(super) const MOST_COLLECTED_BYTES: usize = 16 * 1024 * 1024;
 
 /// Run a command in a fresh virtual machine, which is gone afterwards
 ///
@@ -49,12 +45,8 @@ const MOST_COLLECTED_BYTES: usize = 16 * 1024 * 1024;
 pub(crate) struct Arguments {
     /// What the machine starts from, e.g. debian:12 (see `pyro env list`)
     environment: String,
-    /// The command; the same as after --
-    #[arg(value_name = "ARG", hide = true)]
-    words: Vec<OsString>,
-    /// The command
-    #[arg(last = true, value_name = "ARG")]
-    command: Vec<OsString>,
+    #[command(flatten)]
+    command: GuestCommand,
     /// Virtual processors, 1 to 8
     #[arg(long, value_name = "N", default_value_t = run::DEFAULT_VCPU_COUNT)]
     vcpu_count: u32,
@@ -77,7 +69,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "DIR")]
     cwd: Option<OsString>,
     /// Set an environment variable for the command; may be repeated
-    #[arg(long, value_name = "NAME=VALUE", value_parser = clap::builder::OsStringValueParser::new().try_map(parse_variable), action = clap::ArgAction::Append)]
+    #[arg(long, value_name = "NAME=VALUE", value_parser = variable_parser(), action = clap::ArgAction::Append)]
     env: Vec<(String, ByteString)>,
     /// Account of the command, by name or number
     #[arg(long, value_name = "USER")]
@@ -96,23 +88,10 @@ pub(crate) struct Arguments {
     pub(crate) json: bool,
 }
 
-fn parse_variable(text: OsString) -> Result<(String, ByteString), String> {
-    let bytes = text.into_vec();
-    let split = bytes.iter().position(|byte| *byte == b'=').filter(|at| *at > 0);
-    let at = split.ok_or("write it as NAME=VALUE")?;
-    let name = std::str::from_utf8(&bytes[..at]).map_err(|_| "the name is not UTF-8")?;
-    Ok((name.to_owned(), ByteString(bytes[at + 1..].to_vec())))
-}
-
 impl Arguments {
     /// The request that the flags mean.
     pub(crate) fn to_request(&self, stdin: bool) -> Result<RunRequest, ErrorBody> {
-        let ((words, []) | ([], words)) = (self.words.as_slice(), self.command.as_slice()) else {
-            return Err(ErrorBody::new(ErrorCode::Usage, "arguments both before and after --")
-                .with_hint("write the whole command after --"));
-        };
-        let words = words.iter().cloned().map(OsString::into_vec).collect();
-        let command = CommandLine::from_arguments(words).ok_or_else(run::missing_command)?;
+        let command = self.command.to_command_line()?;
         Ok(RunRequest {
             vcpu_count: self.vcpu_count,
             mem_mib: self.mem_mib,
@@ -127,19 +106,14 @@ impl Arguments {
             ..RunRequest::new(self.environment.clone(), command)
         })
     }
-
-    fn passes_stdin(&self) -> bool {
-        !self.no_stdin && (self.interactive || !std::io::stdin().is_terminal())
-    }
 }
 
 pub(crate) async fn perform(arguments: Arguments, settings: Settings) -> Result<Status, Failure> {
-    let request = arguments.to_request(arguments.passes_stdin())?;
+    let request = arguments.to_request(passes_stdin(arguments.interactive, arguments.no_stdin))?;
     if arguments.json {
         return perform_json(&request, &settings, false).await;
     }
-    let report =
-        Attempt::begin(&request, &settings, !arguments.quiet).await?.follow(&mut Sink::PassOn).await?;
+    let report = follow(&request, &settings, !arguments.quiet, &mut Sink::PassOn).await?;
     Ok(summarize(&report, arguments.quiet))
 }
 
@@ -152,7 +126,7 @@ pub(crate) async fn perform_json(
     let (mut stdout, mut stderr) =
         (Collected::up_to(MOST_COLLECTED_BYTES), Collected::up_to(MOST_COLLECTED_BYTES));
     let mut sink = Sink::Collect { stdout: &mut stdout, stderr: &mut stderr };
-    let report = Attempt::begin(request, settings, shows_phases).await?.follow(&mut sink).await?;
+    let report = follow(request, settings, shows_phases, &mut sink).await?;
     let status = exit_status(&report);
     output::json(&RunResult::new(report, &stdout, &stderr))?;
     Ok(status)
@@ -177,131 +151,60 @@ fn exit_status(report: &RunReport) -> Status {
     u8::try_from(report.exit_code & 0xff).unwrap_or(1)
 }
 
-/// Where the guest's output goes.
-enum Sink<'a> {
-    /// To our own standard output and error, as it comes.
-    PassOn,
-    /// Into the result.
-    Collect { stdout: &'a mut Collected, stderr: &'a mut Collected },
+/// Asks for a run and follows it to its end.
+async fn follow(
+    request: &RunRequest,
+    settings: &Settings,
+    shows_phases: bool,
+    sink: &mut Sink<'_>,
+) -> Result<RunReport, Failure> {
+    request.check()?;
+    let mut signals = Signals::watch()?;
+    let starter = DaemonStarter::new(settings.clone());
+    let mut phases = Phases::new(&request.environment, shows_phases);
+    let mut run = match Streaming::<Run>::begin(&client(settings), request, &mut signals).await {
+        Ok(run) => run,
+        Err(Ended::Client(error)) => return Err(settled(error, starter, &mut signals).await),
+        Err(Ended::Here(failure)) => return Err(failure),
+    };
+    if request.stdin {
+        run.pass_stdin();
+    }
+    let ended = match run.follow(sink, &mut phases).await {
+        Ok(report) => return Ok(report),
+        Err(ended) => ended,
+    };
+    let interruption = run.interruption();
+    match ended {
+        Ended::Here(failure) => Err(failure),
+        Ended::Client(error) => {
+            let failure = settled(error, starter, &mut signals).await;
+            Err(interruption.map_or(failure, Failure::from))
+        }
+    }
 }
 
-/// A run as this program sees it.
-struct Attempt {
-    exchange: Exchange<Run>,
-    starter: DaemonStarter,
-    signals: Signals,
-    shows_phases: bool,
+/// Shows the phases of a run.
+struct Phases {
+    shown: bool,
     environment: String,
     indicator: Indicator,
-    /// What the first signal, or the closed output, has made of it.
-    interrupted: Option<Interruption>,
 }
 
-/// Why a run ends early.
-#[derive(Clone, Copy)]
-enum Interruption {
-    Signal(Status),
-    OutputClosed,
+impl Phases {
+    fn new(environment: &str, shown: bool) -> Self {
+        let indicator = Indicator::new("run", environment, shown);
+        Self { shown, environment: environment.to_owned(), indicator }
+    }
 }
 
-impl Attempt {
-    async fn begin(request: &RunRequest, settings: &Settings, shows_phases: bool) -> Result<Self, Failure> {
-        request.check()?;
-        let mut signals = Signals::watch()?;
-        let client = client(settings);
-        let starter = DaemonStarter::new(settings.clone());
-        let asked = tokio::select! {
-            asked = client.stream::<Run>(request) => asked,
-            status = signals.next() => return Err(Failure::Interrupted(status)),
-        };
-        let exchange = match asked {
-            Ok(exchange) => exchange,
-            Err(error) => return Err(settled(error, starter, &mut signals).await),
-        };
-        if request.stdin {
-            tokio::spawn(pass_stdin(exchange.input()));
-        }
-        let indicator = Indicator::new("run", &request.environment, shows_phases);
-        let environment = request.environment.clone();
-        Ok(Self { exchange, starter, signals, shows_phases, environment, indicator, interrupted: None })
-    }
-
-    /// Follows the run to its end.
-    async fn follow(mut self, sink: &mut Sink<'_>) -> Result<RunReport, Failure> {
-        let watches_output = matches!(sink, Sink::PassOn);
-        let output_closed = output_closed();
-        tokio::pin!(output_closed);
-        loop {
-            tokio::select! {
-                output = self.exchange.next() => match output {
-                    Ok(Output::Stdout(bytes)) => self.deliver(sink, &bytes, false).await?,
-                    Ok(Output::Stderr(bytes)) => self.deliver(sink, &bytes, true).await?,
-                    Ok(Output::Event(event)) => self.show(&event),
-                    Ok(Output::Result(report)) => {
-                        self.indicator.finish();
-                        return self.interrupted.map_or(Ok(report), |interruption| Err(interruption.into()));
-                    }
-                    Err(error) => {
-                        self.indicator.finish();
-                        let failure = settled(error, self.starter, &mut self.signals).await;
-                        return Err(self.interrupted.map_or(failure, Failure::from));
-                    }
-                },
-                status = self.signals.next() => {
-                    if self.interrupted.is_some() {
-                        return Err(Failure::Interrupted(status));
-                    }
-                    self.interrupt(Interruption::Signal(status));
-                }
-                () = &mut output_closed, if watches_output && self.interrupted.is_none() => {
-                    self.interrupt(Interruption::OutputClosed);
-                }
-            }
-        }
-    }
-
-    /// Asks for an early end; the daemon answers when everything is cleaned up.
-    fn interrupt(&mut self, interruption: Interruption) {
-        self.interrupted = Some(interruption);
-        let input = self.exchange.input();
-        tokio::spawn(async move { input.cancel().await });
-    }
-
-    /// Passes output on, or keeps it. What comes after an interruption is dropped.
-    async fn deliver(&mut self, sink: &mut Sink<'_>, bytes: &[u8], is_error: bool) -> Result<(), Failure> {
-        self.indicator.finish();
-        match sink {
-            _ if self.interrupted.is_some() => Ok(()),
-            Sink::Collect { stdout, stderr } => {
-                let collected = if is_error { stderr } else { stdout };
-                collected.push(bytes);
-                Ok(())
-            }
-            Sink::PassOn => {
-                let interruption = tokio::select! {
-                    written = pass_on(bytes, is_error) => match written {
-                        Ok(()) => return Ok(()),
-                        // Nobody reads our standard error: the command's own business goes on.
-                        Err(_) if is_error => return Ok(()),
-                        Err(error) => match stdout_failure(&error) {
-                            Failure::StdoutClosed => Interruption::OutputClosed,
-                            failure => return Err(failure),
-                        }
-                    },
-                    status = self.signals.next() => Interruption::Signal(status),
-                };
-                self.interrupt(interruption);
-                Ok(())
-            }
-        }
-    }
-
-    fn show(&mut self, event: &RunEvent) {
+impl Watcher<RunEvent> for Phases {
+    fn event(&mut self, event: RunEvent) {
         match event {
-            RunEvent::Progress(progress) => self.indicator.show(progress),
+            RunEvent::Progress(progress) => self.indicator.show(&progress),
             RunEvent::Phase { phase, vm_id } => {
                 self.indicator.finish();
-                if self.shows_phases {
+                if self.shown {
                     let what = vm_id.as_ref().map_or_else(
                         || format!("environment={}", self.environment),
                         |vm_id| format!("vm_id={vm_id}"),
@@ -311,14 +214,9 @@ impl Attempt {
             }
         }
     }
-}
 
-impl From<Interruption> for Failure {
-    fn from(interruption: Interruption) -> Self {
-        match interruption {
-            Interruption::Signal(status) => Self::Interrupted(status),
-            Interruption::OutputClosed => Self::StdoutClosed,
-        }
+    fn clear(&mut self) {
+        self.indicator.finish();
     }
 }
 
@@ -347,49 +245,4 @@ fn with_machine_left(body: ErrorBody, reason: &str) -> ErrorBody {
     let hint =
         format!("no new daemon could be started ({reason}); the next one ends what is left of the machine");
     body.with_hint(hint)
-}
-
-async fn pass_on(bytes: &[u8], is_error: bool) -> std::io::Result<()> {
-    if is_error {
-        let mut stderr = tokio::io::stderr();
-        stderr.write_all(bytes).await?;
-        stderr.flush().await
-    } else {
-        let mut stdout = tokio::io::stdout();
-        stdout.write_all(bytes).await?;
-        stdout.flush().await
-    }
-}
-
-/// Passes our standard input on until it ends or the daemon wants no more.
-async fn pass_stdin(input: Input) {
-    let mut stdin = tokio::io::stdin();
-    let mut buffer = vec![0; 64 * 1024];
-    loop {
-        match stdin.read(&mut buffer).await {
-            Ok(0) | Err(_) => return input.stdin_eof().await,
-            Ok(count) => {
-                if !input.stdin(Bytes::copy_from_slice(&buffer[..count])).await {
-                    return;
-                }
-            }
-        }
-    }
-}
-
-/// Returns when the reader of our standard output has gone; never for what has no reader, such as a file.
-async fn output_closed() {
-    let (gone, noticed) = oneshot::channel();
-    // A thread of its own that is left behind waiting: a pipe cannot be watched otherwise without taking it over.
-    std::thread::spawn(move || {
-        let stdout = std::io::stdout();
-        // Without events asked for, only errors and hang-ups are reported.
-        let mut watched = [PollFd::new(&stdout, PollFlags::empty())];
-        while rustix::event::poll(&mut watched, None) == Err(rustix::io::Errno::INTR) {}
-        // Nobody listens any more when the run is over.
-        let _told = gone.send(());
-    });
-    if noticed.await.is_err() {
-        std::future::pending::<()>().await;
-    }
 }

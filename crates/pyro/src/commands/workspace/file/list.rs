@@ -1,0 +1,78 @@
+//! `pyro workspace file list`.
+
+use clap::Args;
+use pyro_api::{
+    operation::ListFiles,
+    workspace::{
+        files::{DEFAULT_ENTRY_LIMIT, FileListRequest},
+        identity::WorkspaceRef,
+        path::WorkspacePath,
+    },
+};
+
+use super::{entry_line, guest_path, tell_notes};
+use crate::{
+    commands::{client, workspace::view::shown},
+    output::{self, Failure, Status},
+    settings::Settings,
+};
+
+/// List a directory
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    /// Id or name of the workspace
+    workspace: WorkspaceRef,
+    /// The directory
+    #[arg(default_value = "/workspace", value_parser = guest_path())]
+    path: WorkspacePath,
+    /// Also what is in directories below
+    #[arg(long)]
+    recursive: bool,
+    /// At most so many entries
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_ENTRY_LIMIT)]
+    limit: u64,
+    /// Only entries after this path, where an earlier list ended
+    #[arg(long, value_name = "PATH", value_parser = guest_path())]
+    after: Option<WorkspacePath>,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+impl Arguments {
+    /// The request that the flags mean.
+    pub(crate) fn to_request(&self) -> FileListRequest {
+        FileListRequest {
+            workspace: self.workspace.clone(),
+            path: self.path.clone(),
+            recursive: self.recursive,
+            limit: self.limit,
+            after: self.after.clone(),
+        }
+    }
+}
+
+pub(super) async fn perform(arguments: Arguments, settings: &Settings) -> Result<Status, Failure> {
+    let request = arguments.to_request();
+    request.check()?;
+    let list = client(settings).call::<ListFiles>(&request).await?;
+    if arguments.json {
+        output::json(&list)?;
+        return Ok(0);
+    }
+    output::line(format!(
+        "[workspace-file-list] workspace_id={} path={} recursive={} entries={}",
+        list.workspace_id,
+        shown(&list.path),
+        list.recursive,
+        list.entries.len()
+    ))?;
+    for entry in &list.entries {
+        output::line(entry_line(entry))?;
+    }
+    if let Some(after) = &list.next_after {
+        output::note(format!("[workspace-file-list] there are more: --after {}", shown(after)));
+    }
+    tell_notes(&list.notes);
+    Ok(0)
+}
