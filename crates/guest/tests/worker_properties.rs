@@ -233,9 +233,21 @@ fn what_is_told_is_what_differs_and_the_patch_makes_it() {
                         .output()
                         .unwrap();
                     let errors = String::from_utf8_lossy(&git.stderr).into_owned();
+                    if errors.contains("Too many levels of symbolic links") {
+                        // Git looks below a link to itself that a directory is to replace; we do not.
+                        continue;
+                    }
                     assert!(git.status.success(), "{errors}\n{}", String::from_utf8_lossy(patch));
                     assert_eq!(files(&copy), files(&root), "git: {}", String::from_utf8_lossy(patch));
                 }
+            }
+            if place.is_whole_overlay() {
+                // What an ordinary user mounts does not move directories of the seed.
+                let request = Push { delete: true, is_seed_directory: true, ..Push::default() };
+                worker.ask_with(Body::Push(request), &archive(&place.beside("source"))).fine();
+                assert_eq!(snapshot(&root), snapshot(&place.seed()));
+                assert_eq!(worker.ask(Body::Changes(Changes::default())).fine().changes, Vec::new());
+                assert_eq!(worker.ask(Body::Diff(Diff::default())).fine().changes, Vec::new());
             }
         });
     });

@@ -7,6 +7,9 @@
 //! - `channel`: the pipes.
 //! - `workspace`: paths that cannot leave `/workspace`; `walk`: a tree in order; `replacement`: a file that is
 //!   exchanged in one step.
+//! - `layers`, `overlay`, `aliases`: what was changed since the seed, from the overlay on the disk; `contents`, `renames`,
+//!   `spool`: what is told of it.
+//! - `incoming`: members of an archive compared with what is there; `synced`: what host and guest had in common last.
 //! - one module for each request.
 //!
 //! Promises: whatever a request says and whatever lies in the workspace, the worker answers and goes on to the next
