@@ -145,7 +145,7 @@ pub(super) async fn create(
     };
     drop(turn);
     match made {
-        Ok(session) => making.finish(session).await.map(|()| id),
+        Ok(talk) => making.finish(talk).await.map(|()| id),
         Err(error) => {
             making.undo().await;
             Err(error)
@@ -218,6 +218,12 @@ fn new_id(shared: &Shared) -> Result<WorkspaceId, Error> {
     }
 }
 
+/// With a new guest: the workers that filled it go on to serve it.
+struct Talk {
+    session: GuestSession,
+    files: FileWorkers,
+}
+
 /// A workspace that is being made. Must be finished or undone.
 struct Making {
     shared: Arc<Shared>,
@@ -231,7 +237,7 @@ impl Making {
         prepared: Prepared,
         request: &CreateRequest,
         io: &CreateIo,
-    ) -> Result<GuestSession, Error> {
+    ) -> Result<Talk, Error> {
         let resources = Arc::clone(&self.shared.resources);
         let claimed = self.claim(prepared).await?;
         // From here on a machine may live: the record has to name it before.
@@ -252,13 +258,14 @@ impl Making {
             }
             let events = io.events.clone();
             let progress = move |progress| drop(events.try_send(CreateEvent::Seeding(progress)));
-            record.seed = FileWorkers::new(session.clone()).seed(request.seed.clone(), &resources.git, progress).await?;
+            let files = FileWorkers::new(session.clone());
+            record.seed = files.seed(request.seed.clone(), &resources.git, progress).await?;
             reach(FaultPoint::WorkspaceSeeded, path)?;
-            Ok(session)
+            Ok(Talk { session, files })
         };
         tokio::select! {
             biased;
-            session = work => session,
+            talk = work => talk,
             report = running.machine.exited() => Err(machine_lost(&report)),
         }
     }
@@ -280,7 +287,8 @@ impl Making {
         .await
     }
 
-    async fn finish(self, session: GuestSession) -> Result<(), Error> {
+    async fn finish(self, talk: Talk) -> Result<(), Error> {
+        let Talk { session, files } = talk;
         let Self { shared, mut record, running } = self;
         let Some(running) = running else {
             return Err(Error::Task("a workspace was made without a machine".to_owned()));
@@ -298,7 +306,7 @@ impl Making {
         match entered {
             Ok(commands) => {
                 let start = Some(running.start);
-                shared.drive(record, Some(LiveMachine::new(running, start, session)), commands);
+                shared.drive(record, Some(LiveMachine::new(running, start, session, files)), commands);
                 Ok(())
             }
             Err(error) => {

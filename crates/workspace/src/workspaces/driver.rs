@@ -33,6 +33,7 @@ use crate::{
     commands::Commands,
     error::{Error, chain},
     fault::FaultPoint,
+    files::FileWorkers,
     host::Resources,
     machine_directory::MachineDirectory,
     machine_start::{Claimed, GuestIdentity, reach},
@@ -347,7 +348,8 @@ impl Driver {
         match running.greet(&self.resources.release, identity).await {
             Ok(session) => {
                 let start = Some(running.start);
-                Ok(LiveMachine::new(running, start, session))
+                let files = FileWorkers::new(session.clone());
+                Ok(LiveMachine::new(running, start, session, files))
             }
             Err(error) => {
                 running.end().await?;

@@ -40,9 +40,16 @@ struct Talk {
 }
 
 impl LiveMachine {
-    pub(super) fn new(running: Running, start: Option<StartKind>, session: GuestSession) -> Self {
+    /// A machine whose guest is talked to by `session`, and whose workers, if any are there, are `files`: there is one set
+    /// of them for each session.
+    pub(super) fn new(
+        running: Running,
+        start: Option<StartKind>,
+        session: GuestSession,
+        files: FileWorkers,
+    ) -> Self {
         let Running { machine, directory, .. } = running;
-        Self { machine, start, talk: Mutex::new(Talk::new(session)), directory }
+        Self { machine, start, talk: Mutex::new(Talk { session, files }), directory }
     }
 
     pub(super) fn machine_id(&self) -> &MachineId {

@@ -11,12 +11,12 @@ pub const NAME_CHARS: usize = 120;
 pub const LABEL_KEY_CHARS: usize = 64;
 
 /// A name as it is kept: trimmed, printable, not empty.
-pub fn name(text: &str) -> Result<String, Error> {
+pub(super) fn name(text: &str) -> Result<String, Error> {
     words("name", text)
 }
 
 /// Labels as they are kept.
-pub fn labels(labels: &BTreeMap<String, String>) -> Result<BTreeMap<String, String>, Error> {
+pub(super) fn labels(labels: &BTreeMap<String, String>) -> Result<BTreeMap<String, String>, Error> {
     labels.iter().map(|(key, value)| Ok((label_key(key)?, words("labels", value)?))).collect()
 }
 

@@ -31,6 +31,7 @@ use super::{
 };
 use crate::{
     error::{Error, chain},
+    files::FileWorkers,
     greeting::{self, RESTORE_PATIENCE},
     host::Resources,
     layout::Layout,
@@ -101,7 +102,7 @@ async fn settle(shared: &Arc<Shared>, mut record: WorkspaceRecord, was_restarted
         (WorkspaceState::Stopped { .. }, _) => None,
         (WorkspaceState::Started { .. }, Some(running)) => match talk(resources, &running).await {
             Ok(session) => {
-                let live = LiveMachine::new(running, None, session.clone());
+                let live = LiveMachine::new(running, None, session.clone(), FileWorkers::new(session.clone()));
                 live.files().end_stale().await?;
                 commands.adopt(session).await?;
                 Some(live)
