@@ -202,7 +202,7 @@ fn code(error: &Error) -> ErrorCode {
         Error::CommandLost { .. } => ErrorCode::WorkUnknown,
         Error::Index(error) if error.is_disk_full() => ErrorCode::DiskFull,
         Error::Index(_) => ErrorCode::StoreFailed,
-        Error::Files(_) => ErrorCode::FileFailed,
+        Error::Files(error) => super::answers::failures::file_code(error),
         Error::Unable { .. } | Error::Task(_) => ErrorCode::Internal,
     }
 }

@@ -17,6 +17,17 @@ use pyro_api::{
         exec::{ExecReport, WorkspaceExecRequest},
         job::{JobKillRequest, JobKilled, JobList, JobListRequest, JobLogs, JobLogsRequest, JobWaitRequest},
         lifecycle::{WorkspaceDeleteRequest, WorkspaceDeleted, WorkspaceStartRequest, WorkspaceStatusRequest, WorkspaceStopRequest, WorkspaceUpdateRequest},
+        diff::{WorkspaceDiff, WorkspaceDiffRequest},
+        export::{WorkspaceExportRequest, WorkspaceExported},
+        files::{
+            FileChanged, FileCopyRequest, FileDeleteRequest, FileList, FileListRequest, FileMkdirRequest,
+            FileMoveRequest, FileRead, FileReadRequest, FileReplaceRequest, FileReplaced, FileStat,
+            FileStatRequest, FileWriteRequest, FileWritten,
+        },
+        patch::{PatchApplyRequest, PatchResult},
+        search::{FileGlob, FileGlobRequest, FileGrep, FileGrepRequest},
+        sync::{SyncPullRequest, SyncPulled, SyncPushRequest, SyncPushed},
+        transfer::{FileDownloadRequest, FileDownloaded, FileUploadRequest},
         list::{WorkspaceList, WorkspaceListRequest},
         view::Workspace,
     },
@@ -32,7 +43,7 @@ use pyro_workspace::{
 use tokio::sync::{OnceCell, mpsc};
 
 use super::{
-    answers::{commands, lifecycle},
+    answers::{changes, commands, files, lifecycle, transfer},
     assembly,
     convert::{self, error_body},
     handler::{Handler, StreamOutput, Streams},
@@ -352,6 +363,98 @@ impl Handler for Library {
 
     async fn workspace_job_kill(&self, request: JobKillRequest) -> Result<JobKilled, ErrorBody> {
         commands::job_kill(self.host().await?, request).await
+    }
+
+    async fn workspace_file_list(&self, request: FileListRequest) -> Result<FileList, ErrorBody> {
+        files::file_list(self.host().await?, request).await
+    }
+
+    async fn workspace_file_read(&self, request: FileReadRequest) -> Result<FileRead, ErrorBody> {
+        files::file_read(self.host().await?, request).await
+    }
+
+    async fn workspace_file_write(&self, request: FileWriteRequest) -> Result<FileWritten, ErrorBody> {
+        files::file_write(self.host().await?, request).await
+    }
+
+    async fn workspace_file_stat(&self, request: FileStatRequest) -> Result<FileStat, ErrorBody> {
+        files::file_stat(self.host().await?, request).await
+    }
+
+    async fn workspace_file_mkdir(&self, request: FileMkdirRequest) -> Result<FileChanged, ErrorBody> {
+        files::file_mkdir(self.host().await?, request).await
+    }
+
+    async fn workspace_file_move(&self, request: FileMoveRequest) -> Result<FileChanged, ErrorBody> {
+        files::file_move(self.host().await?, request).await
+    }
+
+    async fn workspace_file_copy(&self, request: FileCopyRequest) -> Result<FileChanged, ErrorBody> {
+        files::file_copy(self.host().await?, request).await
+    }
+
+    async fn workspace_file_delete(&self, request: FileDeleteRequest) -> Result<FileChanged, ErrorBody> {
+        files::file_delete(self.host().await?, request).await
+    }
+
+    async fn workspace_file_glob(&self, request: FileGlobRequest) -> Result<FileGlob, ErrorBody> {
+        changes::file_glob(self.host().await?, request).await
+    }
+
+    async fn workspace_file_grep(&self, request: FileGrepRequest) -> Result<FileGrep, ErrorBody> {
+        changes::file_grep(self.host().await?, request).await
+    }
+
+    async fn workspace_file_replace(&self, request: FileReplaceRequest) -> Result<FileReplaced, ErrorBody> {
+        files::file_replace(self.host().await?, request).await
+    }
+
+    async fn workspace_patch_apply(&self, request: PatchApplyRequest) -> Result<PatchResult, ErrorBody> {
+        changes::patch_apply(self.host().await?, request).await
+    }
+
+    async fn workspace_diff(&self, request: WorkspaceDiffRequest) -> Result<WorkspaceDiff, ErrorBody> {
+        changes::diff(self.host().await?, request).await
+    }
+
+    async fn workspace_file_download(
+        &self,
+        request: FileDownloadRequest,
+        streams: Streams,
+    ) -> Result<FileDownloaded, ErrorBody> {
+        transfer::file_download(self.host().await?, request, streams).await
+    }
+
+    async fn workspace_file_upload(
+        &self,
+        request: FileUploadRequest,
+        streams: Streams,
+    ) -> Result<FileWritten, ErrorBody> {
+        transfer::file_upload(self.host().await?, request, streams).await
+    }
+
+    async fn workspace_sync_push(
+        &self,
+        request: SyncPushRequest,
+        streams: Streams,
+    ) -> Result<SyncPushed, ErrorBody> {
+        transfer::sync_push(self.host().await?, request, streams).await
+    }
+
+    async fn workspace_sync_pull(
+        &self,
+        request: SyncPullRequest,
+        streams: Streams,
+    ) -> Result<SyncPulled, ErrorBody> {
+        transfer::sync_pull(self.host().await?, request, streams).await
+    }
+
+    async fn workspace_export(
+        &self,
+        request: WorkspaceExportRequest,
+        streams: Streams,
+    ) -> Result<WorkspaceExported, ErrorBody> {
+        transfer::export(self.host().await?, request, streams).await
     }
 
     fn live(&self) -> usize {

@@ -5,6 +5,7 @@ use pyro_protocol::work::{Change, Diff, DiffDone, work_reply::Body, work_request
 use pyro_tree::seed::Git;
 
 use super::{
+    binary_parts::BinaryParts,
     conversation::Conversation,
     error::FileError,
     gathered::Gathered,
@@ -19,7 +20,7 @@ use crate::workspaces::{SeedMode, SeedRecord};
 pub struct DiffReport {
     /// In order of path.
     pub changes: Vec<Change>,
-    /// As git writes it; each change says which part is its own.
+    /// As git writes and applies it; each change says which part is its own. Content of binary files has none.
     pub patch: Bytes,
     /// What was left out, and notes.
     pub done: DiffDone,
@@ -78,7 +79,11 @@ async fn report(mut conversation: Conversation, most_bytes: u64) -> Result<DiffR
             }
             Body::Data(more) => patch.extend_from_slice(&more),
             Body::DiffDone(done) => {
-                return Ok(DiffReport { changes: changes.all(), patch: patch.freeze(), done });
+                let mut changes = changes.all();
+                let binary = BinaryParts::of(&changes);
+                let patch = binary.cut_out_of(0, &patch.freeze()).concat().into();
+                changes.iter_mut().for_each(|change| binary.move_up(change));
+                return Ok(DiffReport { changes, patch, done });
             }
             _ => return Err(FileError::Protocol("a diff was answered with something else")),
         }

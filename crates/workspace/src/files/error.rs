@@ -3,7 +3,7 @@
 use std::{io, path::PathBuf};
 
 use pyro_protocol::work::{WorkFailure, WorkFailureCode};
-use pyro_tree::{transaction, unpack};
+use pyro_tree::{archive, transaction, unpack};
 
 use crate::session::SessionError;
 
@@ -177,6 +177,12 @@ impl From<WorkFailure> for FileError {
         // The guest's word: quoted, never interpreted.
         let message = failure.message.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
         Self::Refused { code, message, path: failure.path }
+    }
+}
+
+impl From<archive::Error> for FileError {
+    fn from(error: archive::Error) -> Self {
+        Self::GuestArchive { reason: crate::error::chain(&error) }
     }
 }
 

@@ -11,7 +11,7 @@ use std::{
 
 use bytes::Bytes;
 use pyro_protocol::work::{
-    Diff, Entry, EntryKind, Pack, PathRef, Read, WorkFailureCode, work_reply::Body, work_request,
+    Changed, Diff, Entry, EntryKind, Pack, PathRef, Read, WorkFailureCode, work_reply::Body, work_request,
 };
 use pyro_tree::{
     Notes, Reader,
@@ -22,14 +22,18 @@ use tokio::sync::mpsc;
 
 use super::{
     archive,
+    binary_parts::{BinaryParts, is_beyond_text},
     conversation::Conversation,
     error::FileError,
+    gathered::Gathered,
     output_place::OutputPlace,
     transfer::{self, Pieces, Received, TransferProgress},
     workers::FileWorkers,
 };
 
 const BUFFER_BYTES: usize = 256 << 10;
+/// What an archive ends with: two empty blocks.
+const END_MARK_BYTES: u64 = 1024;
 const PERMISSIONS: u32 = 0o777;
 /// Binary files without a text in a patch that are named.
 const MOST_NAMED: usize = 100;
@@ -125,9 +129,8 @@ impl FileWorkers {
     ) -> Result<Exported, FileError> {
         let read = work_request::Body::Read(Read { path, ..Read::default() });
         let mut fetching = Fetching::begin(self.ask(read).await?, to, progress);
-        let done = match fetching.next().await? {
-            Body::ReadDone(done) => done,
-            _ => return Err(FileError::Protocol("a read was answered with something else")),
+        let Body::ReadDone(done) = fetching.next().await? else {
+            return Err(FileError::Protocol("a read was answered with something else"));
         };
         let mode = done.entry.map_or(0o644, |entry| entry.mode);
         let content_bytes = fetching.finish(mode).await?;
@@ -143,14 +146,15 @@ impl FileWorkers {
         let paths = if path.is_empty() { Vec::new() } else { vec![path] };
         let diff = work_request::Body::Diff(Diff { paths, ..Diff::default() });
         let mut fetching = Fetching::begin(self.ask(diff).await?, to, progress);
-        let (mut entry_count, mut notes, mut binary) = (0, Vec::new(), Vec::new());
+        let (mut entry_count, mut notes) = (0, Vec::new());
+        let mut binary = Gathered::new("binary files");
         loop {
             match fetching.next().await? {
-                Body::Changed(changed) => {
-                    entry_count += changed.changes.len() as u64;
-                    let without_text = changed.changes.into_iter().filter(|change| change.binary);
-                    let room = MOST_NAMED - binary.len();
-                    binary.extend(without_text.take(room).map(|change| change.path));
+                Body::Changed(Changed { mut changes }) => {
+                    entry_count += changes.len() as u64;
+                    changes.retain(is_beyond_text);
+                    binary.add(changes)?;
+                    fetching.leave_out(BinaryParts::of(binary.items()));
                 }
                 Body::DiffDone(done) => {
                     notes.extend(done.notes);
@@ -160,8 +164,12 @@ impl FileWorkers {
             }
         }
         let content_bytes = fetching.finish(0o644).await?;
-        let named = binary.iter().map(|path| pyro_tree::path::printable(path));
+        let named = binary.items().iter().take(MOST_NAMED);
+        let named = named.map(|change| pyro_tree::path::printable(&change.path));
         notes.extend(named.map(|path| format!("`{path}` is binary and not in the patch")));
+        if binary.items().len() > MOST_NAMED {
+            notes.push(format!("{} binary files are not in the patch", binary.items().len()));
+        }
         Ok(Exported { kind: EntryKind::File, entry_count, content_bytes, notes })
     }
 
@@ -180,7 +188,7 @@ impl FileWorkers {
                 path: place.path().to_owned(),
                 source: Box::new(source),
             })?;
-            reader.finish().map_err(bad_archive)?;
+            reader.finish()?;
             Ok((place, unpacked))
         };
         let ((place, unpacked), notes) = unpacked(packing, progress, unpacking).await?;
@@ -261,7 +269,12 @@ struct Fetching<'p, P> {
     pieces: mpsc::Sender<Bytes>,
     /// Writes the file.
     writing: Option<tokio::task::JoinHandle<Result<OutputPlace, FileError>>>,
+    /// What came from the guest.
     moved: TransferProgress,
+    /// What does not go on.
+    left_out: BinaryParts,
+    /// Bytes that went on.
+    passed_bytes: u64,
     progress: &'p P,
 }
 
@@ -280,26 +293,52 @@ impl<'p, P: Fn(TransferProgress) + Send + Sync> Fetching<'p, P> {
                 (pieces, Some(tokio::task::spawn_blocking(write)))
             }
         };
-        Self { conversation, pieces, writing, moved: TransferProgress::default(), progress }
+        Self {
+            conversation,
+            pieces,
+            writing,
+            moved: TransferProgress::default(),
+            left_out: BinaryParts::default(),
+            passed_bytes: 0,
+            progress,
+        }
+    }
+
+    /// Parts that do not go on, known before they come.
+    fn leave_out(&mut self, parts: BinaryParts) {
+        self.left_out = parts;
     }
 
     /// What the guest says that is no bytes.
     async fn next(&mut self) -> Result<Body, FileError> {
-        let said =
-            transfer::receive(&mut self.conversation, &self.pieces, &mut self.moved, self.progress).await;
-        match (said, &mut self.writing) {
-            // The file cannot be written, and the thread, which is ending, knows why.
-            (Err(FileError::Abandoned), Some(writing)) => {
-                let written = writing.await.unwrap_or(Err(FileError::Abandoned));
-                written.and(Err(FileError::Abandoned))
+        loop {
+            match self.conversation.next().await? {
+                Body::Data(piece) => self.pass(&piece).await?,
+                said => return Ok(said),
             }
-            (said, _) => said,
         }
+    }
+
+    async fn pass(&mut self, piece: &Bytes) -> Result<(), FileError> {
+        for part in self.left_out.cut_out_of(self.moved.bytes, piece) {
+            self.passed_bytes += part.len() as u64;
+            if self.pieces.send(part).await.is_err() {
+                // If there is a file, it cannot be written, and the thread, which is ending, knows why.
+                let written = match &mut self.writing {
+                    Some(writing) => writing.await.unwrap_or(Err(FileError::Abandoned)),
+                    None => Err(FileError::Abandoned),
+                };
+                return written.and(Err(FileError::Abandoned));
+            }
+        }
+        self.moved.bytes += piece.len() as u64;
+        (self.progress)(self.moved);
+        Ok(())
     }
 
     /// Puts the file in its place. How many bytes there were.
     async fn finish(self, mode: u32) -> Result<u64, FileError> {
-        let Self { pieces, writing, moved, .. } = self;
+        let Self { pieces, writing, passed_bytes, .. } = self;
         drop(pieces);
         if let Some(writing) = writing {
             let place = joined(writing).await?;
@@ -309,7 +348,7 @@ impl<'p, P: Fn(TransferProgress) + Send + Sync> Fetching<'p, P> {
             })
             .await?;
         }
-        Ok(moved.bytes)
+        Ok(passed_bytes)
     }
 }
 
@@ -349,7 +388,7 @@ fn rewrite<W: Write>(
 ) -> Result<(W, Rewritten), FileError> {
     let mut reader = Reader::new(archive, Limits::default(), Special::Skip);
     let (mut writer, mut rewritten) = (Writer::new(output), Rewritten::default());
-    while let Some(member) = reader.next_member().map_err(bad_archive)? {
+    while let Some(member) = reader.next_member()? {
         let Member { path, kind, mut attributes } = member;
         attributes.mode &= PERMISSIONS;
         let is_file = matches!(kind, Kind::File { .. });
@@ -368,8 +407,8 @@ fn rewrite<W: Write>(
         rewritten.entry_count += 1;
     }
     rewritten.notes = reader.notes().clone();
-    reader.finish().map_err(bad_archive)?;
-    rewritten.content_bytes = writer.written_bytes();
+    reader.finish()?;
+    rewritten.content_bytes = writer.written_bytes() + END_MARK_BYTES;
     let output = writer.finish().map_err(&output_failed)?;
     Ok((output, rewritten))
 }
@@ -394,10 +433,6 @@ fn word(kind: EntryKind) -> &'static str {
 
 fn host(path: &Path, source: io::Error) -> FileError {
     FileError::Host { operation: "write", path: path.to_owned(), source }
-}
-
-fn bad_archive(error: pyro_tree::archive::Error) -> FileError {
-    FileError::GuestArchive { reason: crate::error::chain(&error) }
 }
 
 async fn joined<T>(working: tokio::task::JoinHandle<Result<T, FileError>>) -> Result<T, FileError> {

@@ -28,6 +28,10 @@ impl<T: Message> Gathered<T> {
         if self.bytes > MOST_BYTES { Err(FileError::TooMuch { what: self.what }) } else { Ok(()) }
     }
 
+    pub(super) fn items(&self) -> &[T] {
+        &self.items
+    }
+
     pub(super) fn all(self) -> Vec<T> {
         self.items
     }

@@ -15,12 +15,15 @@
 //! that was named, whatever links lie in it.
 
 mod archive;
+mod binary_parts;
 mod conversation;
 mod diff;
 mod error;
 mod export;
 mod gathered;
 mod ignored;
+#[cfg(test)]
+mod loopback;
 mod operations;
 mod output_place;
 mod pull;

@@ -45,7 +45,8 @@ impl OutputPlace {
         let ends_with_name = !path.as_os_str().as_bytes().ends_with(b"/.");
         let name = path.file_name().filter(|_| ends_with_name).ok_or_else(unusable)?;
         let name = RelativePath::new(name.as_bytes()).map_err(|_| unusable())?;
-        let above = path.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let above =
+            path.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
         let directory = Root::open(above).map_err(host)?;
         let mut token = [0_u8; 8];
         crate::entropy::fill(&mut token).map_err(host)?;

@@ -103,7 +103,7 @@ pub(in crate::daemon) async fn patch_apply(
     let PatchApplyRequest { patch, check, reverse, .. } = request;
     let apply = Patch { check, max_bytes: patch.0.len() as u64, reverse };
     let patched = files.patch(apply, Bytes::from(patch.0.clone())).await.map_err(|error| failed(&error))?;
-    let entries: Vec<_> = patched.files.into_iter().map(patched_file).collect();
+    let entries: Vec<_> = patched.files.iter().map(patched_file).collect();
     Ok(PatchResult {
         workspace_id: files.workspace().to_string(),
         changed: !entries.is_empty(),
@@ -115,7 +115,7 @@ pub(in crate::daemon) async fn patch_apply(
     })
 }
 
-fn patched_file(file: files::PatchedFile) -> PatchedFile {
+fn patched_file(file: &files::PatchedFile) -> PatchedFile {
     let status = change_status(file.status());
     let shifted = file.shifted.iter().map(|hunk| ShiftedHunk {
         hunk: hunk.hunk.into(),
@@ -209,7 +209,7 @@ fn diff_summary(changes: &[Change]) -> DiffSummary {
     }
 }
 
-/// Whether a patch could say nothing of it: binary files, directories, special files.
+/// Whether a patch can say nothing of it, or not all: binary files, directories, special files.
 fn is_without_text(change: &Change) -> bool {
     let has_text = |entry: &Entry| matches!(entry.kind(), EntryKind::File | EntryKind::Symlink);
     change.binary || !change.now.iter().chain(&change.base).any(has_text)

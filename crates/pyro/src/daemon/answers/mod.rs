@@ -1,8 +1,13 @@
 //! The answers about workspaces: each operation checked, handed to the library, and told in the contract's words.
 
+pub(super) mod changes;
 pub(super) mod commands;
 mod convert;
+mod entries;
+pub(super) mod failures;
+pub(super) mod files;
 pub(super) mod lifecycle;
+pub(super) mod transfer;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

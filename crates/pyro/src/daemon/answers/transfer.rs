@@ -118,7 +118,7 @@ pub(in crate::daemon) async fn file_upload(
             _ = &mut telling => writing.await,
         }
     };
-    let (written, ()) = attended(writing, async {}, &cancel).await?;
+    let (written, ()) = Box::pin(attended(writing, async {}, &cancel)).await?;
     let file = written.entry.unwrap_or_default();
     Ok(FileWritten {
         workspace_id: files.workspace().to_string(),
@@ -165,7 +165,7 @@ pub(in crate::daemon) async fn sync_push(
             bytes_written: received.content_bytes,
             changed_count: pushed.changed_count,
             deleted_count: pushed.deleted_count,
-            changes: pushed.changes.into_iter().map(|change| sync_change(change, &destination)).collect(),
+            changes: pushed.changes.iter().map(|change| sync_change(change, &destination)).collect(),
             destination: absolute(&destination),
             dry_run: request.dry_run,
             notes: outcome.notes,
@@ -173,7 +173,7 @@ pub(in crate::daemon) async fn sync_push(
     })
 }
 
-fn sync_change(change: Change, destination: &[u8]) -> SyncChange {
+fn sync_change(change: &Change, destination: &[u8]) -> SyncChange {
     let status = change_status(change.status());
     let below = change.path.strip_prefix(destination).and_then(|path| path.strip_prefix(b"/"));
     SyncChange { path: ByteString(below.unwrap_or(&change.path).to_vec()), status }

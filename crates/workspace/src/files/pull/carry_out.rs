@@ -43,10 +43,11 @@ pub(super) fn carry_out<R: Read>(
     host: &HostTree,
     plan: &Plan,
     archives: impl IntoIterator<Item = R>,
+    durability: Durability,
     may_commit: impl FnOnce() -> bool,
 ) -> Result<Written, FileError> {
     let hook = |point: &'static str| fault::reach_name(point);
-    let options = Options { durability: Durability::Machine, owner: None };
+    let options = Options { durability, owner: None };
     let change = Transaction::begin(&host.root, options, &hook).map_err(host_failed(host))?;
     let mut staging = Staging { host, plan, change, digests: BTreeMap::new(), content_bytes: 0 };
     staging.clear()?;
@@ -74,7 +75,9 @@ impl Staging<'_> {
     fn clear(&mut self) -> Result<(), FileError> {
         let failed = host_failed(self.host);
         for (path, take) in &self.plan.takes {
-            self.change.expect(path, take.seen.as_ref());
+            if !self.is_below(path, Take::is_cleared_for_directory) {
+                self.change.expect(path, take.seen.as_ref());
+            }
             if self.goes_with_directory(path) {
                 continue;
             }
@@ -99,9 +102,11 @@ impl Staging<'_> {
 
     /// Whether a directory above is removed whole, to make room for something else.
     fn goes_with_directory(&self, path: &RelativePath) -> bool {
-        path.ancestors().any(|above| {
-            self.plan.takes.get(&above).is_some_and(|take| take.now.is_some() && take.clears_directory())
-        })
+        self.is_below(path, |take| take.now.is_some() && take.clears_directory())
+    }
+
+    fn is_below(&self, path: &RelativePath, is_such: impl Fn(&Take) -> bool) -> bool {
+        path.ancestors().any(|above| self.plan.takes.get(&above).is_some_and(&is_such))
     }
 
     /// Stages what one archive holds, which must be of the plan.
@@ -111,10 +116,10 @@ impl Staging<'_> {
         let contents_bytes = planned.saturating_add(MOST_GROWTH_BYTES);
         let limits = Limits { contents_bytes, ..Limits::default() };
         let mut reader = Reader::new(archive, limits, Special::Refuse);
-        while let Some(member) = reader.next_member().map_err(bad_archive)? {
+        while let Some(member) = reader.next_member()? {
             self.place(&member, &mut reader)?;
         }
-        reader.finish().map_err(bad_archive)?;
+        reader.finish()?;
         Ok(())
     }
 
@@ -225,10 +230,6 @@ impl<R: Read> Read for Digesting<'_, R> {
 fn host_failed(host: &HostTree) -> impl Fn(pyro_tree::transaction::Error) -> FileError {
     let path = host.path.clone();
     move |source| FileError::Change { path: path.clone(), source: Box::new(source) }
-}
-
-fn bad_archive(error: pyro_tree::archive::Error) -> FileError {
-    FileError::GuestArchive { reason: crate::error::chain(&error) }
 }
 
 fn changed_in_guest(path: &RelativePath) -> FileError {

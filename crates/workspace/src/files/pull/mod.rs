@@ -13,6 +13,8 @@ mod carry_out;
 mod decision;
 mod host_tree;
 mod plan;
+#[cfg(test)]
+mod tests;
 
 use std::path::PathBuf;
 
@@ -161,7 +163,7 @@ impl FileWorkers {
         let (senders, archives): (Vec<_>, Vec<_>) = requests.iter().map(|_| Received::channel()).unzip();
         let (commit, may_commit) = oneshot::channel::<()>();
         let writing = tokio::task::spawn_blocking(move || {
-            carry_out(&host, &plan, archives, || may_commit.blocking_recv().is_ok())
+            carry_out(&host, &plan, archives, Durability::Machine, || may_commit.blocking_recv().is_ok())
         });
         let sending = async {
             let (mut notes, mut moved) = (Vec::new(), TransferProgress::default());

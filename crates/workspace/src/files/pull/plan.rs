@@ -35,6 +35,11 @@ impl Take {
         self.now.as_ref().is_some_and(|now| now.kind() == EntryKind::Directory)
     }
 
+    /// Whether something else of the host gives way to a directory: nothing of the host's is below.
+    pub(super) fn is_cleared_for_directory(&self) -> bool {
+        self.makes_directory() && self.seen.is_some()
+    }
+
     /// Whether a directory of the host goes, or gives way.
     pub(super) fn clears_directory(&self) -> bool {
         self.seen.is_some_and(|seen| seen.kind == FileKind::Directory) && !self.makes_directory()
@@ -59,7 +64,13 @@ pub(super) fn plan(
     paths: &[RelativePath],
     ignored: &mut Ignored,
 ) -> Result<Plan, FileError> {
-    let mut planning = Planning { host, plan: Plan::default(), cleared: BTreeSet::new(), left_out: 0 };
+    let mut planning = Planning {
+        host,
+        plan: Plan::default(),
+        cleared: BTreeSet::new(),
+        refused: BTreeMap::new(),
+        left_out: 0,
+    };
     for (path, change) in by_path(changes)? {
         let is_wanted = paths.is_empty() || paths.iter().any(|wanted| path.below(wanted).is_some());
         if !is_wanted || is_reserved(&path) {
@@ -78,13 +89,10 @@ pub(super) fn plan(
 /// The changes by checked path, each once.
 fn by_path(changes: Vec<Change>) -> Result<BTreeMap<RelativePath, Change>, FileError> {
     let mut sorted = BTreeMap::new();
-    for change in changes {
-        let path = RelativePath::new(&change.path)
-            .map_err(|_| FileError::Protocol("a changed path leads elsewhere"))?;
-        if path.is_root() {
-            // Its mode and owner are the host's affair.
-            continue;
-        }
+    // The mode and owner of the directory itself are the host's affair.
+    for change in changes.into_iter().filter(|change| !change.path.is_empty()) {
+        let path = RelativePath::new(&change.path).ok().filter(|path| !path.is_root());
+        let path = path.ok_or(FileError::Protocol("a changed path leads elsewhere"))?;
         if sorted.insert(path, change).is_some() {
             return Err(FileError::Protocol("a path changed twice"));
         }
@@ -106,6 +114,8 @@ struct Planning<'a> {
     plan: Plan,
     /// Paths where something else of the host gives way to a directory: nothing is below them.
     cleared: BTreeSet<RelativePath>,
+    /// Directories of the guest that are a conflict, with what the host did: nothing can be put into them.
+    refused: BTreeMap<RelativePath, ChangeStatus>,
     /// Changed paths that the patterns leave out.
     left_out: u64,
 }
@@ -122,11 +132,21 @@ impl Planning<'_> {
         match decide(base.as_ref(), guest.as_ref(), seen.thing.as_ref()) {
             Decision::Untouched => {}
             Decision::Alike => self.plan.alike.push((path, change.now)),
-            Decision::Conflict { guest, host } => self.conflict(path, guest, host),
+            Decision::Conflict { guest: status, host } => {
+                if guest == Some(Thing::Directory) {
+                    self.refused.insert(path.clone(), host);
+                }
+                self.conflict(&path, status, host);
+            }
             Decision::Take => {
                 let status = status(base.as_ref(), guest.as_ref());
+                let refused = path.ancestors().find_map(|above| self.refused.get(&above).copied());
+                if let Some(host) = refused.filter(|_| guest.is_some()) {
+                    self.conflict(&path, status, host);
+                    return Ok(());
+                }
                 let take = Take { status, now: change.now, seen: seen.metadata };
-                if take.makes_directory() && take.seen.is_some() {
+                if take.is_cleared_for_directory() {
                     self.cleared.insert(path.clone());
                 }
                 self.plan.takes.insert(path, take);
@@ -146,7 +166,7 @@ impl Planning<'_> {
             }
             match self.plan.takes.remove(&path) {
                 Some(Take { now: Some(_), status, .. }) => {
-                    self.conflict(path, status, ChangeStatus::Modified);
+                    self.conflict(&path, status, ChangeStatus::Modified);
                 }
                 _ => self.note(format!("directory `{path}` stays, the host has something in it")),
             }
@@ -154,7 +174,7 @@ impl Planning<'_> {
         Ok(())
     }
 
-    fn conflict(&mut self, path: RelativePath, guest: ChangeStatus, host: ChangeStatus) {
+    fn conflict(&mut self, path: &RelativePath, guest: ChangeStatus, host: ChangeStatus) {
         self.plan.conflicts.push(Conflict { path: path.as_bytes().to_vec(), guest, host });
     }
 
