@@ -11,6 +11,10 @@ use pyro_api::{
     },
     frame::Kind,
     gc::{GcRequest, GcResult},
+    vm::{
+        Vm, VmCreateRequest, VmDeleteRequest, VmDeleted, VmExecRequest, VmNetworkInfo, VmNetworkInfoRequest,
+        VmReapRequest, VmStartRequest, VmStatusRequest, VmStopRequest, VmsReaped,
+    },
     workspace::{
         command::{OutputPiece, WorkspaceLogs, WorkspaceLogsRequest, WorkspaceOutputRequest},
         create::WorkspaceCreateRequest,
@@ -43,7 +47,7 @@ use pyro_workspace::{
 use tokio::sync::{OnceCell, mpsc};
 
 use super::{
-    answers::{changes, commands, files, lifecycle, transfer},
+    answers::{changes, commands, files, lifecycle, transfer, vm},
     assembly,
     convert::{self, error_body},
     handler::{Handler, StreamOutput, Streams},
@@ -455,6 +459,38 @@ impl Handler for Library {
         streams: Streams,
     ) -> Result<WorkspaceExported, ErrorBody> {
         transfer::export(self.host().await?, request, streams).await
+    }
+
+    async fn vm_create(&self, request: VmCreateRequest) -> Result<Vm, ErrorBody> {
+        vm::create(self.host().await?, request).await
+    }
+
+    async fn vm_start(&self, request: VmStartRequest) -> Result<Vm, ErrorBody> {
+        vm::start(self.host().await?, &request.vm_id).await
+    }
+
+    async fn vm_stop(&self, request: VmStopRequest) -> Result<Vm, ErrorBody> {
+        vm::stop(self.host().await?, &request.vm_id).await
+    }
+
+    async fn vm_status(&self, request: VmStatusRequest) -> Result<Vm, ErrorBody> {
+        vm::status(self.host().await?, &request.vm_id).await
+    }
+
+    async fn vm_delete(&self, request: VmDeleteRequest) -> Result<VmDeleted, ErrorBody> {
+        vm::delete(self.host().await?, &request.vm_id).await
+    }
+
+    async fn vm_network_info(&self, request: VmNetworkInfoRequest) -> Result<VmNetworkInfo, ErrorBody> {
+        vm::network_info(self.host().await?, &request.vm_id).await
+    }
+
+    async fn vm_reap_expired(&self, VmReapRequest {}: VmReapRequest) -> Result<VmsReaped, ErrorBody> {
+        vm::reap(self.host().await?).await
+    }
+
+    async fn vm_exec(&self, request: VmExecRequest, streams: Streams) -> Result<RunReport, ErrorBody> {
+        vm::exec(self.host().await?, request, streams).await
     }
 
     fn live(&self) -> usize {

@@ -34,6 +34,7 @@ mod kept_environment;
 mod limits;
 mod live;
 mod naming;
+mod one_shot;
 mod reconcile;
 mod record;
 mod registry;
@@ -56,6 +57,7 @@ pub use self::{
     id::{WorkspaceId, WorkspaceIdError},
     limits::{Limits, Usage},
     naming::{LABEL_KEY_CHARS, NAME_CHARS, WorkspaceUpdate, label_key},
+    one_shot::OneShots,
     record::{SeedMode, SeedRecord, StopReason, WorkspaceRecord, WorkspaceState},
     view::{MachineView, WorkspaceView},
 };
@@ -132,7 +134,7 @@ impl Workspaces {
 
     /// Finds the one workspace of that id or name.
     pub fn resolve(&self, reference: &str) -> Result<WorkspaceId, Error> {
-        self.shared.registry.resolve(reference)
+        self.shared.registry.resolve(reference, false)
     }
 
     /// A workspace as it is now.

@@ -73,13 +73,19 @@ pub(super) async fn reconcile(shared: &Arc<Shared>) -> Result<(), Error> {
         settled.unwrap_or_else(|error| Err(Error::Task(error.to_string())))?;
     }
     let layout = resources.layout.clone();
-    let known = shared.registry.all().iter().map(|seen| seen.record.id.to_string()).collect();
+    let records: Vec<_> = shared.registry.all().into_iter().map(|seen| seen.record).collect();
+    let known = records.iter().map(|record| record.id.to_string()).collect();
+    let needed = records.iter().map(|record| record.boot_digest.clone()).collect();
     task::blocking(move || {
         for path in recordless(&layout.workspaces(), &known)? {
             info!(path = %path.display(), "removed the files of a workspace without a record");
             fs::remove_dir_all(&path).map_err(|source| Error::Store { operation: "remove", path, source })?;
         }
-        kept_environment::remove_partial(&layout)
+        kept_environment::remove_partial(&layout)?;
+        for path in kept_environment::unneeded(&layout, &needed)? {
+            fs::remove_dir_all(&path).map_err(|source| Error::Store { operation: "remove", path, source })?;
+        }
+        Ok(())
     })
     .await
 }

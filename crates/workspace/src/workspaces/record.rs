@@ -58,6 +58,7 @@ pub struct SeedRecord {
     /// From what.
     pub mode: SeedMode,
     /// The host path, if any.
+    #[serde(with = "host_path")]
     pub path: Option<PathBuf>,
     /// Entries of the archive.
     pub entry_count: u64,
@@ -138,4 +139,55 @@ pub enum StopReason {
     HostRestarted,
     /// It could not be started from its disk.
     StartFailed,
+}
+
+/// A path of the host as a list of bytes, since it need not be text.
+mod host_path {
+    use std::{
+        ffi::OsString,
+        os::unix::ffi::{OsStrExt, OsStringExt},
+        path::PathBuf,
+    };
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    /// Text where it is text, so that people can read a record.
+    #[derive(Serialize, Deserialize)]
+    #[serde(untagged)]
+    enum Stored {
+        Text(String),
+        Bytes(Vec<u8>),
+    }
+
+    pub(super) fn serialize<S: Serializer>(path: &Option<PathBuf>, serializer: S) -> Result<S::Ok, S::Error> {
+        let stored = path.as_ref().map(|path| match path.to_str() {
+            Some(text) => Stored::Text(text.to_owned()),
+            None => Stored::Bytes(path.as_os_str().as_bytes().to_vec()),
+        });
+        stored.serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<PathBuf>, D::Error> {
+        let stored = Option::<Stored>::deserialize(deserializer)?;
+        Ok(stored.map(|stored| match stored {
+            Stored::Text(text) => PathBuf::from(text),
+            Stored::Bytes(bytes) => PathBuf::from(OsString::from_vec(bytes)),
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{ffi::OsString, os::unix::ffi::OsStringExt};
+
+    use super::*;
+
+    #[test]
+    fn any_host_path_can_be_written_down() {
+        for path in [None, Some(PathBuf::from("/a b")), Some(OsString::from_vec(vec![b'/', 0xff]).into())] {
+            let seed = SeedRecord { path, ..SeedRecord::default() };
+            let json = serde_json::to_string(&seed).unwrap();
+            assert_eq!(serde_json::from_str::<SeedRecord>(&json).unwrap(), seed);
+        }
+    }
 }

@@ -42,8 +42,10 @@ impl Registry {
         self.lock().remove(id);
     }
 
-    pub(super) fn resolve(&self, reference: &str) -> Result<WorkspaceId, Error> {
-        let records: Vec<WorkspaceRecord> = self.all().into_iter().map(|seen| seen.record).collect();
+    /// Finds a workspace, or a one-shot machine, by its id or its name.
+    pub(super) fn resolve(&self, reference: &str, one_shot: bool) -> Result<WorkspaceId, Error> {
+        let all = self.all().into_iter().map(|seen| seen.record);
+        let records: Vec<WorkspaceRecord> = all.filter(|record| record.one_shot == one_shot).collect();
         naming::resolve(records.iter(), reference)
     }
 

@@ -62,7 +62,7 @@ pub(in crate::daemon) async fn exec(
     Ok(report(&view, &outcome.command, outcome.repeated))
 }
 
-fn command_line(command: &pyro_api::run::CommandLine) -> CommandLine {
+pub(super) fn command_line(command: &pyro_api::run::CommandLine) -> CommandLine {
     match command {
         pyro_api::run::CommandLine::Shell(line) => CommandLine::Shell(line.0.clone()),
         argv => CommandLine::Argv(argv.to_argv()),

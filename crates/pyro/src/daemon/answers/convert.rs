@@ -127,7 +127,7 @@ fn seed(record: &WorkspaceRecord) -> SeedView {
     }
 }
 
-fn metadata(record: &WorkspaceRecord) -> BTreeMap<String, String> {
+pub(super) fn metadata(record: &WorkspaceRecord) -> BTreeMap<String, String> {
     [
         ("environment_version", record.environment_version.clone()),
         ("environment_digest", record.boot_digest.clone()),

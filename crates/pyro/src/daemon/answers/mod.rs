@@ -8,6 +8,7 @@ pub(super) mod failures;
 pub(super) mod files;
 pub(super) mod lifecycle;
 pub(super) mod transfer;
+pub(super) mod vm;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

@@ -1,0 +1,177 @@
+//! One-shot machines in single steps.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use pyro_api::{
+    ErrorBody, ErrorCode,
+    frame::Kind,
+    run::{Cleanup, EXECUTION_MODE, RunEvent, RunReport},
+    vm::{Vm, VmCreateRequest, VmDeleted, VmExecRequest, VmNetworkInfo, VmsReaped},
+};
+use pyro_workspace::{
+    Error, Host, StartKind,
+    commands::{ExecEvent, ExecIo, ExecRequest},
+    workspaces::{CreateIo, CreateRequest, WorkspaceView},
+};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    commands::command_line,
+    convert::{self, Ending},
+    lifecycle::ttl,
+    milliseconds, seconds,
+};
+use crate::daemon::{
+    convert::error_body,
+    handler::{StreamOutput, Streams},
+};
+
+pub(in crate::daemon) async fn create(host: &Host, request: VmCreateRequest) -> Result<Vm, ErrorBody> {
+    request.check()?;
+    let create = CreateRequest {
+        vcpus: u8::try_from(request.vcpu_count).unwrap_or(u8::MAX),
+        mem_mib: request.mem_mib,
+        ttl: ttl(request.ttl_seconds),
+        ..CreateRequest::new(request.environment)
+    };
+    let (events, mut told) = mpsc::channel(16);
+    let io = CreateIo { events, cancel: CancellationToken::new() };
+    let unheard = async { while told.recv().await.is_some() {} };
+    let one_shots = host.workspaces().one_shots();
+    let (created, ()) = tokio::join!(one_shots.create(create, io), unheard);
+    Ok(vm(&created.map_err(body)?))
+}
+
+pub(in crate::daemon) async fn start(host: &Host, id: &str) -> Result<Vm, ErrorBody> {
+    host.workspaces().one_shots().start(id).await.map(|view| vm(&view)).map_err(body)
+}
+
+pub(in crate::daemon) async fn stop(host: &Host, id: &str) -> Result<Vm, ErrorBody> {
+    host.workspaces().one_shots().stop(id).await.map(|view| vm(&view)).map_err(body)
+}
+
+pub(in crate::daemon) async fn status(host: &Host, id: &str) -> Result<Vm, ErrorBody> {
+    host.workspaces().one_shots().view(id).await.map(|view| vm(&view)).map_err(body)
+}
+
+pub(in crate::daemon) async fn delete(host: &Host, id: &str) -> Result<VmDeleted, ErrorBody> {
+    let id = host.workspaces().one_shots().delete(id).await.map_err(body)?;
+    Ok(VmDeleted { vm_id: id.to_string(), deleted: true, reason: "explicit_delete".to_owned() })
+}
+
+pub(in crate::daemon) async fn network_info(host: &Host, id: &str) -> Result<VmNetworkInfo, ErrorBody> {
+    let id = host.workspaces().one_shots().resolve(id).map_err(body)?;
+    Ok(VmNetworkInfo {
+        vm_id: id.to_string(),
+        network_enabled: false,
+        outbound_connectivity_expected: false,
+        reason: Some("machines have no network in this release".to_owned()),
+    })
+}
+
+pub(in crate::daemon) async fn reap(host: &Host) -> Result<VmsReaped, ErrorBody> {
+    let reaped = host.workspaces().one_shots().reap().await.map_err(body)?;
+    let deleted_vm_ids: Vec<String> = reaped.iter().map(ToString::to_string).collect();
+    Ok(VmsReaped { count: deleted_vm_ids.len() as u64, deleted_vm_ids })
+}
+
+pub(in crate::daemon) async fn exec(
+    host: &Host,
+    request: VmExecRequest,
+    streams: Streams,
+) -> Result<RunReport, ErrorBody> {
+    request.check()?;
+    let begun = Instant::now();
+    let Streams { output, stdin, cancel } = streams;
+    let (events, told) = mpsc::channel(16);
+    let exec = ExecRequest {
+        timeout: Some(Duration::from_secs(request.timeout_seconds)),
+        ..ExecRequest::new(command_line(&request.command))
+    };
+    let one_shots = host.workspaces().one_shots();
+    let running = one_shots.exec(&request.vm_id, exec, ExecIo { events, stdin, cancel });
+    let (outcome, ()) = tokio::join!(running, tell(told, &output, &request.vm_id));
+    let (view, outcome) = outcome.map_err(body)?;
+    let record = &outcome.command;
+    let Ending { exit_code, signal, timed_out, out_of_memory } = Ending::of(record);
+    let machine = view.machine.as_ref();
+    let start = match machine.and_then(|machine| machine.start) {
+        Some(StartKind::Booted) => "booted",
+        Some(StartKind::Restored) | None => "restored",
+    };
+    let vm_id = view.record.id.to_string();
+    Ok(RunReport {
+        environment: view.record.environment.clone(),
+        environment_version: Some(view.record.environment_version.clone()),
+        command: record.command.clone(),
+        exit_code: exit_code.unwrap_or_default(),
+        signal,
+        timed_out,
+        out_of_memory,
+        duration_ms: milliseconds(begun.elapsed()),
+        command_duration_ms: convert::duration_ms(record),
+        phases_ms: BTreeMap::new(),
+        execution_mode: EXECUTION_MODE.to_owned(),
+        isolation: machine.map(|machine| convert::isolation(machine.isolation)).unwrap_or_default(),
+        start: start.to_owned(),
+        stdout_bytes: record.stdout.total_bytes,
+        stderr_bytes: record.stderr.total_bytes,
+        cleanup: Cleanup { vm_id: vm_id.clone(), deleted: true, reason: "post_exec_cleanup".to_owned() },
+        vm_id,
+    })
+}
+
+async fn tell(mut events: mpsc::Receiver<ExecEvent>, output: &StreamOutput, vm_id: &str) {
+    while let Some(event) = events.recv().await {
+        let sent = match event {
+            ExecEvent::Accepted { .. } => {
+                let phase = RunEvent::Phase { phase: "execute".to_owned(), vm_id: Some(vm_id.to_owned()) };
+                output.event(&phase).await
+            }
+            ExecEvent::Stdout(bytes) => output.bytes(Kind::Stdout, bytes).await,
+            ExecEvent::Stderr(bytes) => output.bytes(Kind::Stderr, bytes).await,
+            ExecEvent::Dropped { .. } => Ok(()),
+        };
+        // Dropping the channel tells the library that nobody waits any more.
+        if sent.is_err() {
+            return;
+        }
+    }
+}
+
+fn vm(view: &WorkspaceView) -> Vm {
+    let record = &view.record;
+    let execution_mode = if view.machine.is_some() { EXECUTION_MODE } else { "pending" };
+    Vm {
+        vm_id: record.id.to_string(),
+        environment: record.environment.clone(),
+        environment_version: Some(record.environment_version.clone()),
+        vcpu_count: record.shape.vcpus.into(),
+        mem_mib: record.shape.mem_mib,
+        ttl_seconds: record.ttl.map_or(0, |ttl| ttl.as_secs()),
+        created_at: seconds(record.created_at),
+        expires_at: record.expires_at().map(seconds),
+        state: convert::state(record),
+        network_enabled: false,
+        allow_host_compat: false,
+        guest_ip: None,
+        tap_name: None,
+        execution_mode: execution_mode.to_owned(),
+        metadata: convert::metadata(record),
+    }
+}
+
+/// Here it is machines that are named.
+#[expect(clippy::needless_pass_by_value, reason = "what map_err has")]
+fn body(error: Error) -> ErrorBody {
+    match &error {
+        Error::UnknownWorkspace { reference } => {
+            ErrorBody::new(ErrorCode::UnknownVm, format!("there is no machine `{reference}`"))
+        }
+        _ => error_body(&error),
+    }
+}

@@ -1,0 +1,96 @@
+//! One-shot machines in single steps: workspaces without a name, for one command, that are not listed among the others.
+//! What is past its time is deleted, not stopped.
+
+use std::sync::Arc;
+
+use super::{
+    CreateIo, CreateRequest, WorkspaceFilter, WorkspaceId, WorkspaceView, Workspaces, driver::Request,
+};
+use crate::{
+    commands::{Commands, ExecIo, ExecOutcome, ExecRequest},
+    error::Error,
+};
+
+/// The one-shot machines of a store.
+#[derive(Clone, Debug)]
+pub struct OneShots(Workspaces);
+
+impl Workspaces {
+    /// The one-shot machines of the store.
+    pub fn one_shots(&self) -> OneShots {
+        OneShots(self.clone())
+    }
+}
+
+impl OneShots {
+    /// Makes one; it runs at once.
+    pub async fn create(&self, request: CreateRequest, io: CreateIo) -> Result<WorkspaceView, Error> {
+        self.0.create(CreateRequest { one_shot: true, name: None, ..request }, io).await
+    }
+
+    /// Finds one by its id.
+    pub fn resolve(&self, id: &str) -> Result<WorkspaceId, Error> {
+        self.0.shared.registry.resolve(id, true)
+    }
+
+    /// One as it is now.
+    pub async fn view(&self, id: &str) -> Result<WorkspaceView, Error> {
+        let id = self.resolve(id)?;
+        self.0.view_of(&id).await
+    }
+
+    /// Boots a stopped one from its own disk; nothing happens to a started one.
+    pub async fn start(&self, id: &str) -> Result<WorkspaceView, Error> {
+        let id = self.resolve(id)?;
+        self.0.admit_start(&id).await?;
+        self.0.ask(&id, Request::Start).await?;
+        self.0.view_of(&id).await
+    }
+
+    /// Shuts one down; its disk stays.
+    pub async fn stop(&self, id: &str) -> Result<WorkspaceView, Error> {
+        let id = self.resolve(id)?;
+        self.0.ask(&id, Request::Stop).await?;
+        self.0.view_of(&id).await
+    }
+
+    /// Deletes one, whatever runs in it.
+    pub async fn delete(&self, id: &str) -> Result<WorkspaceId, Error> {
+        let id = self.resolve(id)?;
+        self.0.ask(&id, |answer| Request::Delete { force: true, answer }).await?;
+        Ok(id)
+    }
+
+    /// Runs a command and deletes the machine when it has ended. If how it ended is not known, the machine stays.
+    pub async fn exec(
+        &self,
+        id: &str,
+        request: ExecRequest,
+        io: ExecIo,
+    ) -> Result<(WorkspaceView, ExecOutcome), Error> {
+        let id = self.resolve(id)?;
+        let in_use = self.0.use_machine(&id).await?;
+        let commands: Arc<Commands> = self.0.commands(&id)?;
+        let view = self.0.view_of(&id).await?;
+        let outcome = match commands.exec(request, io).await {
+            Ok(outcome) => outcome,
+            Err(error) => return Err(in_use.blame(error).await),
+        };
+        drop(in_use);
+        self.delete(id.as_str()).await?;
+        Ok((view, outcome))
+    }
+
+    /// Deletes those that are past their time and have not been yet; which.
+    pub async fn reap(&self) -> Result<Vec<WorkspaceId>, Error> {
+        let filter = WorkspaceFilter { one_shot: true, ..WorkspaceFilter::default() };
+        let now = std::time::SystemTime::now();
+        let mut reaped = Vec::new();
+        for view in self.0.list(&filter).await? {
+            if view.record.remaining(now).is_some_and(|left| left.is_zero()) {
+                reaped.push(self.delete(view.record.id.as_str()).await?);
+            }
+        }
+        Ok(reaped)
+    }
+}
