@@ -35,7 +35,11 @@ impl ConfigFile {
     }
 }
 
-fn collect(prefix: &str, table: &toml::Table, values: &mut BTreeMap<&'static str, String>) -> Result<(), String> {
+fn collect(
+    prefix: &str,
+    table: &toml::Table,
+    values: &mut BTreeMap<&'static str, String>,
+) -> Result<(), String> {
     for (name, value) in table {
         let key = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
         let known = |variable: &&Variable| variable.key == Some(key.as_str());

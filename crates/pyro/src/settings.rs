@@ -37,8 +37,16 @@ pub(crate) const VARIABLES: &[Variable] = &[
         key: Some("paths.environment_cache_dir"),
         doc: "Directory of installed environments (default: environments in the cache directory)",
     },
-    Variable { name: "PYRO_QEMU", key: Some("paths.qemu"), doc: "Path of qemu-system-x86_64 (default: the first one in PATH)" },
-    Variable { name: "PYRO_GUEST", key: Some("paths.guest"), doc: "Path of the guest agent (default: pyro-guest beside this program)" },
+    Variable {
+        name: "PYRO_QEMU",
+        key: Some("paths.qemu"),
+        doc: "Path of qemu-system-x86_64 (default: the first one in PATH)",
+    },
+    Variable {
+        name: "PYRO_GUEST",
+        key: Some("paths.guest"),
+        doc: "Path of the guest agent (default: pyro-guest beside this program)",
+    },
     Variable {
         name: "PYRO_VMM_UIDS",
         key: Some("vmm.uids"),
@@ -74,8 +82,16 @@ pub(crate) const VARIABLES: &[Variable] = &[
         key: None,
         doc: "Name of a fault point and what happens there (kill or disk-full), as POINT=FAULT; only for tests",
     },
-    Variable { name: "XDG_CONFIG_HOME", key: None, doc: "Base of the configuration directory (default: ~/.config)" },
-    Variable { name: "XDG_DATA_HOME", key: None, doc: "Base of the data directory (default: ~/.local/share)" },
+    Variable {
+        name: "XDG_CONFIG_HOME",
+        key: None,
+        doc: "Base of the configuration directory (default: ~/.config)",
+    },
+    Variable {
+        name: "XDG_DATA_HOME",
+        key: None,
+        doc: "Base of the data directory (default: ~/.local/share)",
+    },
     Variable { name: "XDG_CACHE_HOME", key: None, doc: "Base of the cache directory (default: ~/.cache)" },
     Variable {
         name: "XDG_RUNTIME_DIR",
@@ -141,7 +157,8 @@ pub(crate) struct Layers<L> {
 impl<L: Fn(&str) -> Option<OsString>> Layers<L> {
     /// Finds and reads the configuration file.
     pub(crate) fn read(environment: L) -> Result<Self, ErrorBody> {
-        let file = config_path(&environment)?.map_or_else(|| Ok(ConfigFile::default()), |path| ConfigFile::read(&path))?;
+        let file = config_path(&environment)?
+            .map_or_else(|| Ok(ConfigFile::default()), |path| ConfigFile::read(&path))?;
         Ok(Self { environment, file })
     }
 
@@ -162,11 +179,16 @@ impl<L: Fn(&str) -> Option<OsString>> Layers<L> {
 }
 
 /// The configuration file that would be read; none if there is no place for one.
-pub(crate) fn config_path(environment: impl Fn(&str) -> Option<OsString>) -> Result<Option<PathBuf>, ErrorBody> {
+pub(crate) fn config_path(
+    environment: impl Fn(&str) -> Option<OsString>,
+) -> Result<Option<PathBuf>, ErrorBody> {
     let set = |name: &str| environment(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let absolute = |path: &PathBuf| path.is_absolute();
     if let Some(path) = set("PYRO_CONFIG") {
-        return Some(path).filter(absolute).map(Some).ok_or_else(|| bad("PYRO_CONFIG", "is not an absolute path"));
+        return Some(path)
+            .filter(absolute)
+            .map(Some)
+            .ok_or_else(|| bad("PYRO_CONFIG", "is not an absolute path"));
     }
     if let Some(home) = set("PYRO_HOME").filter(absolute) {
         return Ok(Some(home.join("config.toml")));
@@ -230,7 +252,9 @@ impl Settings {
         };
         let number = |name: &str| -> Result<Option<u64>, ErrorBody> {
             let parsed = text(name)?.map(|number| number.parse().ok().filter(|number| *number > 0));
-            parsed.map(|number| number.ok_or_else(|| bad(name, "is not a whole number greater than 0"))).transpose()
+            parsed
+                .map(|number| number.ok_or_else(|| bad(name, "is not a whole number greater than 0")))
+                .transpose()
         };
         let limits = LimitSettings {
             max_workspaces: number("PYRO_MAX_WORKSPACES")?,
@@ -312,8 +336,9 @@ mod tests {
     use super::*;
 
     fn settings(variables: &[(&str, &str)]) -> Result<Settings, ErrorBody> {
-        let environment =
-            |name: &str| variables.iter().find(|(variable, _)| *variable == name).map(|(_, value)| OsString::from(value));
+        let environment = |name: &str| {
+            variables.iter().find(|(variable, _)| *variable == name).map(|(_, value)| OsString::from(value))
+        };
         Settings::from_layers(&Layers { environment, file: ConfigFile::default() })
     }
 

@@ -6,7 +6,9 @@ use std::{error::Error as StdError, fmt::Write as _, io, path::PathBuf};
 use pyro_engine::EngineError;
 use pyro_environments::Error as EnvironmentError;
 
-use crate::{commands::Fate, files::FileError, session::SessionError, store::StoreError, workspaces::WorkspaceId};
+use crate::{
+    commands::Fate, files::FileError, session::SessionError, store::StoreError, workspaces::WorkspaceId,
+};
 
 /// Why an operation failed.
 #[derive(Debug, thiserror::Error)]
@@ -200,23 +202,26 @@ impl Error {
             Self::Tool { source: Some(_), program, .. } => {
                 Some(format!("install `{program}`; `pyro doctor` says how"))
             }
-            Self::Store { .. } | Self::Index(_) | Self::Tool { .. } | Self::Guest { .. } | Self::GuestSilent { .. } => {
+            Self::Store { .. }
+            | Self::Index(_)
+            | Self::Tool { .. }
+            | Self::Guest { .. }
+            | Self::GuestSilent { .. } => {
                 Some("`pyro doctor` checks this host and says what to mend".to_owned())
             }
             Self::MachineLost { .. } => {
                 Some("nothing outlives a one-shot machine: run the command again".to_owned())
             }
             Self::Expired { .. } => Some("ask for a longer life with `--ttl-seconds`".to_owned()),
-            Self::UnknownWorkspace { .. } => {
-                Some("`pyro workspace list` shows what there is".to_owned())
-            }
+            Self::UnknownWorkspace { .. } => Some("`pyro workspace list` shows what there is".to_owned()),
             Self::AmbiguousName { .. } => Some("name it by its id".to_owned()),
-            Self::WrongState { state: "stopped", workspace, .. } => {
-                Some(format!("`pyro workspace start {workspace}` boots it from its disk; nothing on it is lost"))
-            }
+            Self::WrongState { state: "stopped", workspace, .. } => Some(format!(
+                "`pyro workspace start {workspace}` boots it from its disk; nothing on it is lost"
+            )),
             Self::Busy { .. } => Some("wait for them, or delete it all the same with `--force`".to_owned()),
             Self::LimitReached { .. } => Some(
-                "stop or delete a workspace, or raise the limit in the configuration (`pyro config show`)".to_owned(),
+                "stop or delete a workspace, or raise the limit in the configuration (`pyro config show`)"
+                    .to_owned(),
             ),
             Self::Stalled { .. } => Some("free some disk space on the host: it goes on by itself".to_owned()),
             Self::Files(error) => error.hint(),

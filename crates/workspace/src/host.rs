@@ -78,8 +78,7 @@ impl Host {
     /// Takes the store into use: makes its directories and ends the machines of processes that died.
     pub async fn open(config: HostConfig) -> Result<Self, Error> {
         let layout = config.layout;
-        for directory in
-            [
+        for directory in [
             layout.state().to_owned(),
             layout.machines(),
             layout.templates(),

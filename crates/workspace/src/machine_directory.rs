@@ -64,8 +64,11 @@ impl MachineDirectory {
     pub(crate) fn create_for(layout: &Layout, workspace: &WorkspaceId) -> Result<Self, Error> {
         let directory = Self::create(layout)?;
         let path = directory.path.join(WORKSPACE);
-        fs::write(&path, workspace.as_str())
-            .map_err(|source| Error::Store { operation: "name the workspace in", path, source })?;
+        fs::write(&path, workspace.as_str()).map_err(|source| Error::Store {
+            operation: "name the workspace in",
+            path,
+            source,
+        })?;
         Ok(directory)
     }
 

@@ -125,7 +125,8 @@ impl Claimed {
         resources: &Resources,
         template: &Template,
     ) -> Result<(Box<dyn Machine>, StartKind), Error> {
-        let restored = resources.engine.start(self.spec.clone(), Start::Restore(template.saved.clone())).await;
+        let restored =
+            resources.engine.start(self.spec.clone(), Start::Restore(template.saved.clone())).await;
         let error = match restored {
             Ok(machine) => return Ok((machine, StartKind::Restored)),
             Err(error) => error,
@@ -146,12 +147,7 @@ impl Claimed {
     }
 }
 
-fn spec(
-    directory: &MachineDirectory,
-    shape: MachineShape,
-    boot: BootFiles,
-    disk: DiskLayers,
-) -> MachineSpec {
+fn spec(directory: &MachineDirectory, shape: MachineShape, boot: BootFiles, disk: DiskLayers) -> MachineSpec {
     let path: PathBuf = directory.path().to_owned();
     MachineSpec { id: directory.id().clone(), directory: path, shape, boot, disk }
 }

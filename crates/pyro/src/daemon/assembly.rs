@@ -68,9 +68,9 @@ fn limits(settings: &Settings) -> Limits {
         disk.map_or(u64::MAX >> 20, |disk| (disk.f_blocks * disk.f_frsize >> 20) / 5 * 4)
     };
     Limits {
-        max_workspaces: named.max_workspaces.map_or(DEFAULT_MAX_WORKSPACES, |most| {
-            usize::try_from(most).unwrap_or(usize::MAX)
-        }),
+        max_workspaces: named
+            .max_workspaces
+            .map_or(DEFAULT_MAX_WORKSPACES, |most| usize::try_from(most).unwrap_or(usize::MAX)),
         memory_budget_mib: named.memory_budget_mib.unwrap_or_else(|| memory_mib() * 2),
         disk_budget_bytes: named.disk_budget_mib.unwrap_or_else(disk_mib).saturating_mul(1 << 20),
     }

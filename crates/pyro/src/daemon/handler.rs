@@ -11,12 +11,13 @@ use pyro_api::{
     body::{ChannelBody, FrameSender, PeerGone},
     frame::{Frame, Kind},
     operation::{
-        ApplyPatch, CollectGarbage, CopyFile, CreateVm, CreateWorkspace, DeleteFile, DeleteVm, DeleteWorkspace,
-        DiffWorkspace, DownloadFile, EnvImport, EnvInspect, EnvList, EnvPrune, EnvPull, ExecInVm, ExecInWorkspace,
-        ExportFromWorkspace, GetJobLogs, GetVmNetworkInfo, GetVmStatus, GetWorkspaceLogs, GetWorkspaceOutput,
-        GetWorkspaceStatus, GlobFiles, GrepFiles, KillJob, ListFiles, ListJobs, ListWorkspaces, MakeDirectory,
-        MoveFile, PullSync, PushSync, ReadFile, ReapVms, ReplaceInFile, Run, StartVm, StartWorkspace, StatFile,
-        StopVm, StopWorkspace, UpdateWorkspace, UploadFile, WaitForJob, WriteFile,
+        ApplyPatch, CollectGarbage, CopyFile, CreateVm, CreateWorkspace, DeleteFile, DeleteVm,
+        DeleteWorkspace, DiffWorkspace, DownloadFile, EnvImport, EnvInspect, EnvList, EnvPrune, EnvPull,
+        ExecInVm, ExecInWorkspace, ExportFromWorkspace, GetJobLogs, GetVmNetworkInfo, GetVmStatus,
+        GetWorkspaceLogs, GetWorkspaceOutput, GetWorkspaceStatus, GlobFiles, GrepFiles, KillJob, ListFiles,
+        ListJobs, ListWorkspaces, MakeDirectory, MoveFile, PullSync, PushSync, ReadFile, ReapVms,
+        ReplaceInFile, Run, StartVm, StartWorkspace, StatFile, StopVm, StopWorkspace, UpdateWorkspace,
+        UploadFile, WaitForJob, WriteFile,
     },
 };
 use serde::Serialize;

@@ -11,6 +11,7 @@ use pyro_api::{
     },
     frame::Kind,
     gc::{GcRequest, GcResult},
+    run::{RunEvent as ContractEvent, RunReport, RunRequest},
     vm::{
         Vm, VmCreateRequest, VmDeleteRequest, VmDeleted, VmExecRequest, VmNetworkInfo, VmNetworkInfoRequest,
         VmReapRequest, VmStartRequest, VmStatusRequest, VmStopRequest, VmsReaped,
@@ -18,24 +19,26 @@ use pyro_api::{
     workspace::{
         command::{OutputPiece, WorkspaceLogs, WorkspaceLogsRequest, WorkspaceOutputRequest},
         create::WorkspaceCreateRequest,
-        exec::{ExecReport, WorkspaceExecRequest},
-        job::{JobKillRequest, JobKilled, JobList, JobListRequest, JobLogs, JobLogsRequest, JobWaitRequest},
-        lifecycle::{WorkspaceDeleteRequest, WorkspaceDeleted, WorkspaceStartRequest, WorkspaceStatusRequest, WorkspaceStopRequest, WorkspaceUpdateRequest},
         diff::{WorkspaceDiff, WorkspaceDiffRequest},
+        exec::{ExecReport, WorkspaceExecRequest},
         export::{WorkspaceExportRequest, WorkspaceExported},
         files::{
             FileChanged, FileCopyRequest, FileDeleteRequest, FileList, FileListRequest, FileMkdirRequest,
             FileMoveRequest, FileRead, FileReadRequest, FileReplaceRequest, FileReplaced, FileStat,
             FileStatRequest, FileWriteRequest, FileWritten,
         },
+        job::{JobKillRequest, JobKilled, JobList, JobListRequest, JobLogs, JobLogsRequest, JobWaitRequest},
+        lifecycle::{
+            WorkspaceDeleteRequest, WorkspaceDeleted, WorkspaceStartRequest, WorkspaceStatusRequest,
+            WorkspaceStopRequest, WorkspaceUpdateRequest,
+        },
+        list::{WorkspaceList, WorkspaceListRequest},
         patch::{PatchApplyRequest, PatchResult},
         search::{FileGlob, FileGlobRequest, FileGrep, FileGrepRequest},
         sync::{SyncPullRequest, SyncPulled, SyncPushRequest, SyncPushed},
         transfer::{FileDownloadRequest, FileDownloaded, FileUploadRequest},
-        list::{WorkspaceList, WorkspaceListRequest},
         view::Workspace,
     },
-    run::{RunEvent as ContractEvent, RunReport, RunRequest},
 };
 use pyro_environments::{
     CATALOGUE_VERSION, Cancellation, Environments, EnvironmentsConfig, ImportSource, Progress,

@@ -27,8 +27,8 @@ use std::{collections::BTreeSet, fmt, sync::Arc, time::Duration};
 
 use pyro_protocol::{
     message::{
-        Empty, ExitStatus, Hello, Individual, Individualize, PowerOff, ProcessRef, Processes, SetClock, SetDeadline,
-        Signal, Start, Started, StreamKind, reply, request,
+        Empty, ExitStatus, Hello, Individual, Individualize, PowerOff, ProcessRef, Processes, SetClock,
+        SetDeadline, Signal, Start, Started, StreamKind, reply, request,
     },
     version::{self, Version},
 };
@@ -223,7 +223,10 @@ impl GuestSession {
     }
 
     /// Gives the guest the time: nanoseconds since the epoch.
-    pub fn set_clock(&self, realtime_ns: u64) -> impl Future<Output = Result<(), SessionError>> + Send + use<> {
+    pub fn set_clock(
+        &self,
+        realtime_ns: u64,
+    ) -> impl Future<Output = Result<(), SessionError>> + Send + use<> {
         self.call("set its clock", request::Body::SetClock(SetClock { realtime_ns }), done)
     }
 
@@ -238,7 +241,10 @@ impl GuestSession {
     }
 
     /// Shuts the guest down; its processes get `grace` to end. Answered when the shutdown begins.
-    pub fn power_off(&self, grace: Duration) -> impl Future<Output = Result<(), SessionError>> + Send + use<> {
+    pub fn power_off(
+        &self,
+        grace: Duration,
+    ) -> impl Future<Output = Result<(), SessionError>> + Send + use<> {
         let grace_ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
         self.call("shut down", request::Body::PowerOff(PowerOff { grace_ms }), done)
     }

@@ -140,11 +140,7 @@ impl Templates {
     }
 
     /// Does `to_each` of those that nobody needs, while no builder can begin on it.
-    fn look_over(
-        &self,
-        current: &HashSet<String>,
-        to_each: impl Fn(&Path),
-    ) -> Result<Vec<PathBuf>, Error> {
+    fn look_over(&self, current: &HashSet<String>, to_each: impl Fn(&Path)) -> Result<Vec<PathBuf>, Error> {
         let directory = self.layout.templates();
         let failed = |source| Error::Store {
             operation: "look over the templates in",

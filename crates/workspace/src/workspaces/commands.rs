@@ -32,7 +32,11 @@ impl Workspaces {
     }
 
     /// What is known of a command.
-    pub async fn command(&self, reference: &str, sequence: u64) -> Result<(WorkspaceId, CommandRecord), Error> {
+    pub async fn command(
+        &self,
+        reference: &str,
+        sequence: u64,
+    ) -> Result<(WorkspaceId, CommandRecord), Error> {
         let id = self.resolve(reference)?;
         let record = self.commands(&id)?.job(sequence).await?;
         Ok((id, record))
@@ -41,7 +45,8 @@ impl Workspaces {
     /// The newest command that has ended.
     pub async fn last_command(&self, id: &WorkspaceId) -> Result<Option<CommandRecord>, Error> {
         let Ok(commands) = self.commands(id) else { return Ok(None) };
-        let query = CommandQuery { failed_only: false, newest_first: true, after: None, limit: LAST_COMMANDS };
+        let query =
+            CommandQuery { failed_only: false, newest_first: true, after: None, limit: LAST_COMMANDS };
         let page = commands.logs(query).await?;
         Ok(page.commands.into_iter().find(|record| !record.state.is_active()))
     }

@@ -16,13 +16,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::{
-    Shared, WorkspaceId, WorkspaceRecord, WorkspaceState,
-    disk::WorkspaceDisk,
-    kept_environment,
-    live::LiveMachine,
-    naming,
-    record::SeedRecord,
-    registry::Entry,
+    Shared, WorkspaceId, WorkspaceRecord, WorkspaceState, disk::WorkspaceDisk, kept_environment,
+    live::LiveMachine, naming, record::SeedRecord, registry::Entry,
 };
 use crate::{
     entropy,

@@ -63,7 +63,10 @@ pub(super) enum Request {
     Use(oneshot::Sender<Result<InUse, Error>>),
     Start(oneshot::Sender<Result<(), Error>>),
     Stop(oneshot::Sender<Result<(), Error>>),
-    Delete { force: bool, answer: oneshot::Sender<Result<(), Error>> },
+    Delete {
+        force: bool,
+        answer: oneshot::Sender<Result<(), Error>>,
+    },
     Update(WorkspaceUpdate, oneshot::Sender<Result<(), Error>>),
     /// Something was done that counts as activity and needs no machine.
     Touch,
@@ -238,7 +241,8 @@ impl Driver {
 
     async fn use_machine(&mut self) -> Result<InUse, Error> {
         self.admit("work in it", Wish::Use)?;
-        let live = self.live.clone().ok_or_else(|| Error::Task("a started workspace has no machine".into()))?;
+        let live =
+            self.live.clone().ok_or_else(|| Error::Task("a started workspace has no machine".into()))?;
         self.touch().await;
         Ok(self.uses.begin(live))
     }
@@ -336,8 +340,7 @@ impl Driver {
         reach(FaultPoint::WorkspaceStartRecorded, &self.place())?;
         let layout = &self.resources.layout;
         let record = &self.record;
-        let boot =
-            kept_environment::kept(layout, &record.boot_digest, record.kernel_arguments.clone());
+        let boot = kept_environment::kept(layout, &record.boot_digest, record.kernel_arguments.clone());
         let disk = WorkspaceDisk::of(layout, &record.id).layers();
         let claimed = Claimed::from_disk(record.shape, boot, directory, disk);
         let running = claimed.start(&self.resources).await?;
@@ -365,7 +368,10 @@ impl Driver {
         }
         let Some(live) = self.live.clone() else { return Ok(()) };
         if let Some(stall) = live.machine.stall() {
-            return Err(Error::Stalled { workspace: self.record.id.clone(), reason: stall.cause.to_string() });
+            return Err(Error::Stalled {
+                workspace: self.record.id.clone(),
+                reason: stall.cause.to_string(),
+            });
         }
         let machine = live.machine_id().clone();
         self.write(WorkspaceState::Stopping { machine, reason }).await?;

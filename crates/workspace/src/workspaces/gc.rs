@@ -74,7 +74,8 @@ impl Workspaces {
                 found.push(Garbage::at(GarbageKind::Template, path, reason));
             }
             for path in recordless(&layout.workspaces(), &ids)? {
-                let reason = "no record names it, and it says of itself that it was never finished".to_owned();
+                let reason =
+                    "no record names it, and it says of itself that it was never finished".to_owned();
                 found.push(Garbage::at(GarbageKind::Workspace, path, reason));
             }
             Ok(found)
@@ -102,8 +103,11 @@ impl Workspaces {
         let plain: Vec<PathBuf> = found.iter().filter(is_plain).map(|garbage| garbage.path.clone()).collect();
         task::blocking(move || {
             for path in plain {
-                fs::remove_dir_all(&path)
-                    .map_err(|source| Error::Store { operation: "remove", path, source })?;
+                fs::remove_dir_all(&path).map_err(|source| Error::Store {
+                    operation: "remove",
+                    path,
+                    source,
+                })?;
             }
             Ok(())
         })
@@ -124,7 +128,9 @@ pub(super) fn recordless(workspaces: &Path, known: &HashSet<String>) -> Result<V
     for entry in fs::read_dir(workspaces).map_err(failed)? {
         let entry = entry.map_err(failed)?;
         let name = entry.file_name();
-        let Some(name) = name.to_str().filter(|name| name.parse::<super::WorkspaceId>().is_ok()) else { continue };
+        let Some(name) = name.to_str().filter(|name| name.parse::<super::WorkspaceId>().is_ok()) else {
+            continue;
+        };
         if !known.contains(name) && !entry.path().join("workspace.json").exists() {
             found.push(entry.path());
         }

@@ -24,8 +24,7 @@ pub(crate) fn keep(layout: &Layout, boot: &BootFiles, digest: &str) -> Result<Bo
     if place.exists() {
         return Ok(kept);
     }
-    let failed =
-        |source| Error::Store { operation: "keep the environment in", path: place.clone(), source };
+    let failed = |source| Error::Store { operation: "keep the environment in", path: place.clone(), source };
     // Its name is nobody else's, so that two who keep the same at once do not meet.
     let mut random = [0; 6];
     crate::entropy::fill(&mut random).map_err(failed)?;
@@ -63,8 +62,7 @@ pub(crate) fn kept(layout: &Layout, digest: &str, kernel_arguments: Vec<String>)
 /// What is kept and no workspace needs. Blocks.
 pub(crate) fn unneeded(layout: &Layout, needed: &HashSet<String>) -> Result<Vec<PathBuf>, Error> {
     let directory = layout.kept_environments();
-    let failed =
-        |source| Error::Store { operation: "look over", path: directory.clone(), source };
+    let failed = |source| Error::Store { operation: "look over", path: directory.clone(), source };
     let mut found = Vec::new();
     for entry in fs::read_dir(&directory).map_err(failed)? {
         let entry = entry.map_err(failed)?;

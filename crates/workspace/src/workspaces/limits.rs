@@ -44,7 +44,10 @@ impl Limits {
         if usage.workspaces >= self.max_workspaces {
             return Err(Error::LimitReached {
                 limit: "max_workspaces",
-                reason: format!("there are {} workspaces, and at most {} are allowed", usage.workspaces, self.max_workspaces),
+                reason: format!(
+                    "there are {} workspaces, and at most {} are allowed",
+                    usage.workspaces, self.max_workspaces
+                ),
             });
         }
         self.admit_machine(usage, shape)

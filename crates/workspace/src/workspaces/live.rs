@@ -57,11 +57,7 @@ impl LiveMachine {
     }
 
     pub(super) fn view(&self) -> MachineView {
-        MachineView {
-            isolation: self.machine.isolation(),
-            start: self.start,
-            stall: self.machine.stall(),
-        }
+        MachineView { isolation: self.machine.isolation(), start: self.start, stall: self.machine.stall() }
     }
 
     /// The session with the guest.
@@ -76,8 +72,7 @@ impl LiveMachine {
 
     /// Opens a new session after the old one was lost.
     pub(super) async fn reconnect(&self, release: &str) -> Result<GuestSession, Error> {
-        let session =
-            greeting::greet(self.machine.as_ref(), release, greeting::RESTORE_PATIENCE).await?;
+        let session = greeting::greet(self.machine.as_ref(), release, greeting::RESTORE_PATIENCE).await?;
         *self.talk.lock().unwrap_or_else(PoisonError::into_inner) = Talk::new(session.clone());
         Ok(session)
     }

@@ -45,11 +45,6 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use tokio::sync::oneshot;
 
-pub(crate) use self::{in_use::InUse, record::RECORD_VERSION};
-use self::{
-    driver::Request,
-    registry::{Entry, Registry},
-};
 pub use self::{
     create::{CreateEvent, CreateIo, CreateRequest},
     files::WorkspaceFiles,
@@ -61,15 +56,14 @@ pub use self::{
     record::{SeedMode, SeedRecord, StopReason, WorkspaceRecord, WorkspaceState},
     view::{MachineView, WorkspaceView},
 };
+use self::{
+    driver::Request,
+    registry::{Entry, Registry},
+};
+pub(crate) use self::{in_use::InUse, record::RECORD_VERSION};
 use crate::{
-    commands::Commands,
-    error::Error,
-    host::Resources,
-    layout::Layout,
-    lock::FileLock,
-    machine_start::reach,
-    store::Store,
-    task,
+    commands::Commands, error::Error, host::Resources, layout::Layout, lock::FileLock, machine_start::reach,
+    store::Store, task,
 };
 
 /// All workspaces of a store. Cheap to clone.
@@ -164,7 +158,9 @@ impl Workspaces {
         }
         views.sort_by(|a, b| {
             let (a, b) = (&a.record, &b.record);
-            (b.last_activity_at, b.created_at).cmp(&(a.last_activity_at, a.created_at)).then_with(|| a.id.cmp(&b.id))
+            (b.last_activity_at, b.created_at)
+                .cmp(&(a.last_activity_at, a.created_at))
+                .then_with(|| a.id.cmp(&b.id))
         });
         Ok(views)
     }
@@ -263,7 +259,12 @@ impl Shared {
     }
 
     /// Gives a workspace its driver.
-    fn drive(self: &Arc<Self>, record: WorkspaceRecord, live: Option<live::LiveMachine>, commands: Arc<Commands>) {
+    fn drive(
+        self: &Arc<Self>,
+        record: WorkspaceRecord,
+        live: Option<live::LiveMachine>,
+        commands: Arc<Commands>,
+    ) {
         let (asking, requests) = tokio::sync::mpsc::channel(64);
         let machine = live.as_ref().map(live::LiveMachine::view);
         let (seen, watch) = tokio::sync::watch::channel(view::Seen { record: record.clone(), machine });

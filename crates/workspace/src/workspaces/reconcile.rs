@@ -23,10 +23,7 @@ use pyro_engine::MachineId;
 use tracing::{info, warn};
 
 use super::{
-    Shared, WorkspaceRecord, WorkspaceState,
-    gc::recordless,
-    kept_environment,
-    live::LiveMachine,
+    Shared, WorkspaceRecord, WorkspaceState, gc::recordless, kept_environment, live::LiveMachine,
     record::StopReason,
 };
 use crate::{
@@ -50,8 +47,11 @@ const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(30);
 pub(super) async fn own(layout: &Layout) -> Result<FileLock, Error> {
     let path = layout.workspaces().join(".lock");
     task::blocking(move || {
-        FileLock::wait(&path)
-            .map_err(|source| Error::Store { operation: "lock the workspaces with", path, source })
+        FileLock::wait(&path).map_err(|source| Error::Store {
+            operation: "lock the workspaces with",
+            path,
+            source,
+        })
     })
     .await
 }
@@ -108,7 +108,8 @@ async fn settle(shared: &Arc<Shared>, mut record: WorkspaceRecord, was_restarted
         (WorkspaceState::Stopped { .. }, _) => None,
         (WorkspaceState::Started { .. }, Some(running)) => match talk(resources, &running).await {
             Ok(session) => {
-                let live = LiveMachine::new(running, None, session.clone(), FileWorkers::new(session.clone()));
+                let live =
+                    LiveMachine::new(running, None, session.clone(), FileWorkers::new(session.clone()));
                 live.files().end_stale().await?;
                 commands.adopt(session).await?;
                 Some(live)
@@ -207,7 +208,8 @@ async fn shut_down(resources: &Resources, running: Running) -> Result<(), Error>
 /// Whether the host was started anew since the store was last in use.
 fn host_was_restarted(layout: &Layout) -> Result<bool, Error> {
     let path = layout.state().join("host-boot");
-    let failed = |source| Error::Store { operation: "write down the host's boot in", path: path.clone(), source };
+    let failed =
+        |source| Error::Store { operation: "write down the host's boot in", path: path.clone(), source };
     let now = fs::read_to_string("/proc/sys/kernel/random/boot_id").map_err(failed)?;
     let before = match fs::read_to_string(&path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,

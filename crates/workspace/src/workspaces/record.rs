@@ -167,7 +167,9 @@ mod host_path {
         stored.serialize(serializer)
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<PathBuf>, D::Error> {
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<PathBuf>, D::Error> {
         let stored = Option::<Stored>::deserialize(deserializer)?;
         Ok(stored.map(|stored| match stored {
             Stored::Text(text) => PathBuf::from(text),

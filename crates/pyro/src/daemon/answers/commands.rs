@@ -8,9 +8,15 @@ use pyro_api::{
     run::{CapturedOutput, Collected, EXECUTION_MODE},
     text::{self, ByteString},
     workspace::{
-        command::{CommandRecord as Record, CommandState, Encoding, LogEntry, OutputMatch, OutputPiece, OutputStream, WantedEncoding, WorkspaceLogs, WorkspaceLogsRequest, WorkspaceOutputRequest},
+        command::{
+            CommandRecord as Record, CommandState, Encoding, LogEntry, OutputMatch, OutputPiece,
+            OutputStream, WantedEncoding, WorkspaceLogs, WorkspaceLogsRequest, WorkspaceOutputRequest,
+        },
         exec::{ExecEvent as ContractEvent, ExecReport, WorkspaceExecRequest},
-        job::{JobKillRequest, JobKilled, JobList, JobListRequest, JobLogs, JobLogsRequest, JobSignal, JobWaitRequest},
+        job::{
+            JobKillRequest, JobKilled, JobList, JobListRequest, JobLogs, JobLogsRequest, JobSignal,
+            JobWaitRequest,
+        },
     },
 };
 use pyro_workspace::{
@@ -74,7 +80,8 @@ async fn tell(mut events: mpsc::Receiver<ExecEvent>, output: &StreamOutput) {
     while let Some(event) = events.recv().await {
         let sent = match event {
             ExecEvent::Accepted { sequence, repeated } => {
-                let started = ContractEvent::Started { sequence, job_id: job_id(sequence), attached: repeated };
+                let started =
+                    ContractEvent::Started { sequence, job_id: job_id(sequence), attached: repeated };
                 output.event(&started).await
             }
             ExecEvent::Stdout(bytes) => output.bytes(Kind::Stdout, bytes).await,
@@ -265,9 +272,15 @@ fn excerption(request: &WorkspaceOutputRequest) -> Result<Excerption, ErrorBody>
     })
 }
 
-fn piece(id: String, request: &WorkspaceOutputRequest, record: &CommandRecord, excerpt: Excerpt) -> OutputPiece {
+fn piece(
+    id: String,
+    request: &WorkspaceOutputRequest,
+    record: &CommandRecord,
+    excerpt: Excerpt,
+) -> OutputPiece {
     let first = excerpt.passages.first();
-    let (first_line, first_byte) = (first.and_then(|passage| passage.line), first.map_or(0, |passage| passage.offset));
+    let (first_line, first_byte) =
+        (first.and_then(|passage| passage.line), first.map_or(0, |passage| passage.offset));
     let last = excerpt.passages.last();
     let next_byte = last.map_or(excerpt.total_bytes, |passage| passage.offset + passage.bytes.len() as u64);
     let matches = request.grep.is_some().then(|| {
@@ -374,7 +387,10 @@ pub(in crate::daemon) async fn job_logs(host: &Host, request: JobLogsRequest) ->
     Ok(JobLogs { workspace_id: id.to_string(), entry })
 }
 
-pub(in crate::daemon) async fn job_kill(host: &Host, request: JobKillRequest) -> Result<JobKilled, ErrorBody> {
+pub(in crate::daemon) async fn job_kill(
+    host: &Host,
+    request: JobKillRequest,
+) -> Result<JobKilled, ErrorBody> {
     let number = match request.signal {
         JobSignal::Hup => 1,
         JobSignal::Int => 2,

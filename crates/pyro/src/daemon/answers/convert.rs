@@ -9,7 +9,10 @@ use pyro_api::{
     workspace::{
         WORKSPACE_PATH,
         create::NetworkPolicy,
-        view::{LastCommand, SeedMode, SeedView, StopReason, Transition, Workspace, WorkspaceListItem, WorkspaceState},
+        view::{
+            LastCommand, SeedMode, SeedView, StopReason, Transition, Workspace, WorkspaceListItem,
+            WorkspaceState,
+        },
     },
 };
 use pyro_engine::Isolation;

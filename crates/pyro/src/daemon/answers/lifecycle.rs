@@ -91,7 +91,8 @@ pub(super) async fn seed_source(
         }
         return Ok(SeedSource::Archive { path });
     }
-    let text = format!("{} is neither a directory nor a .tar, .tar.gz, .tgz or .tar.zst file", path.display());
+    let text =
+        format!("{} is neither a directory nor a .tar, .tar.gz, .tgz or .tar.zst file", path.display());
     Err(ErrorBody::new(ErrorCode::SeedFailed, text))
 }
 
@@ -142,8 +143,11 @@ pub(in crate::daemon) async fn list(
         Some(cursor) => {
             let last = views.iter().position(|view| view.record.id.as_str() == cursor);
             let gone = || {
-                ErrorBody::new(ErrorCode::InvalidRequest, "the workspace at which the last page ended is gone")
-                    .with_hint("begin again without a cursor")
+                ErrorBody::new(
+                    ErrorCode::InvalidRequest,
+                    "the workspace at which the last page ended is gone",
+                )
+                .with_hint("begin again without a cursor")
             };
             last.ok_or_else(gone)? + 1
         }
@@ -193,11 +197,7 @@ pub(in crate::daemon) async fn delete(
 ) -> Result<WorkspaceDeleted, ErrorBody> {
     let deleted = host.workspaces().delete(request.workspace.as_str(), request.force).await;
     let id = deleted.map_err(|error| error_body(&error))?;
-    Ok(WorkspaceDeleted {
-        workspace_id: id.to_string(),
-        deleted: true,
-        reason: "explicit_delete".to_owned(),
-    })
+    Ok(WorkspaceDeleted { workspace_id: id.to_string(), deleted: true, reason: "explicit_delete".to_owned() })
 }
 
 pub(in crate::daemon) async fn collect_garbage(
@@ -205,8 +205,7 @@ pub(in crate::daemon) async fn collect_garbage(
     request: GcRequest,
 ) -> Result<GcResult, ErrorBody> {
     let collected = host.workspaces().collect_garbage(request.dry_run).await;
-    let items: Vec<_> =
-        collected.map_err(|error| error_body(&error))?.iter().map(convert::garbage).collect();
+    let items: Vec<_> = collected.map_err(|error| error_body(&error))?.iter().map(convert::garbage).collect();
     Ok(GcResult {
         dry_run: request.dry_run,
         count: items.len() as u64,
