@@ -4,7 +4,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test's helpers fail by panicking, like the test")]
 
 use std::{
-    io::{BufRead as _, BufReader, Read as _, Write as _},
+    io::{BufRead as _, BufReader, Write as _},
     os::unix::net::{UnixListener, UnixStream},
     process::{Command, Output, Stdio},
     thread::JoinHandle,

@@ -32,9 +32,6 @@ const LARGEST_FILE_BYTES: u64 = 260 << 30;
 /// Workspaces there may be at once, unless configured.
 const DEFAULT_MAX_WORKSPACES: usize = 100;
 
-/// For a host that does not say how much memory it has.
-const FALLBACK_MEMORY_MIB: u64 = 4096;
-
 /// Opens the library on this host.
 pub(crate) async fn open_host(
     settings: &Settings,
@@ -62,10 +59,10 @@ pub(crate) async fn open_host(
 /// Bounds over all workspaces, as configured or as this host allows.
 fn limits(settings: &Settings) -> Limits {
     let named = settings.limits;
-    let memory_mib = || host_memory_bytes().map_or(FALLBACK_MEMORY_MIB, |bytes| bytes >> 20);
+    let memory_mib = || host_memory_bytes() >> 20;
     let disk_mib = || {
         let disk = rustix::fs::statvfs(&settings.state).ok();
-        disk.map_or(u64::MAX >> 20, |disk| (disk.f_blocks * disk.f_frsize >> 20) / 5 * 4)
+        disk.map_or(u64::MAX >> 20, |disk| ((disk.f_blocks * disk.f_frsize) >> 20) / 5 * 4)
     };
     Limits {
         max_workspaces: named
@@ -76,9 +73,9 @@ fn limits(settings: &Settings) -> Limits {
     }
 }
 
-fn host_memory_bytes() -> Option<u64> {
+fn host_memory_bytes() -> u64 {
     let info = rustix::system::sysinfo();
-    u64::try_from(info.totalram).ok().map(|units| units * u64::from(info.mem_unit))
+    info.totalram.saturating_mul(info.mem_unit.into())
 }
 
 /// How git is asked what it tracks: with the user's own settings, and nothing else of the environment.
