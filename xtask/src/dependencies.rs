@@ -21,7 +21,11 @@ const PLACES: &[Place] = &[
     Place { name: "pyro-protocol", may_use: &[], never: &["tokio", "rustix", "libc"] },
     Place { name: "pyro-patch", may_use: &[], never: &["tokio", "rustix", "libc", "regex"] },
     Place { name: "pyro-tree", may_use: &[], never: &["tokio", "ignore", "flate2", "clap"] },
-    Place { name: "pyro-guest", may_use: &["pyro-protocol", "pyro-tree", "pyro-patch"], never: &["pyro-engine", "hyper", "clap"] },
+    Place {
+        name: "pyro-guest",
+        may_use: &["pyro-protocol", "pyro-tree", "pyro-patch"],
+        never: &["pyro-engine", "hyper", "clap"],
+    },
     // The fake engine holds the real guest agent; behind a feature that only tests ask for.
     Place { name: "pyro-engine", may_use: &["pyro-guest"], never: &["pyro-guest", "hyper", "clap"] },
     Place { name: "pyro-environments", may_use: &[], never: &["tokio", "hyper", "clap"] },

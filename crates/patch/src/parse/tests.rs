@@ -1,3 +1,5 @@
+//! What is taken for a patch, and what is refused with which words.
+
 use super::*;
 use crate::{Applied, LineKind, Mode, PathFault, apply};
 

@@ -282,7 +282,6 @@ const DIRECTORY: &str = "PYRO_TEST_STORE_WRITER";
 
 /// Not a test of its own: a process that writes until it is killed.
 #[tokio::test]
-#[ignore = "is started by the test below"]
 async fn writer_that_is_killed() {
     let Some(directory) = std::env::var_os(DIRECTORY) else { return };
     let store = store(Path::new(&directory)).await;
@@ -307,7 +306,7 @@ async fn a_writer_that_is_killed_leaves_every_record_readable() {
     let directory = tempfile::tempdir().unwrap();
     for kill in 0..12_u32 {
         let mut writer = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "store::tests::writer_that_is_killed", "--ignored", "--nocapture"])
+            .args(["--exact", "store::tests::writer_that_is_killed", "--nocapture"])
             .env(DIRECTORY, directory.path())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
