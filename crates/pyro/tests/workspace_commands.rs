@@ -74,8 +74,9 @@ fn serve(stream: &UnixStream, answer: Answer) -> (String, Value, Vec<u8>) {
             (path, serde_json::from_slice(&request).unwrap(), Vec::new())
         }
         Answer::Frames(frames) => {
-            let (request, stdin) = read_frames(&mut reader);
+            // As the daemon does: input flows only once it has begun to answer.
             (&*stream).write_all(b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n").unwrap();
+            let (request, stdin) = read_frames(&mut reader, stream);
             for frame in frames {
                 (&*stream).write_all(&frame.encode().unwrap()).unwrap();
             }
@@ -96,14 +97,19 @@ fn chunk(reader: &mut impl std::io::BufRead) -> Vec<u8> {
 }
 
 /// The request, and standard input to its end if there is any.
-fn read_frames(reader: &mut impl std::io::BufRead) -> (Value, Vec<u8>) {
+fn read_frames(reader: &mut impl std::io::BufRead, mut client: &UnixStream) -> (Value, Vec<u8>) {
     let (mut decoder, mut request, mut stdin) = (Decoder::default(), None, Vec::new());
     loop {
         decoder.push(&chunk(reader));
         while let Some(frame) = decoder.next_frame().unwrap() {
             match frame.kind {
                 Kind::Request => request = Some(serde_json::from_slice::<Value>(&frame.payload).unwrap()),
-                Kind::Stdin => stdin.extend_from_slice(&frame.payload),
+                Kind::Stdin => {
+                    stdin.extend_from_slice(&frame.payload);
+                    let taken = u32::try_from(frame.payload.len()).unwrap().to_le_bytes();
+                    let credit = Frame { kind: Kind::StdinCredit, payload: taken.to_vec().into() };
+                    client.write_all(&credit.encode().unwrap()).unwrap();
+                }
                 Kind::StdinEof => return (request.unwrap(), stdin),
                 other => panic!("{other:?}"),
             }
