@@ -1,11 +1,11 @@
 //! One test's world: a `PYRO_HOME` of its own, its daemon, its machines.
 
 use std::{
-    cell::Cell,
     ffi::{OsStr, OsString},
     fs,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
+    sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
 
@@ -31,7 +31,7 @@ pub struct Home {
     directory: TempDir,
     pyro: PathBuf,
     environments: PathBuf,
-    tolerates: Cell<bool>,
+    tolerates: AtomicBool,
     _slot: Option<Slot>,
 }
 
@@ -111,7 +111,7 @@ impl Home {
             tempfile::Builder::new().prefix("h").tempdir_in(&homes).expect("a directory for a home");
         let pyro = directory.path().join("pyro");
         fs::create_dir(directory.path().join("user")).expect("a directory for the user's home");
-        Self { directory, pyro, environments, tolerates: Cell::new(false), _slot: None }
+        Self { directory, pyro, environments, tolerates: AtomicBool::new(false), _slot: None }
     }
 
     /// `pyro WORDS`.
@@ -131,7 +131,7 @@ impl Home {
 
     /// Says that this test makes the daemon log errors, or a machine boot that should have been restored.
     pub fn tolerate_errors_in_the_log(&self) {
-        self.tolerates.set(true);
+        self.tolerates.store(true, Ordering::Relaxed);
     }
 
     /// The value of `PYRO_HOME`.
@@ -282,7 +282,7 @@ impl Home {
                 process.signal(crate::Signal::KILL);
             }
         }
-        if !self.tolerates.get() {
+        if !self.tolerates.load(Ordering::Relaxed) {
             let signs = ["ERROR", "panicked at", "booting instead"];
             let log = self.log();
             let bad = log.lines().filter(|line| signs.iter().any(|sign| line.contains(sign)));

@@ -24,7 +24,8 @@ fn every_point_that_the_program_has_is_reached_by_a_test_here() {
     let home = Home::bare();
     let outcome = home.pyro(["daemon", "fault-points"]).output().succeeds();
     let there: BTreeSet<String> = outcome.lines().into_iter().collect();
-    let reached = RUN.iter().chain(&TEMPLATE).chain(&super::environments::FAULT_POINTS);
+    let others = super::environments::FAULT_POINTS.iter().chain(super::workspace_faults::points());
+    let reached = RUN.iter().chain(&TEMPLATE).chain(others);
     assert_eq!(there, reached.map(|point| (*point).to_owned()).collect());
 }
 

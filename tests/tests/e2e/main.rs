@@ -18,3 +18,5 @@ mod reference_faults;
 mod refusals;
 mod run;
 mod signals;
+mod workspace_faults;
+mod workspaces;
