@@ -86,7 +86,7 @@ fn names_and_labels_find_a_workspace_again() {
     };
     let first = first["workspace_id"].as_str().unwrap().to_owned();
     assert_eq!(list(&[]), [second.clone(), first.clone()], "last used first");
-    assert_eq!(list(&["--label", "team=red"]), [second.clone()]);
+    assert_eq!(list(&["--label", "team=red"]), std::slice::from_ref(&second));
     assert_eq!(list(&["--name", "w"]), [first]);
     workspace(&home, ["status", "nobody", "--json"]).output().fails_with("unknown_workspace");
     let limited = home.pyro(["workspace", "create", ENVIRONMENT, "--mem-mib", "32768", "--json"]);
