@@ -16,7 +16,11 @@ const NEEDS: &[(&str, &str)] = &[
     ("newgidmap", "uidmap"),
     ("/usr/share/keyrings/debian-archive-keyring.gpg", "debian-archive-keyring"),
     ("setpriv", "util-linux"),
+    ("unshare", "util-linux"),
     ("git", "git"),
+    ("patch", "patch"),
+    ("diff", "diffutils"),
+    ("tar", "tar"),
     ("cc", "gcc"),
 ];
 
