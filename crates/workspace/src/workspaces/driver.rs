@@ -318,22 +318,34 @@ impl Driver {
         let directory = task::blocking(move || MachineDirectory::create_for(&layout, &id)).await?;
         self.write(WorkspaceState::Starting { machine: directory.id().clone() }).await?;
         self.record.last_activity_at = SystemTime::now();
-        match self.boot(directory).await {
-            Ok(live) => {
-                self.guest_deadline = self.record.ttl.map(|ttl| Instant::now() + ttl + DEADLINE_MARGIN);
-                let machine = live.machine_id().clone();
-                self.commands.adopt(live.session()).await?;
-                self.record.last_error = None;
-                self.live = Some(Arc::new(live));
-                self.write(WorkspaceState::Started { machine }).await?;
-                reach(FaultPoint::WorkspaceStarted, &self.place())
-            }
-            Err(error) => {
-                self.record.last_error = Some(chain(&error));
-                self.write(WorkspaceState::Stopped { reason: StopReason::StartFailed }).await?;
-                Err(error)
-            }
+        let started = match self.boot(directory).await {
+            Ok(live) => self.take_up(Arc::new(live)).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = &started {
+            self.record.last_error = Some(chain(error));
+            self.live = None;
+            self.write(WorkspaceState::Stopped { reason: StopReason::StartFailed }).await?;
         }
+        started?;
+        reach(FaultPoint::WorkspaceStarted, &self.place())
+    }
+
+    /// Begins to live in a machine that has booted; one that cannot be lived in is ended.
+    async fn take_up(&mut self, live: Arc<LiveMachine>) -> Result<(), Error> {
+        let machine = live.machine_id().clone();
+        let taken_up = async {
+            self.commands.adopt(live.session()).await?;
+            self.record.last_error = None;
+            self.write(WorkspaceState::Started { machine }).await
+        };
+        if let Err(error) = taken_up.await {
+            live.end().await?;
+            return Err(error);
+        }
+        self.guest_deadline = self.record.ttl.map(|ttl| Instant::now() + ttl + DEADLINE_MARGIN);
+        self.live = Some(live);
+        Ok(())
     }
 
     async fn boot(&self, directory: MachineDirectory) -> Result<LiveMachine, Error> {
@@ -378,11 +390,16 @@ impl Driver {
         if reason == StopReason::Requested {
             self.record.last_activity_at = SystemTime::now();
         }
-        reach(FaultPoint::WorkspaceStopRecorded, &self.place())?;
+        if let Err(error) = reach(FaultPoint::WorkspaceStopRecorded, &self.place()) {
+            // Nothing was asked of the guest yet: it goes on.
+            self.write(WorkspaceState::Started { machine: live.machine_id().clone() }).await?;
+            return Err(error);
+        }
         self.shut_down(&live).await;
-        reach(FaultPoint::WorkspacePoweredOff, &self.place())?;
+        let reached = reach(FaultPoint::WorkspacePoweredOff, &self.place());
         live.end().await?;
-        self.settle(reason).await
+        self.settle(reason).await?;
+        reached
     }
 
     /// Asks the guest to power off and waits until it has; a guest that does not answer is left to be ended.
@@ -496,8 +513,9 @@ impl Driver {
         let machine = self.record.state.machine().cloned();
         self.write(WorkspaceState::Deleting { machine }).await?;
         reach(FaultPoint::WorkspaceDeleteRecorded, &self.place())?;
-        if let Some(live) = self.live.take() {
+        if let Some(live) = &self.live {
             live.end().await?;
+            self.live = None;
             self.commands.machine_gone("the workspace was deleted").await?;
         }
         reach(FaultPoint::WorkspaceMachineGone, &self.place())?;

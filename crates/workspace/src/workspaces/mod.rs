@@ -224,9 +224,13 @@ impl Workspaces {
     ) -> Result<T, Error> {
         let requests = self.shared.registry.requests(id)?;
         let (answer, answered) = oneshot::channel();
-        let unknown = || Error::UnknownWorkspace { reference: id.to_string() };
-        requests.send(request(answer)).await.map_err(|_| unknown())?;
-        answered.await.map_err(|_| unknown())?
+        // Its driver ended: with the workspace, or by a fault of ours.
+        let ended = || match self.shared.registry.seen(id) {
+            Ok(_) => Error::Task(format!("the driver of workspace `{id}` ended")),
+            Err(unknown) => unknown,
+        };
+        requests.send(request(answer)).await.map_err(|_| ended())?;
+        answered.await.map_err(|_| ended())?
     }
 
     async fn admit_start(&self, id: &WorkspaceId) -> Result<(), Error> {

@@ -67,7 +67,7 @@ pub(super) async fn reconcile(shared: &Arc<Shared>) -> Result<(), Error> {
     let mut looking = tokio::task::JoinSet::new();
     for record in records {
         let shared = Arc::clone(shared);
-        looking.spawn(async move { settle(&shared, record, was_restarted).await });
+        looking.spawn(async move { settle_or_tell(&shared, record, was_restarted).await });
     }
     while let Some(settled) = looking.join_next().await {
         settled.unwrap_or_else(|error| Err(Error::Task(error.to_string())))?;
@@ -88,6 +88,26 @@ pub(super) async fn reconcile(shared: &Arc<Shared>) -> Result<(), Error> {
         Ok(())
     })
     .await
+}
+
+/// One workspace that cannot be brought to a state must not keep all others from being used, and is not missing either: it
+/// shows what went wrong. Its machine, of which nobody takes care now, is ended; its disk stays.
+async fn settle_or_tell(
+    shared: &Arc<Shared>,
+    mut record: WorkspaceRecord,
+    was_restarted: bool,
+) -> Result<(), Error> {
+    let Err(error) = settle(shared, record.clone(), was_restarted).await else { return Ok(()) };
+    warn!(workspace = %record.id, error = %chain(&error), "a workspace could not be taken up as it was");
+    if matches!(record.state, WorkspaceState::Creating { .. } | WorkspaceState::Deleting { .. }) {
+        // It goes, and the next daemon tries again.
+        return Ok(());
+    }
+    record.last_error = Some(chain(&error));
+    record.state = WorkspaceState::Stopped { reason: StopReason::MachineLost };
+    let commands = shared.commands(&record.id)?;
+    shared.drive(record, None, commands);
+    Ok(())
 }
 
 async fn settle(shared: &Arc<Shared>, mut record: WorkspaceRecord, was_restarted: bool) -> Result<(), Error> {
