@@ -11,6 +11,7 @@ mod machine;
 mod measure;
 mod report;
 mod statistics;
+mod workspaces;
 
 use std::{io::Write, process::ExitCode, sync::Arc};
 
@@ -66,6 +67,7 @@ async fn run(arguments: &Arguments) -> anyhow::Result<Report> {
     live.end().await?;
     measure::idle_clone(&mut floor, &mut report).await?;
     measure::first_steps(&mut floor, arguments.rounds, &mut report).await?;
+    tokio::task::block_in_place(|| workspaces::all(&pyro, &scratch, arguments.rounds, &mut report))?;
     Ok(report)
 }
 

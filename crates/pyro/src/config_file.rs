@@ -17,7 +17,9 @@ impl ConfigFile {
     pub(crate) fn read(path: &Path) -> Result<Self, ErrorBody> {
         match std::fs::read_to_string(path) {
             Ok(text) => Self::parse(&text).map_err(|problem| bad_file(path, &problem)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::default()),
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                Ok(Self::default())
+            }
             Err(error) => Err(bad_file(path, &error.to_string())),
         }
     }

@@ -48,6 +48,9 @@ pub struct HostConfig {
     pub limits: Limits,
     /// How git is asked what it tracks.
     pub git: Git,
+    /// Whether this process drives the workspaces of the store, which one at a time does. Another one sees none of them,
+    /// and leaves their machines alone.
+    pub drives_workspaces: bool,
 }
 
 /// Runs machines. Cheap to clone.
@@ -112,8 +115,10 @@ impl Host {
         };
         let resources = Arc::new(resources);
         // First, so that their machines are taken over; then nobody answers for those that are left.
-        let workspaces = Workspaces::open(Arc::clone(&resources), config.limits).await?;
-        machine_directory::end_orphans(&resources.layout, resources.engine.as_ref()).await?;
+        let workspaces =
+            Workspaces::open(Arc::clone(&resources), config.limits, config.drives_workspaces).await?;
+        let workspaces_too = config.drives_workspaces;
+        machine_directory::end_orphans(&resources.layout, resources.engine.as_ref(), workspaces_too).await?;
         Ok(Self { resources, live, workspaces })
     }
 
@@ -138,7 +143,9 @@ impl Host {
 
     /// Ends the machines of processes that died since the store was opened. Returns how many there were.
     pub async fn end_orphans(&self) -> Result<usize, Error> {
-        machine_directory::end_orphans(&self.resources.layout, self.resources.engine.as_ref()).await
+        let workspaces_too = self.workspaces.are_driven();
+        machine_directory::end_orphans(&self.resources.layout, self.resources.engine.as_ref(), workspaces_too)
+            .await
     }
 
     /// Removes the templates that no installed environment leads to any more. Returns how many there were.

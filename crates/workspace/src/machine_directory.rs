@@ -123,13 +123,21 @@ impl Drop for MachineDirectory {
 }
 
 /// Ends every machine whose owner is dead and removes its directory. Returns how many there were.
-pub(crate) async fn end_orphans(layout: &Layout, engine: &dyn Engine) -> Result<usize, Error> {
+/// Those of workspaces only if asked to: whoever drives workspaces takes them over.
+pub(crate) async fn end_orphans(
+    layout: &Layout,
+    engine: &dyn Engine,
+    workspaces_too: bool,
+) -> Result<usize, Error> {
     let mut ended = 0;
     let found = {
         let layout = layout.clone();
         task::blocking(move || orphans(&layout)).await?
     };
     for (path, owner) in found {
+        if !workspaces_too && path.join(WORKSPACE).exists() {
+            continue;
+        }
         match engine.end(&path).await {
             Ok(true) => info!(machine = %path.display(), "ended the machine of a process that died"),
             Ok(false) => {}

@@ -19,4 +19,5 @@ mod refusals;
 mod run;
 mod signals;
 mod workspace_faults;
+mod workspace_files;
 mod workspaces;

@@ -33,9 +33,11 @@ const LARGEST_FILE_BYTES: u64 = 260 << 30;
 const DEFAULT_MAX_WORKSPACES: usize = 100;
 
 /// Opens the library on this host.
+/// Only the daemon drives workspaces.
 pub(crate) async fn open_host(
     settings: &Settings,
     environments: Arc<Environments>,
+    drives_workspaces: bool,
 ) -> Result<Host, ErrorBody> {
     let layout = Layout::new(&settings.state, &settings.cache);
     make_private(&settings.cache).map_err(|error| {
@@ -51,6 +53,7 @@ pub(crate) async fn open_host(
         release: env!("CARGO_PKG_VERSION").to_owned(),
         limits: limits(settings),
         git: git(settings),
+        drives_workspaces,
         layout,
     };
     Host::open(config).await.map_err(|error| error_body(&error))

@@ -92,7 +92,7 @@ impl Library {
 
     async fn host(&self) -> Result<&Host, ErrorBody> {
         self.host
-            .get_or_try_init(|| assembly::open_host(&self.settings, Arc::clone(&self.environments)))
+            .get_or_try_init(|| assembly::open_host(&self.settings, Arc::clone(&self.environments), true))
             .await
     }
 

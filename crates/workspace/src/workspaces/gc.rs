@@ -90,7 +90,7 @@ impl Workspaces {
     async fn remove_garbage(&self, found: &[Garbage]) -> Result<(), Error> {
         let resources = &self.shared.resources;
         if found.iter().any(|garbage| garbage.kind == GarbageKind::Machine) {
-            machine_directory::end_orphans(&resources.layout, resources.engine.as_ref()).await?;
+            machine_directory::end_orphans(&resources.layout, resources.engine.as_ref(), true).await?;
         }
         if found.iter().any(|garbage| garbage.kind == GarbageKind::Template) {
             let current = resources.environments.boot_digests().await?;

@@ -80,8 +80,8 @@ struct Shared {
     registry: Registry,
     /// Held while it is decided whether one more fits, and while left-overs are looked for.
     admission: tokio::sync::Mutex<()>,
-    /// One process at a time drives the workspaces of a store.
-    _owner: FileLock,
+    /// One process at a time drives the workspaces of a store; none: another one may.
+    owner: Option<FileLock>,
 }
 
 /// Which workspaces to list.
@@ -98,22 +98,24 @@ pub struct WorkspaceFilter {
 }
 
 impl Workspaces {
-    /// Takes the workspaces of the store into use; see [`reconcile`].
-    pub(crate) async fn open(resources: Arc<Resources>, limits: Limits) -> Result<Self, Error> {
-        let owner = reconcile::own(&resources.layout).await?;
+    /// Takes the workspaces of the store into use, see [`reconcile`], if this process is to drive them; waits for another
+    /// one that does.
+    pub(crate) async fn open(resources: Arc<Resources>, limits: Limits, drive: bool) -> Result<Self, Error> {
+        let owner = if drive { Some(reconcile::own(&resources.layout).await?) } else { None };
         let store = Store::open(&resources.layout).await?;
         let registry = Registry::default();
-        let shared = Shared {
-            resources,
-            store,
-            limits,
-            registry,
-            admission: tokio::sync::Mutex::default(),
-            _owner: owner,
-        };
+        let shared =
+            Shared { resources, store, limits, registry, admission: tokio::sync::Mutex::default(), owner };
         let workspaces = Self { shared: Arc::new(shared) };
-        reconcile::reconcile(&workspaces.shared).await?;
+        if workspaces.are_driven() {
+            reconcile::reconcile(&workspaces.shared).await?;
+        }
         Ok(workspaces)
+    }
+
+    /// Whether this process drives them.
+    pub(crate) fn are_driven(&self) -> bool {
+        self.shared.owner.is_some()
     }
 
     /// Makes a workspace with a running machine. When the caller drops the future or cancels, what was made goes.

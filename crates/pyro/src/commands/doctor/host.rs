@@ -192,7 +192,7 @@ async fn trial(settings: &Settings, checks: &[Check], installed: Option<String>)
         return failed("machine", true, "not tried, since something that it needs is missing", None);
     };
     let opened = match assembly::environments(settings) {
-        Ok(environments) => assembly::open_host(settings, Arc::new(environments)).await,
+        Ok(environments) => assembly::open_host(settings, Arc::new(environments), false).await,
         Err(error) => Err(error),
     };
     let host = match opened {

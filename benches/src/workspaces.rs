@@ -1,0 +1,244 @@
+//! Workspaces as their users meet them: the `pyro` binary, a process for each command. Floors are commands inside the same
+//! guest, or plain streams through the same port, taken in the same run.
+
+use std::{
+    fs::{self, File},
+    io::Write,
+    path::Path,
+    process::Stdio,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, ensure};
+
+use crate::{cli::Pyro, report::Report, statistics::Samples};
+
+const ENVIRONMENT: &str = "debian:12";
+/// A project of middle size: so many files of so many bytes are 120 MiB.
+const PROJECT_FILES: usize = 5_000;
+const PROJECT_FILE_BYTES: usize = 24 << 10;
+/// One file that is moved both ways.
+const LARGE_BYTES: usize = 256 << 20;
+/// Workspaces that live at once.
+const MANY: usize = 20;
+/// Files of a large and of a small tree of which few are changed.
+const TREES: [usize; 2] = [100_000, 100];
+
+/// Everything about workspaces. `floor_ms` is a warm run of the engine alone.
+pub(crate) fn all(pyro: &Pyro, scratch: &Path, rounds: usize, report: &mut Report) -> anyhow::Result<()> {
+    create(pyro, scratch, rounds, report)?;
+    small_operations(pyro, scratch, rounds, report)?;
+    project(pyro, scratch, report)?;
+    large_file(pyro, scratch, report)?;
+    differences(pyro, scratch, report)?;
+    many(pyro, rounds, report)
+}
+
+fn value(report: &Report, name: &str) -> anyhow::Result<f64> {
+    let row = report.rows.iter().find(|row| row.name == name);
+    row.map(|row| row.value).with_context(|| format!("no figure {name}"))
+}
+
+fn milliseconds(taken: Duration) -> f64 {
+    taken.as_secs_f64() * 1000.0
+}
+
+/// From nothing to the end of the first command, with a small seed.
+fn create(pyro: &Pyro, scratch: &Path, rounds: usize, report: &mut Report) -> anyhow::Result<()> {
+    let seed = scratch.join("small");
+    fs::create_dir(&seed)?;
+    for number in 0..3 {
+        fs::write(seed.join(format!("{number}.txt")), "a line\n")?;
+    }
+    let seed = seed.to_str().context("a path that is no text")?;
+    let (mut creates, mut firsts) = (Samples::default(), Samples::default());
+    for _ in 0..=rounds {
+        let (created, _) =
+            pyro.timed(&["workspace", "create", ENVIRONMENT, "--name", "b", "--seed-path", seed])?;
+        let (first, _) = pyro.timed(&["workspace", "exec", "b", "-n", "--", "true"])?;
+        pyro.timed(&["workspace", "delete", "b", "--force"])?;
+        creates.push(created);
+        firsts.push(created + first);
+    }
+    report.add(
+        "workspace_create_ms",
+        creates.median(),
+        "ms",
+        "`workspace create` with a seed of three files",
+    );
+    report.add("workspace_first_exec_ms", firsts.median(), "ms", "the same and the first `exec -- true`");
+    let floor = value(report, "floor_ms")?;
+    report.add(
+        "workspace_create_over_floor",
+        firsts.median() / floor,
+        "ratio",
+        "`workspace_first_exec_ms` / `floor_ms`",
+    );
+    Ok(())
+}
+
+/// Commands and files of a workspace that is there.
+fn small_operations(pyro: &Pyro, scratch: &Path, rounds: usize, report: &mut Report) -> anyhow::Result<()> {
+    pyro.timed(&["workspace", "create", ENVIRONMENT, "--name", "b"])?;
+    let (start, fork_exec) = (value(report, "version_ms")?, value(report, "guest_fork_exec_ms")?);
+    let median = |words: &[&str]| -> anyhow::Result<f64> {
+        let mut samples = Samples::default();
+        pyro.timed(words)?;
+        for _ in 0..rounds {
+            samples.push(pyro.timed(words)?.0);
+        }
+        Ok(samples.median())
+    };
+    let exec = median(&["workspace", "exec", "b", "-n", "--", "true"])?;
+    report.add("workspace_exec_ms", exec, "ms", "`workspace exec -- true`, the client's start included");
+    report.add(
+        "workspace_exec_over_guest_ms",
+        exec - fork_exec,
+        "ms",
+        "`workspace_exec_ms` - `guest_fork_exec_ms`",
+    );
+    for (bytes, write_name, read_name) in
+        [(1 << 10, "file_write_1k_ms", "file_read_1k_ms"), (1 << 20, "file_write_1m_ms", "file_read_1m_ms")]
+    {
+        let source = scratch.join("content");
+        fs::write(&source, vec![b'x'; bytes])?;
+        let source = source.to_str().context("a path that is no text")?;
+        let write = median(&["workspace", "file", "write", "b", "f", "--text-file", source])?;
+        let read = median(&["workspace", "file", "read", "b", "f", "--raw"])?;
+        let how = format!("{bytes} bytes by the command line, less `version_ms`");
+        report.add(write_name, write - start, "ms", how.clone());
+        report.add(read_name, read - start, "ms", how);
+    }
+    pyro.timed(&["workspace", "delete", "b", "--force"])?;
+    Ok(())
+}
+
+/// A command in the guest, by the guest's own clock.
+fn guest_ms(pyro: &Pyro, script: &str) -> anyhow::Result<f64> {
+    let words =
+        ["workspace", "exec", "b", "-n", "--json", "--timeout-seconds", "600", "--", "sh", "-c", script];
+    let (_, output) = pyro.timed(&words)?;
+    let result: serde_json::Value = serde_json::from_slice(&output.stdout)?;
+    result["duration_ms"].as_f64().context("no duration")
+}
+
+/// A project into a workspace and out of it.
+fn project(pyro: &Pyro, scratch: &Path, report: &mut Report) -> anyhow::Result<()> {
+    let seed = scratch.join("project");
+    for number in 0..PROJECT_FILES {
+        let directory = seed.join(format!("d{}", number / 100));
+        fs::create_dir_all(&directory)?;
+        let mut content = vec![b'x'; PROJECT_FILE_BYTES];
+        content[..8].copy_from_slice(&number.to_le_bytes());
+        fs::write(directory.join(format!("f{number}")), content)?;
+    }
+    let seed = seed.to_str().context("a path that is no text")?;
+    let (created, _) =
+        pyro.timed(&["workspace", "create", ENVIRONMENT, "--name", "b", "--seed-path", seed])?;
+    let seeding = milliseconds(created) - value(report, "workspace_create_ms")?;
+    let tar =
+        guest_ms(pyro, "mkdir /tmp/copy && tar -C /workspace -cf - . | tar -C /tmp/copy -xf - && sync")?;
+    report.add("guest_tar_ms", tar, "ms", "the same files by `tar | tar` and `sync` inside the guest");
+    report.add("seed_ms", seeding, "ms", "5,000 files of 120 MiB as a seed, less an empty creation");
+    report.add("seed_over_tar", seeding / tar, "ratio", "`seed_ms` / `guest_tar_ms`");
+    // Out again: everything is new to the host.
+    guest_ms(pyro, "mkdir /workspace/out && cp -r /tmp/copy/. /workspace/out/")?;
+    let host = scratch.join("pulled");
+    fs::create_dir(&host)?;
+    let host = host.to_str().context("a path that is no text")?;
+    let (pulled, _) = pyro.timed(&["workspace", "sync", "pull", "b", host])?;
+    report.add("pull_ms", milliseconds(pulled), "ms", "5,000 new files of 120 MiB by `sync pull`");
+    report.add("pull_over_tar", milliseconds(pulled) / tar, "ratio", "`pull_ms` / `guest_tar_ms`");
+    pyro.timed(&["workspace", "delete", "b", "--force"])?;
+    Ok(())
+}
+
+/// One large file each way, against a plain stream of the same bytes through the same port.
+fn large_file(pyro: &Pyro, scratch: &Path, report: &mut Report) -> anyhow::Result<()> {
+    pyro.timed(&["workspace", "create", ENVIRONMENT, "--name", "b"])?;
+    let path = scratch.join("large");
+    let mut file = File::create(&path)?;
+    for _ in 0..LARGE_BYTES >> 20 {
+        file.write_all(&[b'x'; 1 << 20])?;
+    }
+    let fed = |words: &[&str]| -> anyhow::Result<f64> {
+        let begin = Instant::now();
+        let status = pyro
+            .command(words)
+            .stdin(File::open(&path)?)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status()?;
+        ensure!(status.success(), "pyro {words:?} failed");
+        Ok(milliseconds(begin.elapsed()))
+    };
+    let plain_in =
+        fed(&["workspace", "exec", "b", "--timeout-seconds", "600", "--", "sh", "-c", "cat > /dev/null"])?;
+    let upload = fed(&["workspace", "file", "upload", "b", "-", "large"])?;
+    let plain_out = fed(&["workspace", "exec", "b", "-n", "--timeout-seconds", "600", "--", "cat", "large"])?;
+    let download = fed(&["workspace", "file", "read", "b", "large", "--raw"])?;
+    report.add("stream_in_ms", plain_in, "ms", "256 MiB to the standard input of `cat > /dev/null`");
+    report.add("upload_ms", upload, "ms", "256 MiB by `file upload`");
+    report.add("upload_over_stream", upload / plain_in, "ratio", "`upload_ms` / `stream_in_ms`");
+    report.add("stream_out_ms", plain_out, "ms", "256 MiB from the standard output of `cat`");
+    report.add("download_ms", download, "ms", "256 MiB by `file read --raw`");
+    report.add("download_over_stream", download / plain_out, "ratio", "`download_ms` / `stream_out_ms`");
+    pyro.timed(&["workspace", "delete", "b", "--force"])?;
+    Ok(())
+}
+
+/// Ten changed files, in a large tree and in a small one.
+fn differences(pyro: &Pyro, scratch: &Path, report: &mut Report) -> anyhow::Result<()> {
+    let mut taken = Vec::new();
+    for files in TREES {
+        let seed = scratch.join(format!("tree-{files}"));
+        for number in 0..files {
+            let directory = seed.join(format!("d{}", number / 100));
+            if number % 100 == 0 {
+                fs::create_dir_all(&directory)?;
+            }
+            fs::write(directory.join(format!("f{number}")), "one\n")?;
+        }
+        let seed = seed.to_str().context("a path that is no text")?;
+        pyro.timed(&["workspace", "create", ENVIRONMENT, "--name", "b", "--seed-path", seed])?;
+        guest_ms(pyro, "for i in 0 1 2 3 4 5 6 7 8 9; do echo two >> d0/f$i; done")?;
+        let mut samples = Samples::default();
+        for _ in 0..5 {
+            samples.push(pyro.timed(&["workspace", "diff", "b"])?.0);
+        }
+        taken.push(samples.median());
+        pyro.timed(&["workspace", "delete", "b", "--force"])?;
+    }
+    report.add("diff_100000_ms", taken[0], "ms", "`diff` of 10 changed files among 100,000");
+    report.add("diff_100_ms", taken[1], "ms", "`diff` of 10 changed files among 100");
+    report.add("diff_large_over_small", taken[0] / taken[1], "ratio", "`diff_100000_ms` / `diff_100_ms`");
+    Ok(())
+}
+
+/// Many workspaces on one daemon.
+fn many(pyro: &Pyro, rounds: usize, report: &mut Report) -> anyhow::Result<()> {
+    let names: Vec<String> = (0..MANY).map(|number| format!("b{number}")).collect();
+    for name in &names {
+        pyro.timed(&["workspace", "create", ENVIRONMENT, "--name", name])?;
+    }
+    let mut lists = Samples::default();
+    for _ in 0..rounds {
+        lists.push(pyro.timed(&["workspace", "list"])?.0);
+    }
+    report.add("list_20_ms", lists.median(), "ms", "`workspace list` of 20 workspaces");
+    let (_, status) = pyro.timed(&["daemon", "status", "--json"])?;
+    let status: serde_json::Value = serde_json::from_slice(&status.stdout)?;
+    let text = fs::read_to_string(format!("/proc/{}/status", status["pid"]))?;
+    let resident = text.lines().find_map(|line| line.strip_prefix("RssAnon:")).context("no RssAnon")?;
+    let kibibytes: f64 = resident.trim().trim_end_matches(" kB").trim().parse()?;
+    report.add(
+        "daemon_20_mib",
+        kibibytes / 1024.0,
+        "MiB",
+        "the daemon's own memory with 20 workspaces, without the template that all share",
+    );
+    for name in &names {
+        pyro.timed(&["workspace", "delete", name, "--force"])?;
+    }
+    Ok(())
+}
