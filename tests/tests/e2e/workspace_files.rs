@@ -171,16 +171,16 @@ fn a_push_makes_the_guest_like_the_host_and_a_process_keeps_its_directory() {
     let repository = repository(&home);
     let directory = repository.to_str().unwrap();
     create(&home, Some(directory));
-    sh(&home, "echo x > src/left; mkfifo /tmp/go; cd src && (read x < /tmp/go; ls) > /tmp/seen 2>&1 &")
-        .succeeds();
+    sh(&home, "echo x > src/left; mkfifo /tmp/go").succeeds();
+    let waits = ["exec", "w", "--detach", "--cwd", "src", "--", "sh", "-c", "read x < /tmp/go; ls"];
+    let job = workspace(&home, waits).output().succeeds().text().trim().to_owned();
     fs::write(repository.join("src/b.c"), "int d;\n").unwrap();
     let dry = workspace(&home, ["sync", "push", "w", directory, "--delete", "--dry-run", "--json"]);
     assert_eq!(dry.output().succeeds().json()["workspace_sync"]["deleted_count"], Value::from(1));
     sh(&home, "ls src").succeeds().prints("a.c\nleft\n");
     workspace(&home, ["sync", "push", "w", directory, "--delete"]).output().succeeds();
-    sh(&home, "echo > /tmp/go; while [ ! -s /tmp/seen ]; do :; done; cat /tmp/seen")
-        .succeeds()
-        .prints("a.c\nb.c\n");
+    sh(&home, "echo > /tmp/go").succeeds();
+    workspace(&home, ["job", "wait", "w", &job]).output().succeeds().prints("a.c\nb.c\n");
     delete(&home);
 }
 
