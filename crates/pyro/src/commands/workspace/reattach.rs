@@ -58,29 +58,42 @@ pub(super) async fn follow(
 ) -> Result<ExecReport, Failure> {
     let mut daemons = 0;
     loop {
-        let request = JobWaitRequest {
-            workspace: workspace.clone(),
-            job,
-            timeout_seconds: None,
-            follow: true,
-            stdout_from: place.stdout,
-            stderr_from: place.stderr,
-        };
-        let mut waiting = Streaming::<WaitForJob>::begin(client, &request, signals).await?;
-        let followed = waiting.follow(sink, &mut Silent).await;
-        place.advance(waiting.delivered());
-        match (followed, waiting.interruption()) {
-            (Ok(report), _) => return Ok(report),
-            (Err(_), Some(interruption)) => {
+        match wait(client, workspace, job, &mut place, signals, sink).await {
+            Ok(report) => return Ok(report),
+            Err(Ended::Here(failure)) => {
                 let kill = JobKillRequest { workspace: workspace.clone(), job, signal: JobSignal::Term };
                 // Whoever interrupts has had enough; that it could not be sent is for the history.
                 let _killed = client.call::<KillJob>(&kill).await;
-                return Err(interruption.into());
+                return Err(failure);
             }
-            (Err(Ended::Client(ClientError::Lost { .. })), None) if daemons < MOST_DAEMONS => daemons += 1,
-            (Err(ended), None) => return Err(ended.into()),
+            Err(Ended::Client(ClientError::Lost { .. })) if daemons < MOST_DAEMONS => daemons += 1,
+            Err(ended) => return Err(ended.into()),
         }
     }
+}
+
+/// Follows a command as long as one daemon lives.
+async fn wait(
+    client: &Client,
+    workspace: &WorkspaceRef,
+    job: CommandRef,
+    place: &mut Place,
+    signals: &mut Signals,
+    sink: &mut Sink<'_>,
+) -> Result<ExecReport, Ended> {
+    let request = JobWaitRequest {
+        workspace: workspace.clone(),
+        job,
+        timeout_seconds: None,
+        follow: true,
+        stdout_from: place.stdout,
+        stderr_from: place.stderr,
+    };
+    let mut waiting = Streaming::<WaitForJob>::begin(client, &request, signals).await?;
+    let followed = waiting.follow(sink, &mut Silent).await;
+    place.advance(waiting.delivered());
+    let interruption = waiting.interruption();
+    followed.map_err(|ended| interruption.map_or(ended, |interruption| Ended::Here(interruption.into())))
 }
 
 /// A key that no other call has.

@@ -19,7 +19,8 @@ pub(in crate::commands::workspace) fn of_stdin(most_bytes: usize) -> Result<Vec<
     })
 }
 
-fn beginning(source: impl Read, most_bytes: usize) -> std::io::Result<Vec<u8>> {
+/// All of a source, with the same bound.
+pub(super) fn beginning(source: impl Read, most_bytes: usize) -> std::io::Result<Vec<u8>> {
     let mut content = Vec::new();
     source.take(most_bytes as u64 + 1).read_to_end(&mut content)?;
     Ok(content)

@@ -1,6 +1,6 @@
 //! `pyro workspace file write`.
 
-use std::{io::Cursor, path::PathBuf};
+use std::{fs::File, io::Cursor, path::PathBuf};
 
 use clap::{ArgGroup, Args};
 use pyro_api::{
@@ -60,12 +60,19 @@ pub(crate) struct Arguments {
 }
 
 impl Arguments {
-    /// The beginning of the content, and one byte more than fits into one request if there is more.
-    fn content(&self) -> Result<Vec<u8>, ErrorBody> {
+    /// Opens what holds the content.
+    fn open(&self) -> Result<Source, ErrorBody> {
         match (&self.text, &self.text_file) {
-            (Some(text), _) => Ok(text.as_bytes().to_vec()),
-            (None, Some(path)) => input::of_file(path, MAX_WRITE_BYTES),
-            (None, None) => input::of_stdin(MAX_WRITE_BYTES),
+            (Some(text), _) => Ok(Source { beginning: text.as_bytes().to_vec(), rest: None }),
+            (None, Some(path)) => {
+                let file = File::open(path).map_err(|error| host_path::unreadable(path, &error))?;
+                let beginning = input::beginning(&file, MAX_WRITE_BYTES)
+                    .map_err(|error| host_path::unreadable(path, &error))?;
+                Ok(Source { beginning, rest: Some(Rest::File(file)) })
+            }
+            (None, None) => {
+                Ok(Source { beginning: input::of_stdin(MAX_WRITE_BYTES)?, rest: Some(Rest::Stdin) })
+            }
         }
     }
 
@@ -90,33 +97,45 @@ impl Arguments {
         Ok(request)
     }
 
-    /// Whether content of that length goes as a stream. Only whole files do.
-    fn is_streamed(&self, content_bytes: usize) -> bool {
-        content_bytes > MAX_WRITE_BYTES && self.text.is_none() && !self.append && self.lines.is_none()
+    /// Whether only a part of a file is written. That does not go as a stream.
+    fn writes_a_part(&self) -> bool {
+        self.append || self.lines.is_some()
     }
 }
 
+/// Content that has been read as far as one request can take it, and one byte more if there is more.
+struct Source {
+    beginning: Vec<u8>,
+    rest: Option<Rest>,
+}
+
+/// Where the content goes on. What was read of a pipe is gone from it, so the same file is read on, never opened again.
+enum Rest {
+    File(File),
+    Stdin,
+}
+
 pub(super) async fn perform(arguments: Arguments, settings: &Settings) -> Result<Status, Failure> {
-    let content = arguments.content()?;
-    if !arguments.is_streamed(content.len()) {
-        let request = arguments.to_request(content)?;
-        let written = client(settings).call::<WriteFile>(&request).await?;
-        return tell_written(&written, arguments.json);
-    }
-    let request = FileUploadRequest {
-        workspace: arguments.workspace,
-        path: arguments.path,
-        mode: arguments.mode,
-        create_only: arguments.create_only,
-        size_bytes: None,
-    };
-    let written = match &arguments.text_file {
-        Some(path) => {
-            let file = std::fs::File::open(path).map_err(|error| host_path::unreadable(path, &error))?;
-            upload(&request, tokio::fs::File::from_std(file), settings).await?
+    let Source { beginning, rest } = arguments.open()?;
+    let written = match rest {
+        Some(rest) if beginning.len() > MAX_WRITE_BYTES && !arguments.writes_a_part() => {
+            let request = FileUploadRequest {
+                workspace: arguments.workspace,
+                path: arguments.path,
+                mode: arguments.mode,
+                create_only: arguments.create_only,
+                size_bytes: None,
+            };
+            request.check()?;
+            let beginning = Cursor::new(beginning);
+            match rest {
+                Rest::File(file) => {
+                    upload(&request, beginning.chain(tokio::fs::File::from_std(file)), settings).await?
+                }
+                Rest::Stdin => upload(&request, beginning.chain(tokio::io::stdin()), settings).await?,
+            }
         }
-        // What was read already goes first.
-        None => upload(&request, Cursor::new(content).chain(tokio::io::stdin()), settings).await?,
+        _ => client(settings).call::<WriteFile>(&arguments.to_request(beginning)?).await?,
     };
     tell_written(&written, arguments.json)
 }
