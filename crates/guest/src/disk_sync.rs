@@ -1,4 +1,5 @@
-//! Makes the writable disk durable without holding the agent up: a thread waits for the disk.
+//! Makes the writable disk durable without holding the agent up: a thread waits for the disk. Where the kernel gives no
+//! thread, as under a fork bomb, the call fails and nothing else does.
 //!
 //! One runs at a time. Who asks while it runs waits for the one after it, which covers what was written until then.
 
@@ -7,9 +8,10 @@ use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::thread;
 
 use pyro_protocol::StreamId;
-use tokio::task::JoinHandle;
+use tokio::sync::oneshot;
 
 /// Calls that wait for the disk.
 #[derive(Debug, Default)]
@@ -21,7 +23,7 @@ pub(crate) struct DiskSync {
 
 #[derive(Debug)]
 struct Running {
-    outcome: JoinHandle<io::Result<()>>,
+    outcome: oneshot::Receiver<io::Result<()>>,
     calls: Vec<StreamId>,
 }
 
@@ -47,8 +49,8 @@ impl DiskSync {
     ) -> Option<(Vec<StreamId>, io::Result<()>)> {
         if self.running.is_none() && !self.next.is_empty() {
             let calls = std::mem::take(&mut self.next);
-            match disk.map(|disk| disk.try_clone_to_owned()).transpose() {
-                Ok(Some(disk)) => self.running = Some(Running { outcome: begin(disk), calls }),
+            match disk.map(|disk| disk.try_clone_to_owned().and_then(begin)).transpose() {
+                Ok(Some(outcome)) => self.running = Some(Running { outcome, calls }),
                 Ok(None) => return Some((calls, Err(io::ErrorKind::Unsupported.into()))),
                 Err(error) => return Some((calls, Err(error))),
             }
@@ -61,6 +63,12 @@ impl DiskSync {
     }
 }
 
-fn begin(disk: OwnedFd) -> JoinHandle<io::Result<()>> {
-    tokio::task::spawn_blocking(move || Ok(rustix::fs::syncfs(&disk)?))
+/// The runtime's own threads would not do: it panics when it gets none.
+fn begin(disk: OwnedFd) -> io::Result<oneshot::Receiver<io::Result<()>>> {
+    let (done, outcome) = oneshot::channel();
+    let sync = move || {
+        let _nobody_waits = done.send(rustix::fs::syncfs(&disk).map_err(io::Error::from));
+    };
+    thread::Builder::new().name("sync".into()).spawn(sync)?;
+    Ok(outcome)
 }

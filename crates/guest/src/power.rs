@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
-use std::sync::mpsc;
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::task::{Context, Poll};
 use std::thread;
 use std::time::Duration;
@@ -67,8 +67,10 @@ impl Deadline {
     }
 }
 
-/// How long leaving the disk clean may take at the end. A disk that does not answer is no reason to live on.
+/// How long the disks may stand still at the end before they are clean. One that does not answer is no reason to live on;
+/// one that is slow is.
 const DISK_PATIENCE: Duration = Duration::from_secs(10);
+const DISK_STATISTICS: &str = "/proc/diskstats";
 const MOUNTS: &str = "/proc/self/mountinfo";
 /// File systems of the kernel's own, with nothing to be written anywhere. Some of them are needed to the last.
 const WITHOUT_A_DISK: &[&str] =
@@ -87,7 +89,7 @@ pub fn off(disk: Option<BorrowedFd<'_>>) -> ! {
     std::process::abort()
 }
 
-/// Does something that may not come back. A kernel that gives no thread any more is not trusted to come back from it.
+/// Does something that may not come back, for as long as the disks are written to. A kernel that gives no thread any more is not trusted to come back from it.
 fn within(patience: Duration, work: impl FnOnce() + Send + 'static) {
     let (done, wait) = mpsc::channel();
     let work = move || {
@@ -95,12 +97,29 @@ fn within(patience: Duration, work: impl FnOnce() + Send + 'static) {
         let _nobody_waits = done.send(());
     };
     if thread::Builder::new().name("power-off".into()).spawn(work).is_ok() {
-        let _late = wait.recv_timeout(patience);
+        let mut written = written_sectors(&plain_file::text(DISK_STATISTICS));
+        while wait.recv_timeout(patience) == Err(RecvTimeoutError::Timeout) {
+            let now = written_sectors(&plain_file::text(DISK_STATISTICS));
+            if written == now {
+                break;
+            }
+            written = now;
+        }
     }
+}
+
+/// What was written to all disks since the boot.
+fn written_sectors(statistics: &str) -> u64 {
+    let sectors = |line: &str| line.split_ascii_whitespace().nth(9)?.parse::<u64>().ok();
+    statistics.lines().filter_map(sectors).sum()
 }
 
 /// Writes everything that is not written yet, unmounts what lies on the root, and makes an end of the disk's journal.
 fn leave_clean(disk: Option<&OwnedFd>) {
+    // The one that matters first: another may hang, such as one that a program of the machine's serves.
+    if let Some(disk) = disk {
+        let _refused = rustix::fs::syncfs(disk);
+    }
     rustix::fs::sync();
     let mounts = plain_file::text(MOUNTS);
     // What was mounted last may lie on what was mounted before.
@@ -150,5 +169,12 @@ mod tests {
         assert_eq!(place("24 1 0:21 / / rw - overlay overlay rw,lowerdir=/a"), None);
         assert_eq!(place("25 24 0:22 / /proc rw - proc proc rw"), None);
         assert_eq!(place("nonsense"), None);
+    }
+
+    #[test]
+    fn what_was_written_is_counted_over_all_disks() {
+        let statistics =
+            " 254 0 vda 5 0 40 2 7 1 64 9 0 3 11\n 254 16 vdb 1 0 8 0 2 0 16 0 0 0 0\nnonsense\n";
+        assert_eq!((written_sectors(statistics), written_sectors("")), (80, 0));
     }
 }
