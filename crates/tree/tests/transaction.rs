@@ -14,6 +14,8 @@ use std::{
     },
     path::Path,
     process::Command,
+    sync::mpsc,
+    thread,
 };
 
 use pyro_tree::{
@@ -21,7 +23,7 @@ use pyro_tree::{
     archive::{Limits, Reader, Special},
     transaction::{
         Committed, Durability, Error, Hook, NewAttributes, Options, POINTS, Recovered, STAGING_NAME,
-        Transaction, crash, recover,
+        Transaction, crash, recover, settle,
     },
     unpack::Owner,
 };
@@ -381,6 +383,46 @@ fn an_archive_over_a_tree() {
     assert!(transaction.put_archive(&mut reader, &at("kept/again"), Owner::Caller).is_err());
     drop(transaction);
     assert_eq!(trial.describe(), after);
+}
+
+#[test]
+fn who_settles_waits_for_the_steps_of_the_living_and_does_those_of_the_dead() {
+    let trial = Trial::new();
+    let root = &trial.root;
+    let settle = || settle(root, Durability::Process, &|_point| Ok(())).unwrap();
+    let file = &trial.directory.path().join("kept/replaced");
+    let replace = |hook: Hook<'_>| {
+        let mut transaction = Transaction::begin(root, Options::default(), hook).unwrap();
+        transaction.put_file(&at("kept/replaced"), &mut b"new".as_slice(), MTIME).unwrap();
+        // Nobody waits for what is only being prepared.
+        settle();
+        transaction.commit()
+    };
+    let (is_decided, decided) = mpsc::channel();
+    let (go_on, may_go_on) = mpsc::channel();
+    thread::scope(|scope| {
+        let settled = scope.spawn(move || {
+            decided.recv().unwrap();
+            go_on.send(()).unwrap();
+            settle();
+            fs::read(file).unwrap()
+        });
+        replace(&|point| {
+            if point == "transaction-place" {
+                is_decided.send(()).unwrap();
+                may_go_on.recv().unwrap();
+            }
+            Ok(())
+        })
+        .unwrap();
+        assert_eq!(settled.join().unwrap(), b"new");
+    });
+    fs::write(file, "old").unwrap();
+    replace(&|point| if point == "transaction-place" { Err(crash()) } else { Ok(()) }).unwrap_err();
+    assert_eq!(fs::read(file).unwrap(), b"old");
+    settle();
+    assert_eq!(fs::read(file).unwrap(), b"new");
+    assert!(!trial.directory.path().join(STAGING_NAME).exists());
 }
 
 #[test]

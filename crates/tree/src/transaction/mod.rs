@@ -38,7 +38,7 @@ mod step;
 
 use std::io;
 
-pub use recovery::{Recovered, recover};
+pub use recovery::{Recovered, recover, settle};
 pub use stage::{Committed, NewAttributes, Options, Transaction};
 
 use crate::{

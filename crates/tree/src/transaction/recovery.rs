@@ -1,13 +1,18 @@
 //! What becomes of a transaction after its journal is written: by the one who wrote it, or after his death by [`recover`].
 
-use std::io::Read as _;
+use std::io::{self, Read as _};
+
+use rustix::{
+    fs::{FlockOperation, flock},
+    io::Errno,
+};
 
 use super::{
     Durability, Error, Hook, Result, io_error, journal,
-    staging::{Name, Staging},
+    staging::{Name, Staging, staging_path},
     step::Step,
 };
-use crate::beneath::Root;
+use crate::{beneath::Root, path::RelativePath};
 
 /// What [`recover`] found and did.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -31,7 +36,43 @@ pub fn recover(root: &Root, durability: Durability, hook: Hook<'_>) -> Result<Re
     }
 }
 
-/// The same with the lock in hand.
+/// Lets no decided transaction be half done: waits for one that is being carried out, and does what [`recover`] does for a
+/// dead one. What is written to the tree afterwards is not replaced by it. Costs one look-up where there is none; one that
+/// is still being prepared is not waited for.
+pub fn settle(root: &Root, durability: Durability, hook: Hook<'_>) -> Result<()> {
+    while is_decided(root)? {
+        match recover(root, durability, hook) {
+            Err(Error::Busy) => wait_for_owner(root)?,
+            recovered => return recovered.map(drop),
+        }
+    }
+    Ok(())
+}
+
+fn is_decided(root: &Root) -> Result<bool> {
+    let root = root.try_clone().map_err(io_error("open", &RelativePath::root()))?.without_links();
+    if root.find(&staging_path())?.is_none() {
+        return Ok(false);
+    }
+    Ok(root.find(&Name::Journal.path())?.is_some() || root.find(&Name::Undo.path())?.is_some())
+}
+
+/// Returns when whoever has the lock is done, or dead.
+fn wait_for_owner(root: &Root) -> Result<()> {
+    let path = Name::Lock.path();
+    let lock = match root.write(&path) {
+        Err(error) if error.is_not_found() => return Ok(()),
+        lock => lock?,
+    };
+    loop {
+        match flock(&lock, FlockOperation::LockShared) {
+            Err(Errno::INTR) => {}
+            locked => return locked.map_err(io::Error::from).map_err(io_error("lock", &path)),
+        }
+    }
+}
+
+/// What [`recover`] does, with the lock in hand.
 pub(super) fn recover_taken(staging: &Staging, durability: Durability, hook: Hook<'_>) -> Result<Recovered> {
     if staging.has(&Name::Undo.path())? {
         take_back(staging, &read(staging, Name::Undo)?, durability, hook)?;

@@ -1,7 +1,7 @@
 //! [`Transaction`]: changes are collected and their contents staged, then committed.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     io::{self, Read},
     ops::Bound,
 };
@@ -311,7 +311,11 @@ impl<'h> Transaction<'h> {
         if self.is_incomplete {
             return Err(Error::Incomplete);
         }
-        self.finish_staging().inspect_err(|error| self.abandon_if_crashed(error))?;
+        self.finish_directories()?;
+        let durability = self.options.durability;
+        // First what takes long: what somebody changes between the look and the steps is lost.
+        self.staging.flush_all(durability)?;
+        self.verify().inspect_err(|error| self.abandon_if_crashed(error))?;
         let count = |wanted: fn(&Step) -> bool| self.steps.iter().filter(|step| wanted(step)).count() as u64;
         let committed = Committed {
             placed: count(|step| matches!(step, Step::Place { .. })),
@@ -325,8 +329,6 @@ impl<'h> Transaction<'h> {
         };
         steps.extend(deepest_first(&mut self.prunes));
         steps.extend(deepest_first(&mut self.attributes));
-        let durability = self.options.durability;
-        self.staging.flush_all(durability)?;
         let journal = journal::encode(&steps);
         self.staging
             .write_journal(&journal, durability, self.hook)
@@ -337,10 +339,12 @@ impl<'h> Transaction<'h> {
         Ok(committed)
     }
 
-    /// Gives staged directories their attributes, and looks whether the tree is still what was seen.
-    fn finish_staging(&mut self) -> Result<()> {
+    /// Gives staged directories their attributes.
+    fn finish_directories(&mut self) -> Result<()> {
         let mut directories = std::mem::take(&mut self.staged_directories);
         directories.sort_by(|a, b| b.0.cmp(&a.0));
+        let has_read_only = directories.iter().any(|(_, wanted)| wanted.mode & OWNER_WRITES == 0);
+        let mut targets = if has_read_only { self.targets() } else { HashMap::new() };
         for (path, wanted) in &directories {
             let made = self.staging.root.metadata(path)?.attributes;
             let movable = Attributes { mode: wanted.mode | OWNER_WRITES, ..*wanted };
@@ -348,12 +352,17 @@ impl<'h> Transaction<'h> {
             if movable == *wanted {
                 continue;
             }
-            match self.target_of(path) {
+            match targets.remove(path) {
                 // It gets its mode when it is in its place.
                 Some(target) => self.attributes.push(Step::Attributes { target, old: movable, new: *wanted }),
                 None => self.staging.set_attributes(path, &movable, wanted)?,
             }
         }
+        Ok(())
+    }
+
+    /// Looks whether the tree is still what was seen.
+    fn verify(&self) -> Result<()> {
         reach(self.hook, "transaction-verify", &RelativePath::root())?;
         for (path, seen) in &self.seen {
             if !is_same(self.staging.root.find(path)?.as_ref(), seen.as_ref()) {
@@ -363,12 +372,13 @@ impl<'h> Transaction<'h> {
         Ok(())
     }
 
-    /// The path in the tree at which a staged file is placed by a step of its own.
-    fn target_of(&self, staged: &RelativePath) -> Option<RelativePath> {
-        self.plans.iter().find_map(|(path, plan)| match plan {
-            Plan::Placed { number, .. } if Name::New.numbered(*number) == *staged => Some(path.clone()),
+    /// The paths in the tree at which staged directories are placed by steps of their own.
+    fn targets(&self) -> HashMap<RelativePath, RelativePath> {
+        let placed = self.plans.iter().filter_map(|(path, plan)| match plan {
+            Plan::Placed { number, is_directory: true } => Some((Name::New.numbered(*number), path.clone())),
             _ => None,
-        })
+        });
+        placed.collect()
     }
 
     /// Where the file is that will be at `path`, to be linked to.
