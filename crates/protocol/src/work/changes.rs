@@ -21,9 +21,12 @@ pub struct Patch {
 /// The end of a patch.
 #[derive(Clone, PartialEq, Eq, Message)]
 pub struct Patched {
-    /// In the patch's order.
+    /// In the patch's order; as many as fit into one reply.
     #[prost(message, repeated, tag = "1")]
     pub files: Vec<PatchedFile>,
+    /// How many more files were changed just so and are not in `files`.
+    #[prost(uint64, tag = "2")]
+    pub left_out_count: u64,
 }
 
 /// What happened to a file.

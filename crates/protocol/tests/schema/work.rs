@@ -141,7 +141,7 @@ pub(super) fn messages(text: &mut String) {
     message!(out, Matches { matches: vec![Match::default()] });
     message!(out, Match { path: bytes(), line: 1, text: bytes(), is_context: true });
     message!(out, Patch { check: true, max_bytes: 1, reverse: true });
-    message!(out, Patched { files: vec![PatchedFile::default()] });
+    message!(out, Patched { files: vec![PatchedFile::default()], left_out_count: 1 });
     message!(
         out,
         PatchedFile { path: bytes(), status: 1, old_path: bytes(), shifted: vec![ShiftedHunk::default()] }
