@@ -11,7 +11,7 @@ use std::path::Path;
 
 use place::{Place, in_namespace};
 use pyro_protocol::work::{
-    ChangeStatus, Diff, Patch, Patched, Seed, WorkFailureCode, work_reply, work_request::Body,
+    ChangeStatus, Diff, Patch, Patched, Seed, WorkFailureCode, Write, work_reply, work_request::Body,
 };
 use work::{Answer, Worker, archive, snapshot};
 
@@ -250,24 +250,45 @@ fn a_diff_is_taken_back_by_its_own_patch() {
     });
 }
 
-#[test]
-fn what_a_dead_worker_left_half_done_is_ended_by_the_next() {
+/// Replaces the file `a` by one that says `new`, and dies at that point.
+fn die_while_replacing(workspace: &Path, dies_at: &str) {
     use pyro_tree::beneath::Root;
     use pyro_tree::path::RelativePath;
     use pyro_tree::transaction::{Durability, NewAttributes, Options, Transaction, crash};
 
+    let root = Root::open(workspace).unwrap();
+    let dying = |point| if point == dies_at { Err(crash()) } else { Ok(()) };
+    let options = Options { durability: Durability::Machine, owner: None };
+    let mut transaction = Transaction::begin(&root, options, &dying).unwrap();
+    let path = RelativePath::new("a").unwrap();
+    transaction.put_file(&path, &mut b"new\n".as_slice(), NewAttributes::default()).unwrap();
+    transaction.commit().unwrap_err();
+    assert_eq!(text(workspace, "a"), "old\n");
+    assert!(workspace.join(".pyro-transaction").exists());
+}
+
+#[test]
+fn what_is_written_after_a_worker_died_half_way_stays() {
+    let place = Place::new();
+    fs::write(place.workspace().join("a"), "old\n").unwrap();
+    let mut worker = Worker::start(&place.workspace(), &place.disk(), place::no_mount);
+    patched(apply(&mut worker, "--- /dev/null\n+++ b/b\n@@ -0,0 +1 @@\n+b\n"));
+    die_while_replacing(&place.workspace(), "transaction-place");
+    let write = Write { path: b"a".to_vec(), ..Write::default() };
+    worker.ask_with(Body::Write(write), b"written\n").fine();
+    assert!(!place.workspace().join(".pyro-transaction").exists());
+    drop(worker);
+    let mut next = Worker::start(&place.workspace(), &place.disk(), place::no_mount);
+    patched(apply(&mut next, "--- /dev/null\n+++ b/c\n@@ -0,0 +1 @@\n+c\n"));
+    assert_eq!(text(&place.workspace(), "a"), "written\n");
+}
+
+#[test]
+fn what_a_dead_worker_left_half_done_is_ended_by_the_next() {
     for (dies_at, after) in [("transaction-journal-commit", "old\n"), ("transaction-place", "new\n")] {
         let place = Place::new();
         fs::write(place.workspace().join("a"), "old\n").unwrap();
-        let root = Root::open(&place.workspace()).unwrap();
-        let dying = |point| if point == dies_at { Err(crash()) } else { Ok(()) };
-        let options = Options { durability: Durability::Machine, owner: None };
-        let mut transaction = Transaction::begin(&root, options, &dying).unwrap();
-        let path = RelativePath::new("a").unwrap();
-        transaction.put_file(&path, &mut b"new\n".as_slice(), NewAttributes::default()).unwrap();
-        transaction.commit().unwrap_err();
-        assert_eq!(text(&place.workspace(), "a"), "old\n");
-        assert!(place.workspace().join(".pyro-transaction").exists());
+        die_while_replacing(&place.workspace(), dies_at);
         let mut worker = Worker::start(&place.workspace(), &place.disk(), place::no_mount);
         patched(apply(&mut worker, "--- /dev/null\n+++ b/b\n@@ -0,0 +1 @@\n+b\n"));
         assert_eq!(text(&place.workspace(), "a"), after, "{dies_at}");

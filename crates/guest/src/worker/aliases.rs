@@ -8,6 +8,7 @@ use pyro_tree::attributes::FileKind;
 use pyro_tree::beneath::Root;
 use pyro_tree::path::RelativePath;
 
+use super::disk;
 use super::layers::{LayerError, Layers, joined, listed};
 
 const REMEMBERED: &str = "aliases";
@@ -61,6 +62,8 @@ fn remembered(state: &Root) -> Option<Vec<RelativePath>> {
 }
 
 fn remember(state: &Root, aliases: &[RelativePath]) -> io::Result<()> {
+    // Another worker must not take what is half written for all there is.
+    let _lock = disk::lock(state).map_err(io::Error::other)?;
     let path = |name| RelativePath::new(name).map_err(io::Error::other);
     let (new, remembered) = (path(BEING_WRITTEN)?, path(REMEMBERED)?);
     let aliases = Aliases { paths: aliases.iter().map(|path| path.as_bytes().to_vec()).collect() };

@@ -11,7 +11,6 @@ use pyro_protocol::work::{Transfer, Unpacked, WorkFailureCode, work_reply};
 use pyro_tree::beneath::Root;
 use pyro_tree::path::RelativePath;
 use rustix::fs::{FileType, Mode, OFlags, RenameFlags, Stat, fstat, openat, renameat, renameat_with};
-use rustix::io::Errno;
 
 use super::copy_tree;
 use super::duplicate::{At, leaf};
@@ -110,7 +109,6 @@ impl Provisional {
         } else {
             renameat_with(old, &self.name, new, target.name, RenameFlags::NOREPLACE)
         }
-        .map_err(|error| if error == Errno::XDEV { Errno::IO } else { error })
     }
 }
 

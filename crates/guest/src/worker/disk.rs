@@ -16,3 +16,10 @@ pub(super) fn open(workspace: &Workspace<'_>) -> Result<Root> {
 pub(super) fn state(disk: &Root) -> Result<Root> {
     Ok(disk.descend(&RelativePath::new(STATE)?)?)
 }
+
+/// What is remembered is changed by one worker at a time, by the one that holds this; it goes with a worker that dies.
+pub(super) fn lock(state: &Root) -> Result<Root> {
+    let lock = state.descend(&RelativePath::root())?;
+    rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive)?;
+    Ok(lock)
+}

@@ -54,6 +54,18 @@ impl WorkError {
         }
     }
 
+    /// The same of an operation that follows links, which must not leave the workspace.
+    pub(crate) fn resolving(operation: &str, path: &RelativePath) -> impl FnOnce(Errno) -> Self {
+        move |errno| match errno {
+            Errno::XDEV => {
+                let cause = "it leads out of the workspace through a link";
+                let failure = Self::about(WorkFailureCode::Escapes, operation, path, cause);
+                Self { errno: errno.raw_os_error(), ..failure }
+            }
+            errno => Self::at(operation, path)(errno),
+        }
+    }
+
     /// The same about this path.
     #[must_use]
     pub(crate) fn with_path(mut self, path: &RelativePath) -> Self {
@@ -186,7 +198,6 @@ pub(crate) fn code_of(error: &io::Error) -> WorkFailureCode {
     match errno {
         Errno::NOENT => WorkFailureCode::NotFound,
         Errno::EXIST => WorkFailureCode::Exists,
-        Errno::XDEV => WorkFailureCode::Escapes,
         Errno::NOTDIR | Errno::ISDIR => WorkFailureCode::WrongType,
         Errno::NOTEMPTY => WorkFailureCode::NotEmpty,
         Errno::NOSPC | Errno::DQUOT => WorkFailureCode::DiskFull,
@@ -202,7 +213,7 @@ pub(crate) fn cause_of(error: &io::Error) -> String {
         None => return error.to_string(),
         Some(Errno::NOENT) => "it is not there",
         Some(Errno::EXIST) => "something is there already",
-        Some(Errno::XDEV) => "it leads out of the workspace through a link",
+        Some(Errno::XDEV) => "it is on another file system",
         Some(Errno::NOTDIR) => "not a directory",
         Some(Errno::ISDIR) => "it is a directory",
         Some(Errno::NOTEMPTY) => "the directory is not empty",
@@ -224,4 +235,19 @@ pub(crate) fn cause_of(error: &io::Error) -> String {
 /// Some bytes that a message quotes.
 pub(crate) fn quoted(bytes: &[u8]) -> String {
     format!("`{}`", printable(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_link_that_was_followed_leads_out_of_the_workspace() {
+        let path = RelativePath::new("a").unwrap();
+        let renamed = WorkError::at("move", &path)(Errno::XDEV);
+        assert_eq!((renamed.code, renamed.errno), (WorkFailureCode::Unspecified, Errno::XDEV.raw_os_error()));
+        let followed = WorkError::resolving("read", &path)(Errno::XDEV);
+        assert_eq!((followed.code, followed.errno), (WorkFailureCode::Escapes, Errno::XDEV.raw_os_error()));
+        assert_eq!(WorkError::resolving("read", &path)(Errno::NOENT).code, WorkFailureCode::NotFound);
+    }
 }

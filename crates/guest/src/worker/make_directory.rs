@@ -56,7 +56,7 @@ fn must_be_directory(workspace: &Workspace<'_>, path: &RelativePath) -> Result<(
         FileType::Directory => Ok(()),
         FileType::Symlink => {
             let opened = workspace.open(path.as_bytes(), OFlags::PATH | OFlags::DIRECTORY);
-            opened.map(drop).map_err(WorkError::at(MAKE, path))
+            opened.map(drop).map_err(WorkError::resolving(MAKE, path))
         }
         other => Err(WorkError::about(
             WorkFailureCode::Exists,

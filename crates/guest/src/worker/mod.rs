@@ -163,6 +163,8 @@ fn open<'a>(
         let cause = error::cause_of(&error);
         WorkError::new(WorkFailureCode::Unspecified, format!("open `{}`: {cause}", path.display()))
     })?;
+    // Another worker may be half way, or have died there. What is written now must not be replaced when that is completed.
+    let _told_by_the_next = transaction::settle(&root, Durability::Machine, &|_point| Ok(()));
     Ok(Workspace { root, path, disk: disk.as_fd(), mount, has_nameless_files })
 }
 

@@ -74,7 +74,7 @@ pub(crate) fn open_regular(
         rustix::io::Errno::NXIO | rustix::io::Errno::NODEV | rustix::io::Errno::ACCESS => {
             WorkError::about(WorkFailureCode::WrongType, operation, path, "it is no regular file")
         }
-        error => WorkError::at(operation, path)(error),
+        error => WorkError::resolving(operation, path)(error),
     })?;
     let stat = fstat(&file).map_err(WorkError::at(operation, path))?;
     match type_of(&stat) {

@@ -88,13 +88,7 @@ impl<'a> Replacement<'a> {
     /// Gives it the name. `mode` absent: that of the file that had it, or [`NEW_FILE_MODE`].
     pub(crate) fn commit(mut self, mode: Option<u32>, over: Over) -> Result<Entry> {
         let path = self.path;
-        let failed = |error: Errno| match error {
-            // Of names in one directory that is no link that leaves it.
-            Errno::XDEV => {
-                WorkError::about(WorkFailureCode::Unspecified, "write", path, "another file system")
-            }
-            error => WorkError::at("write", path)(error),
-        };
+        let failed = |error: Errno| WorkError::at("write", path)(error);
         let mut stat = fstat(&self.file).map_err(failed)?;
         if let Some(existing) = &self.existing
             && (existing.st_uid, existing.st_gid) != (stat.st_uid, stat.st_gid)

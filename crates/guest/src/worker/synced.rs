@@ -62,7 +62,7 @@ impl Common {
 
     /// Changes what is remembered. Of two workers that do so at once, each keeps what the other adds.
     pub(super) fn change(state: &Root, change: impl FnOnce(&mut Self)) -> Result<()> {
-        let _lock = lock(state)?;
+        let _lock = disk::lock(state)?;
         let mut common = Self::read(state)?;
         change(&mut common);
         let mut bytes = Vec::new();
@@ -101,11 +101,4 @@ pub(super) fn is_gone(entry: &Entry) -> bool {
 /// Says that nothing is at a path, on neither side.
 pub(super) fn gone(path: &RelativePath) -> Entry {
     Entry { path: path.as_bytes().to_vec(), kind: EntryKind::Special.into(), ..Entry::default() }
-}
-
-/// Held until it is dropped; by one worker at a time.
-fn lock(state: &Root) -> Result<Root> {
-    let lock = state.descend(&RelativePath::root())?;
-    rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive)?;
-    Ok(lock)
 }

@@ -74,7 +74,7 @@ impl<'a> Walk<'a> {
     /// A walk through a directory, which links may lead to.
     pub(crate) fn new(workspace: &'a Workspace<'a>, path: &RelativePath) -> Result<Self> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY;
-        let directory = workspace.open(path.as_bytes(), flags).map_err(WorkError::at("list", path))?;
+        let directory = workspace.open(path.as_bytes(), flags).map_err(WorkError::resolving("list", path))?;
         let level =
             Level { directory: Some(directory), path_bytes: path.as_bytes().len(), names: Vec::new() };
         Ok(Self {

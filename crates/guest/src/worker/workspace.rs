@@ -111,8 +111,9 @@ impl Workspace<'_> {
         if above.is_empty() {
             return Ok(Place { directory: Directory::Root(self.root.as_fd()), name });
         }
-        let opened =
-            self.open(above, OFlags::PATH | OFlags::DIRECTORY).map_err(WorkError::at(operation, path))?;
+        let opened = self
+            .open(above, OFlags::PATH | OFlags::DIRECTORY)
+            .map_err(WorkError::resolving(operation, path))?;
         Ok(Place { directory: Directory::Opened(opened), name })
     }
 

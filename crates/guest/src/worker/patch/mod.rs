@@ -25,7 +25,7 @@ use plan::{Plan, Source};
 const MAX_FILE_BYTES: u64 = 64 << 20;
 /// Longest patch where the request sets no bound.
 const MAX_PATCH_BYTES: u64 = 256 << 20;
-/// So much is told of what was done; a longer list is cut.
+/// So much is told of what was done; the rest of a longer list is only counted.
 const MAX_TOLD_BYTES: usize = 900 << 10;
 
 pub(crate) fn answer(
@@ -58,7 +58,7 @@ pub(crate) fn answer(
         plan.verify(&root)?;
         transaction.commit()?;
     }
-    Ok(work_reply::Body::Patched(work::Patched { files: cut(files) }))
+    Ok(work_reply::Body::Patched(told(files)))
 }
 
 /// A transaction on the workspace.
@@ -126,6 +126,10 @@ fn contents(root: &Root, source: &Source) -> Result<Vec<u8>> {
     if source.is_link() {
         return Ok(root.read_link(&source.path)?);
     }
+    // A file of holes may be longer than any memory.
+    if source.metadata.size_bytes > MAX_FILE_BYTES {
+        return Err(too_large(&source.path));
+    }
     let mut bytes = Vec::with_capacity(usize::try_from(source.metadata.size_bytes).unwrap_or(0));
     let file = root.read(&source.path)?;
     file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(WorkError::at("read", &source.path))?;
@@ -186,13 +190,28 @@ fn shifted(applied: &Applied) -> Vec<ShiftedHunk> {
         .collect()
 }
 
-/// As many as fit into one reply.
-fn cut(mut files: Vec<PatchedFile>) -> Vec<PatchedFile> {
+/// As many as fit into one reply, and how many do not.
+fn told(mut files: Vec<PatchedFile>) -> work::Patched {
     let mut bytes = 0;
     let fitting = files.iter().position(|file| {
         bytes += file.encoded_len() + 8;
         bytes > MAX_TOLD_BYTES
     });
-    files.truncate(fitting.unwrap_or(files.len()));
-    files
+    let left_out = files.split_off(fitting.unwrap_or(files.len()));
+    work::Patched { files, left_out_count: left_out.len() as u64 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_does_not_fit_into_the_reply_is_counted() {
+        let file = |length| PatchedFile { path: vec![b'a'; length], ..PatchedFile::default() };
+        let all = told(vec![file(10), file(20)]);
+        assert_eq!((all.files.len(), all.left_out_count), (2, 0));
+        let long = told(vec![file(MAX_TOLD_BYTES / 2); 5]);
+        assert_eq!((long.files.len(), long.left_out_count), (1, 4));
+        assert!(long.encoded_len() <= MAX_TOLD_BYTES);
+    }
 }

@@ -65,12 +65,16 @@ pub(crate) fn answer(
     }
     input.finish()?;
     let Incoming { transaction, told: done, record, .. } = incoming;
+    let mut received = told(&received);
     if let Some(transaction) = transaction {
         transaction.commit()?;
-        record.map_or(Ok(()), Record::finish)?;
+        // It is done, so it did not fail. Who compares with the seed instead finds conflicts, and loses nothing.
+        if let Err(error) = record.map_or(Ok(()), Record::finish) {
+            received.notes.push(format!("what is the same on both sides now cannot be remembered: {error}"));
+        }
     }
     Ok(work_reply::Body::Pushed(Pushed {
-        received: Some(told(&received)),
+        received: Some(received),
         changed_count: done.changed_count,
         deleted_count: done.deleted_count,
         changes: done.changes,
