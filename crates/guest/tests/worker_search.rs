@@ -259,6 +259,9 @@ fn grep_finds_lines_in_order() {
     for bad in ["(", r"a\nb", "(?:x{1000}){1000}", r"\p{Greek}{1000}{1000}"] {
         assert_eq!(worker.ask(Body::Grep(grep(bad))).failure(), Some(WorkFailureCode::BadPattern), "{bad}");
     }
+    symlink("/etc/hostname", place.workspace().join("out")).unwrap();
+    let outside = Grep { path: b"out".into(), ..grep("x") };
+    assert_eq!(worker.ask(Body::Grep(outside)).failure(), Some(WorkFailureCode::Escapes));
     let missing = Grep { path: b"missing".into(), ..grep("x") };
     assert_eq!(worker.ask(Body::Grep(missing)).failure(), Some(WorkFailureCode::NotFound));
 }

@@ -44,7 +44,7 @@ pub(crate) fn answer(
     let top = workspace
         .open(path.as_bytes(), OFlags::PATH)
         .and_then(fstat)
-        .map_err(WorkError::at("search", &path))?;
+        .map_err(WorkError::resolving("search", &path))?;
     if type_of(&top) != FileType::Directory {
         let (file, stat) = open_regular(workspace, "search", &path)?;
         found
