@@ -174,6 +174,28 @@ fn a_job_outlives_its_caller_and_its_daemon() {
 }
 
 #[test]
+fn who_interrupts_ends_the_command_and_a_job_can_be_killed() {
+    let home = Home::warm();
+    made(&home, None);
+    let mut running =
+        workspace(&home, ["exec", "w", "-n", "--", "sh", "-c", "trap '' TERM; echo up; exec sleep 600"]).start();
+    assert_eq!(running.line(), "up");
+    running.signal(Signal::TERM);
+    running.finish().exits(143);
+    let job = workspace(&home, ["exec", "w", "--detach", "--", "sleep", "600"]);
+    let job = job.output().succeeds().text().trim().to_owned();
+    let killed = workspace(&home, ["job", "kill", "w", &job, "--signal", "KILL", "--json"]);
+    let killed = killed.output().succeeds().json();
+    assert_eq!((&killed["signalled"], &killed["sent_signal"]), (&true.into(), &"KILL".into()), "{killed}");
+    workspace(&home, ["job", "wait", "w", &job]).output().exits(137);
+    let jobs = workspace(&home, ["job", "list", "w", "--json"]).output().succeeds().json();
+    assert_eq!(jobs["running_count"], 0, "{jobs}");
+    // Nothing runs, so nothing has to be forced.
+    workspace(&home, ["delete", "w"]).output().succeeds();
+    home.wait_until_nothing_is_left();
+}
+
+#[test]
 fn files_are_changed_without_a_shell() {
     let home = Home::warm();
     made(&home, Some(&seed(&home)));

@@ -132,8 +132,8 @@ tokens! {
 pub struct JobKilled {
     /// Whose.
     pub workspace_id: String,
-    /// Which signal.
-    pub signal: JobSignal,
+    /// Which signal was asked for; what ended the command, if one did, is in `signal`.
+    pub sent_signal: JobSignal,
     /// Whether the command ran. If not, nothing was sent.
     pub signalled: bool,
     /// The command, as it is right after.

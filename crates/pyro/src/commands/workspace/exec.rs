@@ -149,6 +149,9 @@ async fn exec(
                 }
                 let followed = command.follow(sink, &mut started).await;
                 if let (Some(interruption), Err(_)) = (command.interruption(), &followed) {
+                    if let Some(job) = started.job {
+                        reattach::end(client, &request.workspace, job).await;
+                    }
                     return Err(interruption.into());
                 }
                 place.advance(command.delivered());

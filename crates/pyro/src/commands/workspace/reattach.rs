@@ -61,15 +61,20 @@ pub(super) async fn follow(
         match wait(client, workspace, job, &mut place, signals, sink).await {
             Ok(report) => return Ok(report),
             Err(Ended::Here(failure)) => {
-                let kill = JobKillRequest { workspace: workspace.clone(), job, signal: JobSignal::Term };
-                // Whoever interrupts has had enough; that it could not be sent is for the history.
-                let _killed = client.call::<KillJob>(&kill).await;
+                end(client, workspace, job).await;
                 return Err(failure);
             }
             Err(Ended::Client(ClientError::Lost { .. })) if daemons < MOST_DAEMONS => daemons += 1,
             Err(ended) => return Err(ended.into()),
         }
     }
+}
+
+/// Ends a command and all that it started, for somebody who interrupts: its key keeps it alive only for who is lost.
+pub(super) async fn end(client: &Client, workspace: &WorkspaceRef, job: CommandRef) {
+    let kill = JobKillRequest { workspace: workspace.clone(), job, signal: JobSignal::Kill };
+    // Whoever interrupts has had enough; that it could not be sent is for the history.
+    let _killed = client.call::<KillJob>(&kill).await;
 }
 
 /// Follows a command as long as one daemon lives.

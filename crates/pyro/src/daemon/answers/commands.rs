@@ -401,7 +401,7 @@ pub(in crate::daemon) async fn job_kill(
     let (id, record, signalled) = killed.map_err(|error| error_body(&error))?;
     Ok(JobKilled {
         workspace_id: id.to_string(),
-        signal: request.signal,
+        sent_signal: request.signal,
         signalled,
         record: contract_record(&record),
     })

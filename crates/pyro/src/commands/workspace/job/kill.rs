@@ -51,7 +51,11 @@ pub(super) async fn perform(arguments: Arguments, settings: &Settings) -> Result
     } else {
         output::line(format!(
             "[workspace-job-kill] workspace_id={} job_id={} signal={} signalled={} state={}",
-            killed.workspace_id, killed.record.job_id, killed.signal, killed.signalled, killed.record.state
+            killed.workspace_id,
+            killed.record.job_id,
+            killed.sent_signal,
+            killed.signalled,
+            killed.record.state
         ))?;
     }
     Ok(0)
