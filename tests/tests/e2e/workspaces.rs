@@ -178,7 +178,8 @@ fn who_interrupts_ends_the_command_and_a_job_can_be_killed() {
     let home = Home::warm();
     made(&home, None);
     let mut running =
-        workspace(&home, ["exec", "w", "-n", "--", "sh", "-c", "trap '' TERM; echo up; exec sleep 600"]).start();
+        workspace(&home, ["exec", "w", "-n", "--", "sh", "-c", "trap '' TERM; echo up; exec sleep 600"])
+            .start();
     assert_eq!(running.line(), "up");
     running.signal(Signal::TERM);
     running.finish().exits(143);
