@@ -61,10 +61,26 @@ pub(crate) fn prepare_for(account: &Account) -> Result<()> {
     )
 }
 
+/// How often packages are asked for: one that conflicts with an installed one removes it, and what that one brought is
+/// missing only then.
+const INSTALLATIONS: usize = 2;
+
 fn install(missing: &BTreeSet<&str>) -> Result<()> {
     if !exists("apt-get") {
         bail!("this host has no apt-get; install what brings {}", programs(missing).join(", "));
     }
+    let mut missing = missing.clone();
+    for _ in 0..INSTALLATIONS {
+        install_once(&missing)?;
+        missing = missing_packages();
+        if missing.is_empty() {
+            return Ok(());
+        }
+    }
+    bail!("still missing after the installation: {}", programs(&missing).join(", "))
+}
+
+fn install_once(missing: &BTreeSet<&str>) -> Result<()> {
     let install = || {
         let mut apt = apt();
         apt.args(["install", "--no-install-recommends", "-y"]).args(missing);
@@ -74,10 +90,6 @@ fn install(missing: &BTreeSet<&str>) -> Result<()> {
     if step::run(&install_line(missing), &mut install()).is_err() {
         step::run("apt-get update", apt().arg("update"))?;
         step::run(&install_line(missing), &mut install())?;
-    }
-    let still = missing_packages();
-    if !still.is_empty() {
-        bail!("still missing after the installation: {}", programs(&still).join(", "));
     }
     Ok(())
 }
