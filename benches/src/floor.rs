@@ -106,15 +106,7 @@ impl Floor {
 impl Live {
     /// Runs a command as the daemon does; its standard output.
     pub(crate) async fn run(&mut self, argv: &[&str]) -> anyhow::Result<Vec<u8>> {
-        self.commands += 1;
-        let id = format!("bench-{}", self.commands);
-        let start = message::Start {
-            id: id.clone(),
-            argv: argv.iter().map(|word| word.as_bytes().to_vec()).collect(),
-            cwd: b"/workspace".to_vec(),
-            timeout_ms: 60_000,
-            ..message::Start::default()
-        };
+        let (id, start) = self.command(argv);
         let started = self.session.start(start);
         let mut stdout = self.session.output(&id, OutputKind::Stdout, 0);
         let exited = self.session.wait(&id);
@@ -128,6 +120,55 @@ impl Live {
         // Asked for, not waited for: the answer to the command is what counts.
         drop(self.session.remove(&id));
         Ok(output)
+    }
+
+    /// How long the guest takes to read so many bytes.
+    pub(crate) async fn swallow(&mut self, bytes: usize) -> anyhow::Result<Duration> {
+        let (id, start) = self.command(&["sh", "-c", "cat > /dev/null"]);
+        self.session.start(message::Start { stdin: message::Stdin::Stream.into(), ..start }).await?;
+        let begin = Instant::now();
+        let mut input = self.session.input(&id);
+        let piece = [b'x'; 64 << 10];
+        for _ in 0..bytes / piece.len() {
+            input.write_all(&piece).await?;
+        }
+        input.finish().await?;
+        let status = self.session.wait(&id).await?;
+        ensure!(status.code == Some(0), "`cat` ended with {status:?}");
+        let taken = begin.elapsed();
+        self.session.remove(&id).await?;
+        Ok(taken)
+    }
+
+    /// How long the guest takes to write so many bytes.
+    pub(crate) async fn pour(&mut self, bytes: usize) -> anyhow::Result<Duration> {
+        let count = bytes.to_string();
+        let (id, start) = self.command(&["head", "-c", &count, "/dev/zero"]);
+        let begin = Instant::now();
+        self.session.start(start).await?;
+        let mut stdout = self.session.output(&id, OutputKind::Stdout, 0);
+        let mut read = 0;
+        while let Some(chunk) = stdout.next().await {
+            read += chunk?.len();
+        }
+        ensure!(read == bytes, "{read} of {bytes} bytes came");
+        let taken = begin.elapsed();
+        self.session.remove(&id).await?;
+        Ok(taken)
+    }
+
+    /// An id of its own, and what starts the command.
+    fn command(&mut self, argv: &[&str]) -> (String, message::Start) {
+        self.commands += 1;
+        let id = format!("bench-{}", self.commands);
+        let start = message::Start {
+            id: id.clone(),
+            argv: argv.iter().map(|word| word.as_bytes().to_vec()).collect(),
+            cwd: b"/workspace".to_vec(),
+            timeout_ms: 60_000,
+            ..message::Start::default()
+        };
+        (id, start)
     }
 
     /// Ends the machine and removes its directory.

@@ -63,10 +63,12 @@ async fn run(arguments: &Arguments) -> anyhow::Result<Report> {
     tokio::task::block_in_place(|| measure::burst(&pyro, &mut report))?;
     let mut live = floor.restore().await?;
     measure::exec(&mut live, arguments.rounds, &mut report).await?;
+    measure::port(&mut live, &mut report).await?;
     measure::sizes(&mut live, &arguments.agent, &mut report).await?;
     live.end().await?;
     measure::idle_clone(&mut floor, &mut report).await?;
     measure::first_steps(&mut floor, arguments.rounds, &mut report).await?;
+    workspaces::create(&pyro, &mut floor, &scratch, arguments.rounds, &mut report).await?;
     tokio::task::block_in_place(|| workspaces::all(&pyro, &scratch, arguments.rounds, &mut report))?;
     Ok(report)
 }

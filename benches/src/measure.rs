@@ -18,6 +18,8 @@ use crate::{
 
 const RUN_TRUE: [&str; 5] = ["run", "--quiet", "debian:12", "--", "true"];
 const BURST: usize = 10;
+/// What is sent through the port each way, and how large the largest file is.
+pub(crate) const PORT_BYTES: usize = 256 << 20;
 
 /// The first run in a home without templates: it boots a machine and saves it.
 pub(crate) fn cold(pyro: &Pyro, report: &mut Report) -> anyhow::Result<()> {
@@ -113,6 +115,16 @@ pub(crate) async fn exec(live: &mut Live, rounds: usize, report: &mut Report) ->
         "ratio",
         "`exec_ms` / (`port_round_trip_ms` + `guest_fork_exec_ms`)",
     );
+    Ok(())
+}
+
+/// What the port of a guest takes in large reads and writes: a program's input and output, with the engine alone.
+pub(crate) async fn port(live: &mut Live, report: &mut Report) -> anyhow::Result<()> {
+    let taken_in = live.swallow(PORT_BYTES).await?;
+    let taken_out = live.pour(PORT_BYTES).await?;
+    let how = "256 MiB through the port with the engine alone";
+    report.add("port_in_ms", milliseconds(taken_in), "ms", format!("{how}, to `cat > /dev/null`"));
+    report.add("port_out_ms", milliseconds(taken_out), "ms", format!("{how}, from `head -c … /dev/zero`"));
     Ok(())
 }
 

@@ -1,5 +1,5 @@
-//! Workspaces as their users meet them: the `pyro` binary, a process for each command. Floors are commands inside the same
-//! guest, or plain streams through the same port, taken in the same run.
+//! Workspaces as their users meet them: the `pyro` binary, a process for each command. Floors are taken in the same run: the
+//! engine alone, commands inside the same guest, and what the port of a guest takes.
 
 use std::{
     fs::{self, File},
@@ -11,22 +11,19 @@ use std::{
 
 use anyhow::{Context, ensure};
 
-use crate::{cli::Pyro, report::Report, statistics::Samples};
+use crate::{cli::Pyro, floor::Floor, measure::PORT_BYTES, report::Report, statistics::Samples};
 
 const ENVIRONMENT: &str = "debian:12";
 /// A project of middle size: so many files of so many bytes are 120 MiB.
 const PROJECT_FILES: usize = 5_000;
 const PROJECT_FILE_BYTES: usize = 24 << 10;
-/// One file that is moved both ways.
-const LARGE_BYTES: usize = 256 << 20;
 /// Workspaces that live at once.
 const MANY: usize = 20;
 /// Files of a large and of a small tree of which few are changed.
 const TREES: [usize; 2] = [100_000, 100];
 
-/// Everything about workspaces. `floor_ms` is a warm run of the engine alone.
+/// Everything about workspaces but for their creation.
 pub(crate) fn all(pyro: &Pyro, scratch: &Path, rounds: usize, report: &mut Report) -> anyhow::Result<()> {
-    create(pyro, scratch, rounds, report)?;
     small_operations(pyro, scratch, rounds, report)?;
     project(pyro, scratch, report)?;
     large_file(pyro, scratch, report)?;
@@ -43,36 +40,48 @@ fn milliseconds(taken: Duration) -> f64 {
     taken.as_secs_f64() * 1000.0
 }
 
-/// From nothing to the end of the first command, with a small seed.
-fn create(pyro: &Pyro, scratch: &Path, rounds: usize, report: &mut Report) -> anyhow::Result<()> {
+/// From nothing to the end of the first command, with a small seed, in turn with the engine alone.
+pub(crate) async fn create(
+    pyro: &Pyro,
+    floor: &mut Floor,
+    scratch: &Path,
+    rounds: usize,
+    report: &mut Report,
+) -> anyhow::Result<()> {
     let seed = scratch.join("small");
     fs::create_dir(&seed)?;
     for number in 0..3 {
         fs::write(seed.join(format!("{number}.txt")), "a line\n")?;
     }
     let seed = seed.to_str().context("a path that is no text")?;
-    let (mut creates, mut firsts) = (Samples::default(), Samples::default());
-    for _ in 0..=rounds {
+    let once = || -> anyhow::Result<(Duration, Duration)> {
         let (created, _) =
             pyro.timed(&["workspace", "create", ENVIRONMENT, "--name", "b", "--seed-path", seed])?;
         let (first, _) = pyro.timed(&["workspace", "exec", "b", "-n", "--", "true"])?;
         pyro.timed(&["workspace", "delete", "b", "--force"])?;
+        Ok((created, created + first))
+    };
+    let (mut floors, mut creates, mut firsts) = (Samples::default(), Samples::default(), Samples::default());
+    tokio::task::block_in_place(once)?;
+    for _ in 0..rounds {
+        floors.push(floor.run_true().await?);
+        let (created, first) = tokio::task::block_in_place(once)?;
         creates.push(created);
-        firsts.push(created + first);
+        firsts.push(first);
     }
+    let how = format!("median of {rounds}, taken in turn with the floor");
     report.add(
         "workspace_create_ms",
         creates.median(),
         "ms",
-        "`workspace create` with a seed of three files",
+        format!("`workspace create` with a seed of three files; {how}"),
     );
     report.add("workspace_first_exec_ms", firsts.median(), "ms", "the same and the first `exec -- true`");
-    let floor = value(report, "floor_ms")?;
     report.add(
         "workspace_create_over_floor",
-        firsts.median() / floor,
+        firsts.median() / floors.median(),
         "ratio",
-        "`workspace_first_exec_ms` / `floor_ms`",
+        "`workspace_first_exec_ms` / the engine alone, as for `floor_ms`",
     );
     Ok(())
 }
@@ -80,7 +89,8 @@ fn create(pyro: &Pyro, scratch: &Path, rounds: usize, report: &mut Report) -> an
 /// Commands and files of a workspace that is there.
 fn small_operations(pyro: &Pyro, scratch: &Path, rounds: usize, report: &mut Report) -> anyhow::Result<()> {
     pyro.timed(&["workspace", "create", ENVIRONMENT, "--name", "b"])?;
-    let (start, fork_exec) = (value(report, "version_ms")?, value(report, "guest_fork_exec_ms")?);
+    let fork_exec = value(report, "guest_fork_exec_ms")?;
+    let least = value(report, "version_ms")? + value(report, "port_round_trip_ms")?;
     let median = |words: &[&str]| -> anyhow::Result<f64> {
         let mut samples = Samples::default();
         pyro.timed(words)?;
@@ -105,9 +115,9 @@ fn small_operations(pyro: &Pyro, scratch: &Path, rounds: usize, report: &mut Rep
         let source = source.to_str().context("a path that is no text")?;
         let write = median(&["workspace", "file", "write", "b", "f", "--text-file", source])?;
         let read = median(&["workspace", "file", "read", "b", "f", "--raw"])?;
-        let how = format!("{bytes} bytes by the command line, less `version_ms`");
-        report.add(write_name, write - start, "ms", how.clone());
-        report.add(read_name, read - start, "ms", how);
+        let how = format!("{bytes} bytes by the command line, less `version_ms` and `port_round_trip_ms`");
+        report.add(write_name, write - least, "ms", how.clone());
+        report.add(read_name, read - least, "ms", how);
     }
     pyro.timed(&["workspace", "delete", "b", "--force"])?;
     Ok(())
@@ -153,12 +163,12 @@ fn project(pyro: &Pyro, scratch: &Path, report: &mut Report) -> anyhow::Result<(
     Ok(())
 }
 
-/// One large file each way, against a plain stream of the same bytes through the same port.
+/// One large file each way, against what the port takes.
 fn large_file(pyro: &Pyro, scratch: &Path, report: &mut Report) -> anyhow::Result<()> {
     pyro.timed(&["workspace", "create", ENVIRONMENT, "--name", "b"])?;
     let path = scratch.join("large");
     let mut file = File::create(&path)?;
-    for _ in 0..LARGE_BYTES >> 20 {
+    for _ in 0..PORT_BYTES >> 20 {
         file.write_all(&[b'x'; 1 << 20])?;
     }
     let fed = |words: &[&str]| -> anyhow::Result<f64> {
@@ -172,17 +182,14 @@ fn large_file(pyro: &Pyro, scratch: &Path, report: &mut Report) -> anyhow::Resul
         ensure!(status.success(), "pyro {words:?} failed");
         Ok(milliseconds(begin.elapsed()))
     };
-    let plain_in =
-        fed(&["workspace", "exec", "b", "--timeout-seconds", "600", "--", "sh", "-c", "cat > /dev/null"])?;
     let upload = fed(&["workspace", "file", "upload", "b", "-", "large"])?;
-    let plain_out = fed(&["workspace", "exec", "b", "-n", "--timeout-seconds", "600", "--", "cat", "large"])?;
     let download = fed(&["workspace", "file", "read", "b", "large", "--raw"])?;
-    report.add("stream_in_ms", plain_in, "ms", "256 MiB to the standard input of `cat > /dev/null`");
     report.add("upload_ms", upload, "ms", "256 MiB by `file upload`");
-    report.add("upload_over_stream", upload / plain_in, "ratio", "`upload_ms` / `stream_in_ms`");
-    report.add("stream_out_ms", plain_out, "ms", "256 MiB from the standard output of `cat`");
+    let port_in = value(report, "port_in_ms")?;
+    report.add("upload_over_port", upload / port_in, "ratio", "`upload_ms` / `port_in_ms`");
     report.add("download_ms", download, "ms", "256 MiB by `file read --raw`");
-    report.add("download_over_stream", download / plain_out, "ratio", "`download_ms` / `stream_out_ms`");
+    let port_out = value(report, "port_out_ms")?;
+    report.add("download_over_port", download / port_out, "ratio", "`download_ms` / `port_out_ms`");
     pyro.timed(&["workspace", "delete", "b", "--force"])?;
     Ok(())
 }
