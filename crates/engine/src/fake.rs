@@ -1,12 +1,14 @@
 //! An engine without a machine, for tests of everything above: the real guest agent in this process.
 //!
-//! What is real: the agent, its processes, the protocol, the order of connections. What is not there: a kernel of its own, a
-//! clock, memory to save, and isolation: commands run here, with the rights of the caller. In the place of the disk there is
+//! What is real: the agent, its processes, the protocol, the order of connections. What is not there: a kernel of its own,
+//! memory, and isolation: commands run here, with the rights of the caller. In the place of the disk there is
 //! a directory beside the active layer ([`disk_directory`]), for an engine that has a file worker
-//! ([`FakeEngine::with_worker`]).
+//! ([`FakeEngine::with_worker`]), and in the place of the clock the time that the agent was last told
+//! ([`FakeEngine::clock_ns`]).
 //!
 //! A machine ends with [`Machine::kill`], when its guest powers off, or with this process, and takes the processes of its
-//! agent along. It stalls when a test says so ([`FakeEngine::stall`]).
+//! agent along. It stalls when a test says so ([`FakeEngine::stall`]). What is saved of one is only that there was one: the
+//! machine that is restored is a new agent, as after a boot.
 
 mod port;
 
@@ -20,16 +22,22 @@ use std::{
 };
 
 use async_trait::async_trait;
-use pyro_guest::{Agent, Served, System, system::StandIn};
+use pyro_guest::{
+    Agent, Served, System,
+    system::{StandIn, StandInClock},
+};
 use sha2::{Digest, Sha256};
 use tokio::sync::{mpsc, watch};
 
 use self::port::Port;
 use crate::{
     Build, DiskFormat, DiskLayer, Engine, EngineError, ExitCause, ExitReport, GuestStream, Isolation,
-    Machine, MachineSpec, ProcessIdentity, ResizeDisk, SaveMemory, Stall, StallCause, Start,
+    Machine, MachineSpec, ProcessIdentity, ResizeDisk, SaveMemory, SavedMachine, Stall, StallCause, Start,
     launch::{Confinement, Layer, Missing},
 };
+
+/// What a saved machine's state file says.
+const SAVED: &str = "a fake machine was saved here\n";
 
 /// The directory that is the disk of machines on this active layer. Like the layer it outlives them.
 pub fn disk_directory(active: &Path) -> PathBuf {
@@ -74,12 +82,12 @@ impl FakeEngine {
         Self { worker: Some(program), ..Self::new() }
     }
 
-    fn system(&self, active: &Path) -> Result<System, EngineError> {
+    fn system(&self, active: &Path, clock: StandInClock) -> Result<System, EngineError> {
         let Some(worker) = self.worker.clone() else { return Ok(System::Embedded) };
         let directory = disk_directory(active);
         fs::create_dir_all(&directory).map_err(|e| EngineError::file("create", &directory, e))?;
         let disk = fs::File::open(&directory).map_err(|e| EngineError::file("open", &directory, e))?;
-        Ok(System::EmbeddedWithDisk(StandIn { disk: disk.into(), worker }))
+        Ok(System::EmbeddedWithDisk(StandIn { disk: disk.into(), worker, clock }))
     }
 
     /// Makes the machine of `directory` stand still for this cause, as its host would: until it is resumed. Whether there is
@@ -87,6 +95,12 @@ impl FakeEngine {
     pub fn stall(&self, directory: &Path, cause: StallCause) -> bool {
         let life = self.life(directory);
         life.inspect(|life| life.stand(Some(cause))).is_some()
+    }
+
+    /// The time that the agent of the machine in `directory` was told to set its clock to after it had got its identity,
+    /// nanoseconds since the epoch, and every later one; 0 until then. None without such a machine, or without disks.
+    pub fn clock_ns(&self, directory: &Path) -> Option<watch::Receiver<u64>> {
+        self.life(directory).map(|life| life.clock.subscribe())
     }
 
     fn life(&self, directory: &Path) -> Option<Arc<Life>> {
@@ -115,18 +129,26 @@ impl Engine for FakeEngine {
         Ok(DiskLayer { path: path.to_owned(), format: DiskFormat::Raw })
     }
 
-    /// Starts an agent on the caller's runtime. There is nothing to restore, and a boot writes no memory file, since the
-    /// machine cannot be saved.
+    /// Starts an agent on the caller's runtime. Its memory file, if it gets one, is a hole.
     async fn start(&self, spec: MachineSpec, start: Start) -> Result<Box<dyn Machine>, EngineError> {
-        if let Start::Restore(_) = start {
-            return Err(EngineError::Refused { last_output: "a fake machine has no memory".to_owned() });
-        }
+        let has_memory = match start {
+            Start::Boot { shared_memory: None } => false,
+            Start::Boot { shared_memory: Some(path) } => {
+                make_memory(&path, spec.shape.memory_bytes())?;
+                true
+            }
+            Start::Restore(saved) => {
+                check_saved(&saved)?;
+                false
+            }
+        };
         let failed = |source| EngineError::file("start an agent for", &spec.directory, source);
         let pid = std::process::id();
         let identity = ProcessIdentity::of(pid).map_err(failed)?;
         let disk = spec.disk.active.open_alone()?;
-        let system = self.system(&spec.disk.active.path)?;
-        let life = Arc::new(Life::begin(identity, system, disk).map_err(failed)?);
+        let clock = StandInClock::new(0);
+        let system = self.system(&spec.disk.active.path, clock.clone())?;
+        let life = Arc::new(Life::begin(identity, system, disk, clock, has_memory).map_err(failed)?);
         let mut machines = self.machines.lock().unwrap_or_else(PoisonError::into_inner);
         machines.retain(|_, life| !life.is_over());
         machines.insert(spec.directory, life.clone());
@@ -154,12 +176,28 @@ impl Engine for FakeEngine {
     }
 }
 
+fn make_memory(path: &Path, bytes: u64) -> Result<(), EngineError> {
+    let made = fs::OpenOptions::new().write(true).create_new(true).open(path);
+    made.and_then(|file| file.set_len(bytes)).map_err(|e| EngineError::file("create", path, e))
+}
+
+fn check_saved(saved: &SavedMachine) -> Result<(), EngineError> {
+    let state = fs::read(&saved.state).map_err(|e| EngineError::file("read", &saved.state, e))?;
+    if state == SAVED.as_bytes() {
+        return Ok(());
+    }
+    Err(EngineError::Refused { last_output: "no fake machine was saved there".to_owned() })
+}
+
 /// One agent from its start to its end, shared by all handles.
 #[derive(Debug)]
 struct Life {
     /// The process that it is part of: this one.
     identity: ProcessIdentity,
     hosts: mpsc::UnboundedSender<tokio::io::DuplexStream>,
+    clock: StandInClock,
+    /// It was booted so that it can be saved.
+    has_memory: bool,
     /// Why it stands still. Gone with the agent, which ends every receiver.
     standing: Arc<Mutex<Option<watch::Sender<Option<Stall>>>>>,
     stalls: watch::Receiver<Option<Stall>>,
@@ -172,7 +210,13 @@ struct Life {
 const STREAM_BYTES: usize = 64 << 10;
 
 impl Life {
-    fn begin(identity: ProcessIdentity, system: System, disk: fs::File) -> io::Result<Self> {
+    fn begin(
+        identity: ProcessIdentity,
+        system: System,
+        disk: fs::File,
+        clock: StandInClock,
+        has_memory: bool,
+    ) -> io::Result<Self> {
         let agent = Agent::new(system)?;
         let (hosts, arriving) = mpsc::unbounded_channel();
         let (standing, stalls) = watch::channel(None);
@@ -188,7 +232,7 @@ impl Life {
                 standing.send_replace(None);
             }
         });
-        Ok(Self { identity, hosts, standing, stalls, ending, over })
+        Ok(Self { identity, hosts, clock, has_memory, standing, stalls, ending, over })
     }
 
     fn stand(&self, cause: Option<StallCause>) {
@@ -303,11 +347,19 @@ impl Machine for FakeMachine {
     }
 
     fn save_memory(&self) -> Option<&dyn SaveMemory> {
-        None
+        self.life.has_memory.then_some(self)
     }
 
     fn resize_disk(&self) -> Option<&dyn ResizeDisk> {
         None
+    }
+}
+
+#[async_trait]
+impl SaveMemory for FakeMachine {
+    async fn save(&self, state: &Path) -> Result<(), EngineError> {
+        self.pause().await?;
+        fs::write(state, SAVED).map_err(|e| EngineError::file("write", state, e))
     }
 }
 
@@ -358,6 +410,30 @@ mod tests {
         while stalls.changed().await.is_ok() {}
         assert_eq!((machine.stall(), machine.exited().await.cause), (None, ExitCause::Killed));
         assert!(!engine.stall(home.path(), StallCause::DiskFull));
+    }
+
+    #[tokio::test]
+    async fn what_was_saved_is_restored_and_nothing_else() {
+        let home = tempfile::tempdir().unwrap();
+        let engine = FakeEngine::new();
+        let (memory, state) = (home.path().join("memory"), home.path().join("state"));
+        let plain =
+            engine.start(spec(&engine, home.path()), Start::Boot { shared_memory: None }).await.unwrap();
+        assert!(plain.save_memory().is_none());
+        plain.kill().await.unwrap();
+        let start = Start::Boot { shared_memory: Some(memory.clone()) };
+        let machine = engine.start(spec(&engine, home.path()), start).await.unwrap();
+        machine.save_memory().unwrap().save(&state).await.unwrap();
+        assert_eq!(machine.stall().unwrap().cause, StallCause::Paused);
+        machine.kill().await.unwrap();
+        let memory = Arc::new(crate::SealedMemory::load(&memory).unwrap());
+        assert_eq!(memory.size_bytes(), 64 << 20);
+        let restore = || Start::Restore(SavedMachine { memory: memory.clone(), state: state.clone() });
+        let machine = engine.start(spec(&engine, home.path()), restore()).await.unwrap();
+        machine.kill().await.unwrap();
+        fs::write(&state, "something else").unwrap();
+        let refused = engine.start(spec(&engine, home.path()), restore()).await.unwrap_err();
+        assert!(matches!(refused, EngineError::Refused { .. }), "{refused:?}");
     }
 
     #[tokio::test]

@@ -36,7 +36,12 @@ pub struct StandIn {
     /// calls [`crate::worker::run`] with a directory in the place of `/workspace`, the descriptor
     /// [`crate::worker::DISK_DESCRIPTOR`], and its standard input and output.
     pub worker: PathBuf,
+    /// In the place of the clock: the time that it was last set to by [`SetClock`], nanoseconds since the epoch.
+    pub clock: StandInClock,
 }
+
+/// What stands for a machine's clock, for all who want to see when it is set.
+pub type StandInClock = tokio::sync::watch::Sender<u64>;
 
 /// A machine of which the agent is PID 1.
 #[derive(Debug)]
@@ -56,6 +61,8 @@ pub struct Machine {
 pub struct Powers {
     /// None where the agent is embedded.
     machine: Option<MachinePowers>,
+    /// None where there is a clock to set, or nothing in its place.
+    stand_in_clock: Option<StandInClock>,
     /// The root directory of the disk, or what stands for it.
     disk: Option<OwnedFd>,
     deadline: Deadline,
@@ -80,18 +87,21 @@ impl System {
         match self {
             Self::Embedded => {
                 let table = Table::new(Confiner::ProcessGroups, Reaping::OwnProcesses, None);
-                Ok((table, Powers { machine: None, disk: None, deadline }))
+                Ok((table, Powers { machine: None, stand_in_clock: None, disk: None, deadline }))
             }
-            Self::EmbeddedWithDisk(StandIn { disk, worker }) => {
+            Self::EmbeddedWithDisk(StandIn { disk, worker, clock }) => {
                 let worker = FileWorker::new(worker, disk.try_clone()?);
                 let table = Table::new(Confiner::ProcessGroups, Reaping::OwnProcesses, Some(worker));
-                Ok((table, Powers { machine: None, disk: Some(disk), deadline }))
+                let stand_in_clock = Some(clock);
+                Ok((table, Powers { machine: None, stand_in_clock, disk: Some(disk), deadline }))
             }
             Self::Machine(Machine { disk, disk_device, confiner, identity }) => {
                 let worker = FileWorker::new(OWN_PROGRAM.into(), disk.try_clone()?);
                 let table = Table::new(confiner, Reaping::Everything, Some(worker));
                 let machine = MachinePowers { identity, disk_device };
-                Ok((table, Powers { machine: Some(machine), disk: Some(disk), deadline }))
+                let powers =
+                    Powers { machine: Some(machine), stand_in_clock: None, disk: Some(disk), deadline };
+                Ok((table, powers))
             }
         }
     }
@@ -131,14 +141,19 @@ impl Powers {
         self.deadline.set((deadline_ms > 0).then(|| Duration::from_millis(deadline_ms)))
     }
 
-    /// Sets the machine's clock. An embedded agent leaves it alone.
+    /// Sets the machine's clock, or what stands for it. Otherwise an embedded agent leaves it alone.
     ///
     /// # Errors
     /// [`IdentityError::Invalid`] for no time, [`IdentityError::Clock`].
     pub fn set_clock(&mut self, wish: SetClock) -> Result<(), IdentityError> {
         match (wish.realtime_ns, &self.machine) {
             (0, _) => Err(IdentityError::Invalid("no time")),
-            (_, None) => Ok(()),
+            (realtime_ns, None) => {
+                if let Some(clock) = &self.stand_in_clock {
+                    clock.send_replace(realtime_ns);
+                }
+                Ok(())
+            }
             (realtime_ns, Some(_)) => identity::set_clock(realtime_ns).map_err(IdentityError::Clock),
         }
     }

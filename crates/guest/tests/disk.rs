@@ -9,6 +9,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use client::{Host, argv};
+use pyro_guest::system::StandInClock;
 use pyro_guest::{Agent, StandIn, System};
 use pyro_protocol::message::{Builtin, Empty, FailureCode, Start, Stdin, StreamKind, reply, request};
 use pyro_protocol::version::feature;
@@ -49,7 +50,8 @@ fn stand_in(place: &tempfile::TempDir) -> System {
     fs::write(&worker, script).unwrap();
     fs::set_permissions(&worker, Permissions::from_mode(0o755)).unwrap();
     fs::create_dir(&disk).unwrap();
-    System::EmbeddedWithDisk(StandIn { disk: File::open(disk).unwrap().into(), worker })
+    let clock = StandInClock::new(0);
+    System::EmbeddedWithDisk(StandIn { disk: File::open(disk).unwrap().into(), worker, clock })
 }
 
 #[tokio::test]
