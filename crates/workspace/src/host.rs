@@ -24,7 +24,7 @@ use crate::{
     run::{self, RunIo, RunOutcome, RunRequest},
     task,
     template::{Templates, builder},
-    workspaces::{Limits, Workspaces},
+    workspaces::{HostClock, Limits, Workspaces},
 };
 
 /// What a [`Host`] needs to know of the world around it.
@@ -70,6 +70,7 @@ pub(crate) struct Resources {
     pub(crate) templates: Arc<Templates>,
     pub(crate) release: String,
     pub(crate) git: Git,
+    pub(crate) clock: HostClock,
     /// Bounds how many machines start at once: more would only make each slower.
     pub(crate) starts: Arc<Semaphore>,
 }
@@ -111,6 +112,7 @@ impl Host {
             engine: config.engine,
             release: config.release,
             git: config.git,
+            clock: HostClock::default(),
             starts: Arc::new(Semaphore::new(cpus * STARTS_PER_CPU)),
         };
         let resources = Arc::new(resources);

@@ -19,6 +19,8 @@ mod guest_command;
 mod host;
 mod layout;
 mod lock;
+#[cfg(test)]
+mod loopback;
 mod machine_directory;
 mod machine_start;
 pub mod policy;

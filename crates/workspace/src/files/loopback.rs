@@ -1,22 +1,16 @@
 //! Everything about files against the real agent and its real file worker, over a real overlay, without a machine.
 //!
-//! Each test starts itself again in a mount namespace of its own. The worker's program is this test program too, told by
-//! its environment; a script stands between, since a test program says more on its standard output than a worker may.
+//! Each test starts itself again in a mount namespace of its own, see [`crate::loopback`].
 
 use std::{
-    fs::{self, File, Permissions},
-    io,
-    os::{
-        fd::{AsRawFd, BorrowedFd},
-        unix::fs::{MetadataExt, PermissionsExt, symlink},
-    },
+    fs::{self, Permissions},
+    os::unix::fs::{MetadataExt, PermissionsExt, symlink},
     path::{Path, PathBuf},
     process::Command,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
 };
 
 use bytes::Bytes;
@@ -24,61 +18,20 @@ use pyro_engine::{
     BootFiles, DiskLayers, Engine, Machine, MachineId, MachineShape, MachineSpec, Nic, Start,
     fake::FakeEngine,
 };
-use pyro_guest::{
-    worker,
-    workspace_mount::{SEED, UPPER, WORK, mount_on},
-};
 use pyro_tree::seed::Git;
-use rustix::mount::MountFlags;
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 
 use super::*;
-use crate::{session::GuestSession, workspaces::SeedRecord};
+use crate::{
+    loopback::{self, Target},
+    session::GuestSession,
+    workspaces::SeedRecord,
+};
 
-const INSIDE: &str = "PYRO_TEST_IN_NAMESPACE";
-const WORKSPACE: &str = "PYRO_TEST_WORKSPACE";
-
-/// Runs `body` in a mount namespace, by starting this program again for this one test.
+/// Runs `body` in a mount namespace, for this one test.
 fn in_namespace<F: Future<Output = ()>>(name: &str, body: impl FnOnce() -> F) {
-    if std::env::var_os(INSIDE).is_some() {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let body = async { tokio::time::timeout(Duration::from_secs(120), body()).await.expect("hangs") };
-        return runtime.unwrap().block_on(body);
-    }
-    let is_allowed = Command::new("unshare").args(["--mount", "true"]).output().unwrap().status.success();
-    let arguments: &[&str] =
-        if is_allowed { &["--mount"] } else { &["--user", "--map-root-user", "--mount"] };
-    let output = Command::new("unshare")
-        .args(arguments)
-        .arg(std::env::current_exe().unwrap())
-        .args(["--exact", &format!("files::loopback::{name}"), "--nocapture", "--test-threads=1"])
-        .env(INSIDE, "1")
-        .output()
-        .unwrap();
-    let text = String::from_utf8_lossy(&output.stdout);
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && text.contains("1 passed"), "{text}\n{errors}");
-}
-
-/// Not a test: what the agent starts as its file worker.
-#[test]
-fn worker_program() {
-    let Some(workspace) = std::env::var_os(WORKSPACE) else { return };
-    let open = |number: i32| File::open(format!("/proc/self/fd/{number}")).unwrap();
-    let output = File::options().write(true).open("/proc/self/fd/4").unwrap();
-    worker::run_with(Path::new(&workspace), open(3).into(), mount, open(0), output).unwrap();
-}
-
-/// Mounts as a machine does, or as an ordinary user may.
-fn mount(disk: BorrowedFd<'_>, target: &Path) -> io::Result<()> {
-    mount_on(disk, target).or_else(|_| {
-        let disk = format!("/proc/self/fd/{}", disk.as_raw_fd());
-        let options =
-            format!("lowerdir={disk}/{SEED},upperdir={disk}/{UPPER},workdir={disk}/{WORK},userxattr");
-        let options = std::ffi::CString::new(options)?;
-        Ok(rustix::mount::mount(c"overlay", target, c"overlay", MountFlags::empty(), &*options)?)
-    })
+    loopback::in_namespace(&format!("files::loopback::{name}"), body);
 }
 
 /// A guest, a directory of the host beside it, and what the one was filled from the other with.
@@ -97,15 +50,7 @@ impl Guest {
         fs::create_dir(&host).unwrap();
         fs::create_dir(&workspace).unwrap();
         fill(&host);
-        let script = home.path().join("worker");
-        let program = std::env::current_exe().unwrap();
-        let run = format!(
-            "#!/bin/sh\nexec 4>&1 >/dev/null\nexport {WORKSPACE}='{}'\nexec '{}' --exact files::loopback::worker_program\n",
-            workspace.display(),
-            program.display()
-        );
-        fs::write(&script, run).unwrap();
-        fs::set_permissions(&script, Permissions::from_mode(0o755)).unwrap();
+        let script = loopback::worker(home.path(), Target::At(&workspace));
         let machine = machine(home.path(), &FakeEngine::with_worker(script)).await;
         let session = GuestSession::open(machine.connect().await.unwrap(), "1.0.0").await.unwrap();
         let files = FileWorkers::new(session);

@@ -33,6 +33,8 @@ mod in_use;
 mod kept_environment;
 mod limits;
 mod live;
+#[cfg(test)]
+mod loopback;
 mod naming;
 mod one_shot;
 mod reconcile;
@@ -45,6 +47,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use tokio::sync::oneshot;
 
+pub(crate) use self::{clock::HostClock, in_use::InUse, record::RECORD_VERSION};
 pub use self::{
     create::{CreateEvent, CreateIo, CreateRequest},
     files::WorkspaceFiles,
@@ -60,7 +63,6 @@ use self::{
     driver::Request,
     registry::{Entry, Registry},
 };
-pub(crate) use self::{in_use::InUse, record::RECORD_VERSION};
 use crate::{
     commands::Commands, error::Error, host::Resources, layout::Layout, lock::FileLock, machine_start::reach,
     store::Store, task,
@@ -294,7 +296,7 @@ impl Shared {
             requests,
             seen,
             uses,
-            clock: clock::WallClock::new(),
+            clock: clock::WallClock::new(self.resources.clock.clone()),
         };
         tokio::spawn(driver.drive());
     }

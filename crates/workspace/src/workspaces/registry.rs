@@ -57,6 +57,15 @@ impl Registry {
         self.lock().get(id).map(Entry::seen).ok_or_else(|| unknown(id))
     }
 
+    /// What is seen of a workspace that has a driver, from now on.
+    #[cfg(test)]
+    pub(super) fn watch(&self, id: &WorkspaceId) -> watch::Receiver<Seen> {
+        match self.lock().get(id) {
+            Some(Entry::Driven { seen, .. }) => seen.clone(),
+            other => panic!("{other:?} has no driver"),
+        }
+    }
+
     pub(super) fn requests(&self, id: &WorkspaceId) -> Result<mpsc::Sender<Request>, Error> {
         match self.lock().get(id) {
             Some(Entry::Driven { requests, .. }) => Ok(requests.clone()),

@@ -1,0 +1,100 @@
+//! A host without room, and a host that slept: what a driver looks after without being asked.
+
+use std::time::SystemTime;
+
+use pyro_engine::StallCause;
+
+use super::*;
+
+fn in_namespace<F: Future<Output = ()>>(name: &str, body: impl FnOnce() -> F) {
+    super::in_namespace(module_path!(), name, body);
+}
+
+/// The machine of the only workspace stalls, and that is seen.
+async fn stall(home: &Home, host: &Host, id: &WorkspaceId) {
+    assert!(home.engine.stall(&home.machines()[0], StallCause::DiskFull));
+    let is_stalled = |seen: &Seen| seen.machine.as_ref().is_some_and(|machine| machine.stall.is_some());
+    let seen = seen(host.workspaces(), id, is_stalled).await;
+    assert_eq!(seen.machine.unwrap().stall.unwrap().cause, StallCause::DiskFull);
+}
+
+#[test]
+fn a_stalled_workspace_says_so_is_not_stopped_and_goes_on_when_there_is_room() {
+    in_namespace("a_stalled_workspace_says_so_is_not_stopped_and_goes_on_when_there_is_room", || async {
+        let home = small_home();
+        let host = home.host().await;
+        let id = created(&host, request()).await;
+        write(&host, &id, "kept", "kept").await.unwrap();
+        let job =
+            exec(&host, &id, detached("read _ < /dev/zero; exec sleep 600")).await.unwrap().command.sequence;
+        let ballast = ballast(&home);
+        stall(&home, &host, &id).await;
+        let is_stalled = view(&host, &id).await.machine.unwrap().stall.is_some();
+        assert!(is_stalled);
+        let refused = host.workspaces().stop(id.as_str()).await;
+        assert!(
+            matches!(&refused, Err(Error::Stalled { workspace, reason })
+                if *workspace == id && reason == "the host's disk is full"),
+            "{refused:?}"
+        );
+        assert_eq!(view(&host, &id).await.record.state.name(), "started");
+        // What was asked of the guest meanwhile is done later, and not lost.
+        let writing = tokio::spawn({
+            let (host, id) = (host.clone(), id.clone());
+            async move { write(&host, &id, "later", "later").await }
+        });
+        tokio::time::pause();
+        // Looked at again and again, in vain.
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        tokio::time::resume();
+        assert!(view(&host, &id).await.machine.unwrap().stall.is_some() && !writing.is_finished());
+        fs::remove_file(ballast).unwrap();
+        writing.await.unwrap().unwrap();
+        assert_eq!(view(&host, &id).await.machine.unwrap().stall, None);
+        for name in ["kept", "later"] {
+            assert_eq!(read(&host, &id, name).await.unwrap(), name);
+        }
+        let (_, command) = host.workspaces().command(id.as_str(), job).await.unwrap();
+        assert!(command.state.is_active(), "{command:?}");
+        host.workspaces().stop(id.as_str()).await.unwrap();
+    });
+}
+
+#[test]
+fn a_stalled_workspace_can_be_deleted() {
+    in_namespace("a_stalled_workspace_can_be_deleted", || async {
+        let home = small_home();
+        let host = home.host().await;
+        let id = created(&host, request()).await;
+        let ballast = ballast(&home);
+        stall(&home, &host, &id).await;
+        host.workspaces().delete(id.as_str(), false).await.unwrap();
+        home.assert_nothing_is_left(&host).await;
+        drop(ballast);
+    });
+}
+
+#[test]
+fn a_guest_is_told_the_time_when_the_host_has_slept() {
+    in_namespace("a_guest_is_told_the_time_when_the_host_has_slept", || async {
+        let home = Home::new();
+        let host = home.host().await;
+        let id = created(&host, request()).await;
+        let mut clock = home.engine.clock_ns(&home.machines()[0]).unwrap();
+        assert_eq!(*clock.borrow_and_update(), 0);
+        tokio::time::pause();
+        // Several looks, and no reason to say anything.
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        assert!(!clock.has_changed().unwrap());
+        host.workspaces().shared.resources.clock.sleep(Duration::from_secs(3600));
+        let told_ns = *clock.wait_for(|told| *told > 0).await.unwrap();
+        let now_ns = SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos();
+        assert!(now_ns.abs_diff(u128::from(told_ns)) < 10_000_000_000, "{told_ns} at {now_ns}");
+        // Once.
+        clock.borrow_and_update();
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        assert!(!clock.has_changed().unwrap());
+        tokio::time::resume();
+        assert_eq!(view(&host, &id).await.record.state.name(), "started");
+    });
+}
