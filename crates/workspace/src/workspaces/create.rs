@@ -133,11 +133,7 @@ pub(super) async fn create(
     let id = record.id.clone();
     drop(io.events.try_send(CreateEvent::Starting(id.clone())));
     let mut making = Making { shared: Arc::clone(shared), record, running: None };
-    let made = tokio::select! {
-        biased;
-        made = making.make(prepared, &request, &io) => made,
-        () = nobody_waits(&io) => Err(Error::Cancelled),
-    };
+    let made = making.make(prepared, &request, &io).await;
     drop(turn);
     match made {
         Ok(talk) => making.finish(talk).await.map(|()| id),
@@ -227,6 +223,7 @@ struct Making {
 }
 
 impl Making {
+    /// Files are made and the VMM is started whoever waits: half way there, nobody could say what has to be undone.
     async fn make(
         &mut self,
         prepared: Prepared,
@@ -235,6 +232,9 @@ impl Making {
     ) -> Result<Talk, Error> {
         let resources = Arc::clone(&self.shared.resources);
         let claimed = self.claim(prepared).await?;
+        if io.cancel.is_cancelled() || io.events.is_closed() {
+            return Err(Error::Cancelled);
+        }
         // From here on a machine may live: the record has to name it before.
         self.record.state = WorkspaceState::Creating { machine: Some(claimed.directory().id().clone()) };
         self.shared.store.update_workspace(&self.record).await?;
@@ -261,6 +261,7 @@ impl Making {
         tokio::select! {
             biased;
             talk = work => talk,
+            () = nobody_waits(io) => Err(Error::Cancelled),
             report = running.machine.exited() => Err(machine_lost(&report)),
         }
     }

@@ -176,6 +176,18 @@ fn a_creation_that_is_left_while_it_waits_for_its_turn_leaves_nothing() {
 }
 
 #[test]
+fn a_creation_that_is_left_while_its_machine_starts_leaves_nothing() {
+    in_namespace("a_creation_that_is_left_while_its_machine_starts_leaves_nothing", || async {
+        let home = Home::new();
+        let host = home.host().await;
+        for leaving in LEAVING {
+            let is_starting = |event: &CreateEvent| matches!(event, CreateEvent::Starting(_));
+            leave_at(&home, &host, request(), is_starting, leaving).await;
+        }
+    });
+}
+
+#[test]
 fn a_creation_that_is_left_while_it_seeds_leaves_nothing() {
     in_namespace("a_creation_that_is_left_while_it_seeds_leaves_nothing", || async {
         let home = Home::new();
