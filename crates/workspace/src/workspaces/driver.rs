@@ -10,7 +10,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use pyro_engine::{ExitCause, ExitReport};
+use pyro_engine::{ExitCause, ExitReport, Stall};
 use tokio::{
     sync::{mpsc, oneshot, watch},
     time::Instant,
@@ -26,6 +26,7 @@ use super::{
     live::LiveMachine,
     naming,
     record::{StopReason, WorkspaceState},
+    room,
     state::{Verdict, Wish, decide},
     view::Seen,
 };
@@ -53,8 +54,6 @@ const DEADLINE_SLACK: Duration = Duration::from_secs(30);
 const LOOK_INTERVAL: Duration = Duration::from_secs(5);
 /// How often a machine that waits for room on the host's disk is looked at.
 const STALL_INTERVAL: Duration = Duration::from_millis(500);
-/// Room that a machine which found none must have to go on.
-const ROOM_BYTES: u64 = 64 << 20;
 
 /// What a driver is asked; each with where the answer goes.
 #[derive(Debug)]
@@ -380,10 +379,7 @@ impl Driver {
         }
         let Some(live) = self.live.clone() else { return Ok(()) };
         if let Some(stall) = live.machine.stall() {
-            return Err(Error::Stalled {
-                workspace: self.record.id.clone(),
-                reason: stall.cause.to_string(),
-            });
+            return Err(self.stalled(stall));
         }
         let machine = live.machine_id().clone();
         self.write(WorkspaceState::Stopping { machine, reason }).await?;
@@ -395,15 +391,20 @@ impl Driver {
             self.write(WorkspaceState::Started { machine: live.machine_id().clone() }).await?;
             return Err(error);
         }
-        self.shut_down(&live).await;
+        if let Err(stalled) = self.shut_down(&live).await {
+            // Ended now, it would lose what it still has to write. It powers off by itself when there is room.
+            self.write(WorkspaceState::Started { machine: live.machine_id().clone() }).await?;
+            return Err(stalled);
+        }
         let reached = reach(FaultPoint::WorkspacePoweredOff, &self.place());
         live.end().await?;
         self.settle(reason).await?;
         reached
     }
 
-    /// Asks the guest to power off and waits until it has; a guest that does not answer is left to be ended.
-    async fn shut_down(&self, live: &LiveMachine) {
+    /// Asks the guest to power off and waits until it has; a guest that does not answer is left to be ended. Fails when
+    /// the machine stalls on the way.
+    async fn shut_down(&self, live: &LiveMachine) -> Result<(), Error> {
         let asked = live.session().power_off(STOP_GRACE);
         let off = async {
             if let Err(error) = asked.await {
@@ -412,9 +413,27 @@ impl Driver {
             }
             drop(live.machine.exited().await);
         };
-        if tokio::time::timeout(STOP_GRACE + POWER_OFF_PATIENCE, off).await.is_err() {
-            warn!(workspace = %self.record.id, "the guest took too long to shut down and is ended");
+        let stalled = async {
+            let mut stalls = live.machine.stalls();
+            match stalls.wait_for(Option::is_some).await.map(|stall| *stall) {
+                Ok(Some(stall)) => stall,
+                // It is gone.
+                _ => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            () = off => {}
+            stall = stalled => return Err(self.stalled(stall)),
+            () = tokio::time::sleep(STOP_GRACE + POWER_OFF_PATIENCE) => {
+                warn!(workspace = %self.record.id, "the guest took too long to shut down and is ended");
+            }
         }
+        Ok(())
+    }
+
+    fn stalled(&self, stall: Stall) -> Error {
+        Error::Stalled { workspace: self.record.id.clone(), reason: stall.cause.to_string() }
     }
 
     /// The machine is gone: its commands are, and the workspace is stopped.
@@ -489,13 +508,7 @@ impl Driver {
     async fn look(&mut self) {
         let Some(live) = self.live.clone() else { return };
         if live.machine.stall().is_some() {
-            let place = self.place();
-            let free_bytes = rustix::fs::statvfs(&place).map_or(0, |disk| disk.f_bavail * disk.f_frsize);
-            if free_bytes >= ROOM_BYTES
-                && let Err(error) = live.machine.resume().await
-            {
-                warn!(workspace = %self.record.id, error = %chain(&error), "cannot let a machine go on");
-            }
+            room::let_go_on(live.machine.as_ref(), &self.place()).await;
         }
         if self.clock.has_jumped() {
             // A guest that cannot hear it is noticed by its session.

@@ -40,6 +40,7 @@ mod one_shot;
 mod reconcile;
 mod record;
 mod registry;
+mod room;
 mod state;
 mod view;
 

@@ -24,7 +24,7 @@ use tracing::{info, warn};
 
 use super::{
     Shared, WorkspaceRecord, WorkspaceState, gc::recordless, kept_environment, live::LiveMachine,
-    record::StopReason,
+    record::StopReason, room,
 };
 use crate::{
     error::{Error, chain},
@@ -116,6 +116,9 @@ async fn settle(shared: &Arc<Shared>, mut record: WorkspaceRecord, was_restarted
         Some(machine) => find(resources, machine).await?,
         None => None,
     };
+    if let Some(running) = found.as_ref().filter(|running| running.machine.stall().is_some()) {
+        room::let_go_on(running.machine.as_ref(), &resources.layout.workspace(&record.id)).await;
+    }
     let commands = shared.commands(&record.id)?;
     let live = match (&record.state, found) {
         (WorkspaceState::Creating { .. } | WorkspaceState::Deleting { .. }, found) => {

@@ -1,6 +1,6 @@
 //! What the next daemon makes of what it finds: every row of the table in [`reconcile`](super::super::reconcile).
 
-use pyro_engine::MachineId;
+use pyro_engine::{MachineId, StallCause};
 
 use super::*;
 
@@ -178,6 +178,20 @@ fn a_guest_that_lives_and_cannot_be_talked_to_is_ended() {
         assert!(!home.lives(&machine).await && home.machines().is_empty());
         drop(other);
         host.workspaces().start(id.as_str()).await.unwrap();
+        assert_eq!(read(&host, &id, "kept").await.unwrap(), "kept");
+    });
+}
+
+#[test]
+fn a_machine_that_stalled_is_let_go_on_and_taken_over() {
+    in_namespace("a_machine_that_stalled_is_let_go_on_and_taken_over", || async {
+        let home = Home::new();
+        let (id, machine) = left(&home, Found::Alive, |machine| WorkspaceState::Started { machine }).await;
+        assert!(home.engine.stall(&machine, StallCause::DiskFull));
+        // There is room now; nobody has told the machine.
+        let host = home.host().await;
+        assert!(home.lives(&machine).await);
+        assert_eq!(view(&host, &id).await.record.state.name(), "started");
         assert_eq!(read(&host, &id, "kept").await.unwrap(), "kept");
     });
 }

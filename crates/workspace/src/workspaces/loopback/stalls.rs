@@ -75,6 +75,45 @@ fn a_stalled_workspace_can_be_deleted() {
 }
 
 #[test]
+fn a_machine_that_stalls_while_it_shuts_down_is_not_ended_before_it_has_written_all() {
+    in_namespace(
+        "a_machine_that_stalls_while_it_shuts_down_is_not_ended_before_it_has_written_all",
+        || async {
+            let home = small_home();
+            let host = home.host().await;
+            let id = created(&host, request()).await;
+            let script = "trap '' TERM; echo ready; while :; do sleep 600; done";
+            exec(&host, &id, detached(script)).await.unwrap();
+            let ballast = ballast(&home);
+            // A process that does not want to end keeps the guest from powering off at once.
+            let stopping = tokio::spawn({
+                let (host, id) = (host.clone(), id.clone());
+                async move { host.workspaces().stop(id.as_str()).await }
+            });
+            let store_says_so = async {
+                loop {
+                    let record = host.workspaces().shared.store.load_workspace(&id).await.unwrap().unwrap();
+                    if matches!(record.state, WorkspaceState::Stopping { .. }) {
+                        break;
+                    }
+                }
+            };
+            store_says_so.await;
+            assert!(home.engine.stall(&home.machines()[0], StallCause::DiskFull));
+            let refused = stopping.await.unwrap();
+            assert!(matches!(&refused, Err(Error::Stalled { .. })), "{refused:?}");
+            assert!(home.lives(&home.machines()[0]).await);
+            let seen = view(&host, &id).await;
+            assert_eq!((seen.record.state.name(), seen.machine.unwrap().stall.is_some()), ("started", true));
+            fs::remove_file(ballast).unwrap();
+            // It was asked to power off and now does.
+            assert_eq!(stopped(&host, &id).await, StopReason::PoweredOff);
+            host.workspaces().start(id.as_str()).await.unwrap();
+        },
+    );
+}
+
+#[test]
 fn a_guest_is_told_the_time_when_the_host_has_slept() {
     in_namespace("a_guest_is_told_the_time_when_the_host_has_slept", || async {
         let home = Home::new();
