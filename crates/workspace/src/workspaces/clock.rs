@@ -36,18 +36,25 @@ pub(super) struct WallClock {
     host: HostClock,
     wall: SystemTime,
     steady: Instant,
+    /// Whatever the clocks say, the guest's may be wrong.
+    is_suspect: bool,
 }
 
 impl WallClock {
     pub(super) fn new(host: HostClock) -> Self {
-        Self { wall: host.wall(), steady: Instant::now(), host }
+        Self { wall: host.wall(), steady: Instant::now(), is_suspect: false, host }
+    }
+
+    /// The guest's clock stood still: as good as a jump.
+    pub(super) fn suspect(&mut self) {
+        self.is_suspect = true;
     }
 
     /// Whether it went otherwise than the steady clock since it was last looked at.
     pub(super) fn has_jumped(&mut self) -> bool {
         let now = Self::new(self.host.clone());
         let before = std::mem::replace(self, now);
-        let jumped = is_jump(before.wall, self.wall, self.steady - before.steady);
+        let jumped = before.is_suspect || is_jump(before.wall, self.wall, self.steady - before.steady);
         if !jumped {
             // Small drifts add up to one.
             *self = before;

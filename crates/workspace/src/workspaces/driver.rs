@@ -508,11 +508,11 @@ impl Driver {
     async fn look(&mut self) {
         let Some(live) = self.live.clone() else { return };
         if live.machine.stall().is_some() {
+            // Its clock stands still with it, and it hears of the time when it goes on.
+            self.clock.suspect();
             room::let_go_on(live.machine.as_ref(), &self.place()).await;
-        }
-        if self.clock.has_jumped() {
-            // A guest that cannot hear it is noticed by its session.
-            drop(live.session().set_clock(crate::machine_start::realtime_ns()).await);
+        } else if self.clock.has_jumped() {
+            live.tell_time();
         }
     }
 

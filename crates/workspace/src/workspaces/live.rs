@@ -74,7 +74,15 @@ impl LiveMachine {
     pub(super) async fn reconnect(&self, release: &str) -> Result<GuestSession, Error> {
         let session = greeting::greet(self.machine.as_ref(), release, greeting::RESTORE_PATIENCE).await?;
         *self.talk.lock().unwrap_or_else(PoisonError::into_inner) = Talk::new(session.clone());
+        self.tell_time();
         Ok(session)
+    }
+
+    /// Gives the guest the host's time, before whatever it is asked next. A guest that cannot hear it is noticed by its
+    /// session.
+    pub(super) fn tell_time(&self) {
+        let told = self.session().set_clock(crate::machine_start::realtime_ns());
+        tokio::spawn(async move { drop(told.await) });
     }
 
     /// A session that breaks off is mostly the end of the machine, seen from the inside a moment earlier: then that is

@@ -133,6 +133,8 @@ async fn settle(shared: &Arc<Shared>, mut record: WorkspaceRecord, was_restarted
             Ok(session) => {
                 let live =
                     LiveMachine::new(running, None, session.clone(), FileWorkers::new(session.clone()));
+                // Nobody saw whether the host slept since.
+                live.tell_time();
                 live.files().end_stale().await?;
                 commands.adopt(session).await?;
                 Some(live)

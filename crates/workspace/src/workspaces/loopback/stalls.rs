@@ -29,6 +29,7 @@ fn a_stalled_workspace_says_so_is_not_stopped_and_goes_on_when_there_is_room() {
             exec(&host, &id, detached("read _ < /dev/zero; exec sleep 600")).await.unwrap().command.sequence;
         let ballast = ballast(&home);
         stall(&home, &host, &id).await;
+        let mut clock = home.engine.clock_ns(&home.machines()[0]).unwrap();
         let is_stalled = view(&host, &id).await.machine.unwrap().stall.is_some();
         assert!(is_stalled);
         let refused = host.workspaces().stop(id.as_str()).await;
@@ -51,6 +52,8 @@ fn a_stalled_workspace_says_so_is_not_stopped_and_goes_on_when_there_is_room() {
         fs::remove_file(ballast).unwrap();
         writing.await.unwrap().unwrap();
         assert_eq!(view(&host, &id).await.machine.unwrap().stall, None);
+        // Its clock stood still with it.
+        clock.wait_for(|told| *told > 0).await.unwrap();
         for name in ["kept", "later"] {
             assert_eq!(read(&host, &id, name).await.unwrap(), name);
         }
@@ -135,5 +138,45 @@ fn a_guest_is_told_the_time_when_the_host_has_slept() {
         assert!(!clock.has_changed().unwrap());
         tokio::time::resume();
         assert_eq!(view(&host, &id).await.record.state.name(), "started");
+    });
+}
+
+#[test]
+fn a_guest_that_was_taken_over_or_lost_is_told_the_time() {
+    in_namespace("a_guest_that_was_taken_over_or_lost_is_told_the_time", || async {
+        let home = Home::new();
+        let host = home.host().await;
+        let id = created(&host, request()).await;
+        // Nobody saw whether the host slept in between.
+        home.close(host).await;
+        let mut clock = home.engine.clock_ns(&home.machines()[0]).unwrap();
+        let host = home.host().await;
+        clock.wait_for(|told| *told > 0).await.unwrap();
+        clock.borrow_and_update();
+        let in_use = host.workspaces().use_machine(&id).await.unwrap();
+        in_use.session().close().await;
+        clock.changed().await.unwrap();
+    });
+}
+
+#[test]
+fn a_host_that_slept_without_room_on_its_disk_still_lets_its_machines_go_on() {
+    in_namespace("a_host_that_slept_without_room_on_its_disk_still_lets_its_machines_go_on", || async {
+        let home = small_home();
+        let host = home.host().await;
+        let id = created(&host, request()).await;
+        let ballast = ballast(&home);
+        stall(&home, &host, &id).await;
+        let mut clock = home.engine.clock_ns(&home.machines()[0]).unwrap();
+        host.workspaces().shared.resources.clock.sleep(Duration::from_secs(3600));
+        tokio::time::pause();
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        tokio::time::resume();
+        // It still answers, and the guest hears of the time when it can.
+        let refused = host.workspaces().stop(id.as_str()).await;
+        assert!(matches!(&refused, Err(Error::Stalled { .. })), "{refused:?}");
+        fs::remove_file(ballast).unwrap();
+        clock.wait_for(|told| *told > 0).await.unwrap();
+        host.workspaces().stop(id.as_str()).await.unwrap();
     });
 }
