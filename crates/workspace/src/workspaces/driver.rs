@@ -452,9 +452,12 @@ impl Driver {
             ExitCause::GuestReset | ExitCause::Killed | ExitCause::Unknown => StopReason::MachineLost,
         };
         info!(workspace = %self.record.id, cause = %report.cause, "the machine of a workspace ended");
-        if reason == StopReason::MachineLost {
+        // One that we ended was given up for a reason that is known better.
+        let is_explained = report.cause == ExitCause::Killed && self.record.last_error.is_some();
+        if reason == StopReason::MachineLost && !is_explained {
             let evidence = crate::greeting::quoted(&report.last_output);
-            self.record.last_error = Some(format!("{}; {evidence}", report.cause));
+            let separator = if evidence.is_empty() { "" } else { "; " };
+            self.record.last_error = Some(format!("{}{separator}{evidence}", report.cause));
         }
         let Some(live) = self.live.clone() else { return };
         let ended = async {
@@ -470,17 +473,15 @@ impl Driver {
     /// The session broke off though the machine lives.
     async fn reconnect(&mut self) {
         let Some(live) = self.live.clone() else { return };
-        let renewed = tokio::select! {
-            biased;
-            // Its end is the next event.
-            _ = live.machine.exited() => return,
-            session = live.reconnect(&self.resources.release) => session,
-        };
-        let adopted = match renewed {
+        let adopted = match live.reconnect(&self.resources.release).await {
             Ok(session) => self.commands.adopt(session).await,
             Err(error) => Err(error),
         };
         if let Err(error) = adopted {
+            if live.ends_by_itself().await {
+                // That is the next event.
+                return;
+            }
             self.record.last_error = Some(chain(&error));
             warn!(workspace = %self.record.id, error = %chain(&error), "lost the session with a guest");
             // A guest that cannot be talked to any more is of no use; its disk is.

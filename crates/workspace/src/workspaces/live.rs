@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use pyro_engine::{Machine, MachineId};
+use pyro_engine::{ExitCause, Machine, MachineId};
 
 use super::view::MachineView;
 use crate::{
@@ -95,6 +95,12 @@ impl LiveMachine {
             Ok(report) => machine_lost(&report),
             Err(_) => error,
         }
+    }
+
+    /// Whether the machine ends, now that its session is lost, and not because it was given up.
+    pub(super) async fn ends_by_itself(&self) -> bool {
+        let ended = tokio::time::timeout(END_AFTER_LOSS, self.machine.exited()).await;
+        ended.is_ok_and(|report| report.cause != ExitCause::Killed)
     }
 
     /// Ends what is left of the VMM, then removes the machine's directory.

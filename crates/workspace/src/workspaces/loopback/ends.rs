@@ -107,6 +107,28 @@ fn a_lost_session_is_renewed_and_nothing_is_lost_by_it() {
 }
 
 #[test]
+fn a_guest_that_stays_silent_after_a_lost_session_is_ended() {
+    in_namespace("a_guest_that_stays_silent_after_a_lost_session_is_ended", || async {
+        let home = small_home();
+        let (host, id) = with_a_file(&home).await;
+        let in_use = host.workspaces().use_machine(&id).await.unwrap();
+        // It stands still and nothing lets it go on.
+        let ballast = ballast(&home);
+        in_use.machine.pause().await.unwrap();
+        let session = in_use.session();
+        drop(in_use);
+        tokio::time::pause();
+        session.close().await;
+        assert_eq!(stopped(&host, &id).await, StopReason::MachineLost);
+        tokio::time::resume();
+        let error = view(&host, &id).await.record.last_error.unwrap();
+        assert!(error.contains("did not answer within 30 s"), "{error}");
+        fs::remove_file(ballast).unwrap();
+        assert_starts_with_its_file(&host, &id).await;
+    });
+}
+
+#[test]
 fn a_workspace_in_which_something_runs_is_deleted_only_by_force() {
     in_namespace("a_workspace_in_which_something_runs_is_deleted_only_by_force", || async {
         let home = Home::new();
