@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use super::*;
 use crate::{
-    commands::Excerption,
+    commands::{Excerption, FollowIo},
     session::OutputKind,
     store::CommandQuery,
 };
@@ -151,6 +151,36 @@ fn whoever_works_in_it_or_changes_it_uses_it_and_whoever_looks_at_it_does_not() 
 
         let before = last_activity(&host, &id).await;
         workspaces.stop(reference).await.unwrap();
+        assert_used_after(&host, &id, before).await;
+    });
+}
+
+#[test]
+fn whoever_waits_for_a_command_uses_its_workspace() {
+    in_namespace("whoever_waits_for_a_command_uses_its_workspace", || async {
+        let home = Home::new();
+        let host = home.host().await;
+        let id = created(&host, request()).await;
+        exec(&host, &id, shell("true")).await.unwrap();
+        // Nothing that was done before can be late.
+        host.workspaces().stop(id.as_str()).await.unwrap();
+        let before = last_activity(&host, &id).await;
+        let (events, _heard) = mpsc::channel(10);
+        let io = FollowIo { events, cancel: CancellationToken::new(), stdout_from: 0, stderr_from: 0 };
+        host.workspaces().wait(id.as_str(), 1, Some(io)).await.unwrap();
+        assert_used_after(&host, &id, before).await;
+    });
+}
+
+#[test]
+fn a_stop_is_activity_also_when_it_finds_the_workspace_stopped() {
+    in_namespace("a_stop_is_activity_also_when_it_finds_the_workspace_stopped", || async {
+        let home = Home::new();
+        let host = home.host().await;
+        let id = created(&host, request()).await;
+        host.workspaces().stop(id.as_str()).await.unwrap();
+        let before = last_activity(&host, &id).await;
+        host.workspaces().stop(id.as_str()).await.unwrap();
         assert_used_after(&host, &id, before).await;
     });
 }
