@@ -16,7 +16,7 @@ use pyro_protocol::work::{
 use pyro_tree::{
     Notes, Reader,
     archive::{Kind, Limits, Member, Special, Writer},
-    unpack::{self, Owner, unpack},
+    unpack::{self, Owner, Unpacked, unpack},
 };
 use tokio::sync::mpsc;
 
@@ -180,17 +180,7 @@ impl FileWorkers {
         progress: &(impl Fn(TransferProgress) + Send + Sync),
     ) -> Result<Exported, FileError> {
         let packing = self.pack(path, EntryKind::Directory).await?;
-        let unpacking = move |archive: Received| {
-            let root = place.tree()?;
-            let options = unpack::Options { owner: Owner::Caller, keep_set_id: false };
-            let mut reader = Reader::new(archive, Limits::default(), Special::Skip);
-            let unpacked = unpack(&mut reader, &root, options).map_err(|source| FileError::Unpack {
-                path: place.path().to_owned(),
-                source: Box::new(source),
-            })?;
-            reader.finish()?;
-            Ok((place, unpacked))
-        };
+        let unpacking = move |archive: Received| unpack_into(place, archive);
         let ((place, unpacked), notes) = unpacked(packing, progress, unpacking).await?;
         blocking(move || place.fill()).await?;
         Ok(Exported {
@@ -371,6 +361,17 @@ async fn unpacked<T: Send + 'static>(
     }
 }
 
+/// Makes a tree of what an archive holds, nowhere but in its place.
+fn unpack_into(place: OutputPlace, archive: Received) -> Result<(OutputPlace, Unpacked), FileError> {
+    let root = place.tree()?;
+    let options = unpack::Options { owner: Owner::Caller, keep_set_id: false };
+    let mut reader = Reader::new(archive, Limits::default(), Special::Skip);
+    let unpacked = unpack(&mut reader, &root, options)
+        .map_err(|source| FileError::Unpack { path: place.path().to_owned(), source: Box::new(source) })?;
+    reader.finish()?;
+    Ok((place, unpacked))
+}
+
 /// What an archive held.
 #[derive(Debug, Default)]
 struct Rewritten {
@@ -443,4 +444,144 @@ async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, FileError> + Send + 'static,
 ) -> Result<T, FileError> {
     joined(tokio::task::spawn_blocking(work)).await
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, os::unix::fs::PermissionsExt};
+
+    use tar::{EntryType, Header};
+
+    use super::*;
+
+    /// A member whose name and target are taken as they are.
+    fn member(kind: EntryType, name: &str, target: &str, mode: u32, content: &[u8]) -> Vec<u8> {
+        let mut header = Header::new_ustar();
+        header.set_entry_type(kind);
+        header.set_size(content.len() as u64);
+        header.set_mode(mode);
+        header.as_old_mut().name[..name.len()].copy_from_slice(name.as_bytes());
+        header.as_old_mut().linkname[..target.len()].copy_from_slice(target.as_bytes());
+        header.set_cksum();
+        let mut bytes = header.as_bytes().to_vec();
+        bytes.extend(content);
+        bytes.resize(bytes.len().next_multiple_of(512), 0);
+        bytes
+    }
+
+    fn file(name: &str, mode: u32, content: &[u8]) -> Vec<u8> {
+        member(EntryType::Regular, name, "", mode, content)
+    }
+
+    /// What a guest sends, in pieces of any size.
+    fn sent(archive: &[u8]) -> Received {
+        let (pieces, received) = Received::channel();
+        let bytes: Vec<Bytes> = archive.chunks(700).map(Bytes::copy_from_slice).collect();
+        std::thread::spawn(move || bytes.into_iter().try_for_each(|piece| pieces.blocking_send(piece)));
+        received
+    }
+
+    fn rewritten(archive: &[u8]) -> Result<(Vec<u8>, Rewritten), FileError> {
+        let told = |error: io::Error| FileError::GuestArchive { reason: error.to_string() };
+        rewrite(sent(archive), Vec::new(), told)
+    }
+
+    const END: [u8; 1024] = [0; 1024];
+
+    /// Archives that no honest guest sends: what leaves the root, what goes through a link, what breaks off, what is none.
+    fn hostile() -> Vec<(&'static str, Vec<u8>)> {
+        let link = |target| member(EntryType::Symlink, "link", target, 0o777, b"");
+        let lied = {
+            let mut lied = file("file", 0o644, b"");
+            lied[124..136].copy_from_slice(b"77777777777\0");
+            let sum: u32 = lied[..512]
+                .iter()
+                .enumerate()
+                .map(|(at, byte)| match at {
+                    148..156 => 32,
+                    _ => u32::from(*byte),
+                })
+                .sum();
+            lied[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+            lied
+        };
+        vec![
+            ("up", file("../escaped", 0o644, b"x")),
+            ("up in the middle", file("a/../../escaped", 0o644, b"x")),
+            ("through a link", [link(".."), file("link/escaped", 0o644, b"x")].concat()),
+            ("through an absolute link", [link("/tmp"), file("link/escaped", 0o644, b"x")].concat()),
+            ("a hard link out", member(EntryType::Link, "hard", "../../etc/passwd", 0o644, b"")),
+            ("cut off in a file", file("file", 0o644, &[1; 2000])[..1024].to_vec()),
+            ("cut off in a header", file("file", 0o644, b"")[..100].to_vec()),
+            ("a size beyond the end", lied),
+            ("no archive", vec![0xa5; 4096]),
+        ]
+    }
+
+    #[test]
+    fn a_hostile_archive_makes_nothing_beside_the_place_and_is_no_result() {
+        for (what, mut archive) in hostile() {
+            if !what.starts_with("cut off") {
+                archive.extend(END);
+            }
+            let home = tempfile::tempdir().unwrap();
+            let out = home.path().join("out");
+            let place = OutputPlace::claim(&out, false).unwrap();
+            let unpacked = unpack_into(place, sent(&archive));
+            let is_refused = unpacked.is_err();
+            drop(unpacked);
+            assert!(is_refused, "{what}: unpacked");
+            assert!(fs::read_dir(home.path()).unwrap().next().is_none(), "{what}: something is left");
+            assert!(!home.path().with_file_name("escaped").exists() && !Path::new("/tmp/escaped").exists());
+            // As an archive it only ever has names below its root, and is refused if it cannot.
+            if let Ok((rewritten, _)) = rewritten(&archive) {
+                let mut read = tar::Archive::new(rewritten.as_slice());
+                for entry in read.entries().unwrap() {
+                    let path = entry.unwrap().path().unwrap().into_owned();
+                    assert!(
+                        !path.is_absolute() && !path.to_str().unwrap().contains(".."),
+                        "{what}: {path:?}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn an_archive_that_breaks_off_or_is_none_is_not_passed_on_as_whole() {
+        for (what, mut archive) in hostile() {
+            if ["cut off in a file", "cut off in a header", "a size beyond the end", "no archive"]
+                .contains(&what)
+            {
+                if !what.starts_with("cut off") {
+                    archive.extend(END);
+                }
+                assert!(rewritten(&archive).is_err(), "{what}");
+            }
+        }
+    }
+
+    #[test]
+    fn devices_and_set_id_bits_do_not_come_out() {
+        let archive = [
+            file("program", 0o6755, b"x"),
+            member(EntryType::Char, "device", "", 0o666, b""),
+            member(EntryType::Fifo, "pipe", "", 0o666, b""),
+            END.to_vec(),
+        ]
+        .concat();
+        let home = tempfile::tempdir().unwrap();
+        let place = OutputPlace::claim(&home.path().join("out"), false).unwrap();
+        let (place, unpacked) = unpack_into(place, sent(&archive)).unwrap();
+        assert_eq!((unpacked.entries, unpacked.notes.list.len()), (1, 2));
+        place.fill().unwrap();
+        let mode = fs::metadata(home.path().join("out/program")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o7777, 0o755);
+        let (bytes, rewritten) = rewritten(&archive).unwrap();
+        assert_eq!((rewritten.entry_count, rewritten.notes.list.len()), (1, 2));
+        let mut read = tar::Archive::new(bytes.as_slice());
+        let modes: Vec<_> =
+            read.entries().unwrap().map(|entry| entry.unwrap().header().mode().unwrap()).collect();
+        assert_eq!(modes, [0o755]);
+    }
 }

@@ -128,3 +128,40 @@ impl FileWorkers {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_source_of_another_kind_is_refused_before_anything_is_made() {
+        let home = tempfile::tempdir().unwrap();
+        let (file, pipe) = (home.path().join("file"), home.path().join("pipe"));
+        fs::write(&file, "").unwrap();
+        rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, 0o600.into()).unwrap();
+        let directory = |path: &Path| SeedSource::Directory {
+            path: path.to_owned(),
+            exclude: Vec::new(),
+            tracked_by_git: false,
+        };
+        let archive = |path: &Path| SeedSource::Archive { path: path.to_owned() };
+        directory(home.path()).check().await.unwrap();
+        archive(&file).check().await.unwrap();
+        // A pipe would be waited for.
+        let absent = home.path().join("absent");
+        for bad in [
+            directory(&file),
+            directory(&pipe),
+            directory(&absent),
+            archive(home.path()),
+            archive(&pipe),
+            archive(&absent),
+        ] {
+            let refused = bad.check().await;
+            assert!(
+                matches!(&refused, Err(Error::Files(FileError::Host { path, .. })) if path == bad.path()),
+                "{bad:?}: {refused:?}"
+            );
+        }
+    }
+}
