@@ -22,5 +22,6 @@ mod workspace_changes;
 mod workspace_contents;
 mod workspace_faults;
 mod workspace_files;
+mod workspace_host;
 mod workspace_transfer;
 mod workspaces;
