@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::{self, BufWriter, Write},
+    io::{self, BufWriter, ErrorKind, Write},
     path::Path,
 };
 
@@ -50,9 +50,16 @@ pub(super) fn pack_directory(
 
 /// Hands an archive on as it is, decompressed; the guest, which unpacks it, is who looks at it. Blocks.
 pub(super) fn copy_archive(path: &Path, output: &mut dyn Write) -> Result<(), FileError> {
-    let host = |source| FileError::Host { operation: "read", path: path.to_owned(), source };
-    let mut input = File::open(path).and_then(decompressed).map_err(host)?;
-    io::copy(&mut input, output).map_err(host)?;
+    let failed = |error: io::Error| match error.kind() {
+        // Said by the decompressor: the file can be read, and is no archive.
+        ErrorKind::InvalidData
+        | ErrorKind::InvalidInput
+        | ErrorKind::UnexpectedEof
+        | ErrorKind::Unsupported => source(path, error),
+        _ => FileError::Host { operation: "read", path: path.to_owned(), source: error },
+    };
+    let mut input = File::open(path).and_then(decompressed).map_err(failed)?;
+    io::copy(&mut input, output).map_err(failed)?;
     Ok(())
 }
 
@@ -68,4 +75,30 @@ pub(super) fn told(notes: &Notes) -> Vec<String> {
 
 fn source(path: &Path, error: impl std::error::Error + Send + Sync + 'static) -> FileError {
     FileError::Source { path: path.to_owned(), source: Box::new(error) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_archive_that_is_torn_is_told_from_one_that_cannot_be_read() {
+        let place = tempfile::tempdir().unwrap();
+        let copied = |name: &str, bytes: &[u8]| {
+            let path = place.path().join(name);
+            std::fs::write(&path, bytes).unwrap();
+            copy_archive(&path, &mut Vec::new()).unwrap_err()
+        };
+        let torn = [
+            ("zstd", b"\x28\xb5\x2f\xfd\x20\x05".as_slice()),
+            ("gzip", b"\x1f\x8b\x08\0\0\0\0\0\0\x03"),
+            ("xz", b"\xfd7zXZ\0"),
+        ];
+        for (name, bytes) in torn {
+            let error = copied(name, bytes);
+            assert!(matches!(error, FileError::Source { .. }), "{name}: {error}");
+        }
+        let missing = copy_archive(&place.path().join("missing"), &mut Vec::new()).unwrap_err();
+        assert!(matches!(missing, FileError::Host { .. }), "{missing}");
+    }
 }
