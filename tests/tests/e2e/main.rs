@@ -18,6 +18,7 @@ mod reference_faults;
 mod refusals;
 mod run;
 mod signals;
+mod vms;
 mod workspace_activity;
 mod workspace_changes;
 mod workspace_contents;
