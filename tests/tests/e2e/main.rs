@@ -26,5 +26,6 @@ mod workspace_contents;
 mod workspace_faults;
 mod workspace_files;
 mod workspace_host;
+mod workspace_seeds;
 mod workspace_transfer;
 mod workspaces;
