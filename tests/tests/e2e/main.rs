@@ -25,6 +25,7 @@ mod workspace_changes;
 mod workspace_contents;
 mod workspace_faults;
 mod workspace_files;
+mod workspace_history;
 mod workspace_host;
 mod workspace_seeds;
 mod workspace_transfer;
