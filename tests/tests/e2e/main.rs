@@ -27,6 +27,7 @@ mod workspace_faults;
 mod workspace_files;
 mod workspace_history;
 mod workspace_host;
+mod workspace_lists;
 mod workspace_seeds;
 mod workspace_transfer;
 mod workspaces;
