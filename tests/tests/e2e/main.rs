@@ -10,6 +10,7 @@ mod doctor;
 mod environments;
 mod exit_status;
 mod fault_points;
+mod garbage;
 mod guest_faults;
 mod host_faults;
 mod identity;
