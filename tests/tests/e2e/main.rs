@@ -15,6 +15,7 @@ mod guest_faults;
 mod host_faults;
 mod identity;
 mod json;
+mod lifetimes;
 mod package_managers;
 mod reference_faults;
 mod refusals;
