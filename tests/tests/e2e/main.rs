@@ -21,6 +21,7 @@ mod reference_faults;
 mod refusals;
 mod run;
 mod signals;
+mod use_cases;
 mod vms;
 mod workspace_activity;
 mod workspace_changes;
