@@ -194,7 +194,7 @@ async fn enter(
         last_error: None,
     };
     shared.store.insert_workspace(&record).await?;
-    shared.registry.insert(record.id.clone(), Entry::Creating(Box::new(record.clone())));
+    shared.registry.insert(record.id.clone(), Entry::Creating(Arc::new(record.clone())));
     Ok(record)
 }
 

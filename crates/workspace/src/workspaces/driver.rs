@@ -258,7 +258,7 @@ impl Driver {
 
     fn show(&self) {
         let machine = self.live.as_ref().map(|live| live.view());
-        self.seen.send_replace(Seen { record: self.record.clone(), machine });
+        self.seen.send_replace(Seen { record: Arc::new(self.record.clone()), machine });
     }
 
     /// Something was done: the time to live begins anew.

@@ -273,7 +273,8 @@ impl Shared {
     ) {
         let (asking, requests) = tokio::sync::mpsc::channel(64);
         let machine = live.as_ref().map(live::LiveMachine::view);
-        let (seen, watch) = tokio::sync::watch::channel(view::Seen { record: record.clone(), machine });
+        let (seen, watch) =
+            tokio::sync::watch::channel(view::Seen { record: Arc::new(record.clone()), machine });
         let uses = in_use::UseCount::default();
         let entry = Entry::Driven {
             requests: asking,
