@@ -10,9 +10,9 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use pyro_engine::{ExitCause, ExitReport};
+use pyro_engine::{ExitCause, ExitReport, MachineId};
 use tokio::{
-    sync::{mpsc, oneshot, watch},
+    sync::{OwnedSemaphorePermit, mpsc, oneshot, watch},
     time::Instant,
 };
 use tracing::{info, warn};
@@ -61,7 +61,11 @@ const ROOM_BYTES: u64 = 64 << 20;
 pub(super) enum Request {
     /// Work in the guest.
     Use(oneshot::Sender<Result<InUse, Error>>),
-    Start(oneshot::Sender<Result<(), Error>>),
+    Start {
+        /// The right to start a machine, if it was foreseen that one is started.
+        turn: Option<OwnedSemaphorePermit>,
+        answer: oneshot::Sender<Result<(), Error>>,
+    },
     Stop(oneshot::Sender<Result<(), Error>>),
     Delete {
         force: bool,
@@ -200,8 +204,8 @@ impl Driver {
                 let used = self.use_machine().await;
                 drop(answer.send(used));
             }
-            Request::Start(answer) => {
-                let started = self.start().await;
+            Request::Start { turn, answer } => {
+                let started = self.start(turn).await;
                 self.show();
                 drop(answer.send(started));
             }
@@ -247,12 +251,13 @@ impl Driver {
         Ok(self.uses.begin(live))
     }
 
-    /// Writes the record, then says what it says.
+    /// Writes the record, then says and shows what it says.
     async fn write(&mut self, state: WorkspaceState) -> Result<(), Error> {
         let mut record = self.record.clone();
         record.state = state;
         self.store.update_workspace(&record).await?;
         self.record = record;
+        self.show();
         Ok(())
     }
 
@@ -305,18 +310,20 @@ impl Driver {
     }
 
     /// Boots a machine from the workspace's own disk.
-    async fn start(&mut self) -> Result<(), Error> {
+    async fn start(&mut self, turn: Option<OwnedSemaphorePermit>) -> Result<(), Error> {
         if !self.admit("start it", Wish::Start)? {
             self.touch().await;
             return Ok(());
         }
         let resources = Arc::clone(&self.resources);
-        let turn = resources.starts.clone().acquire_owned().await;
-        let _turn = turn.map_err(|error| Error::Task(error.to_string()))?;
+        let _turn = match turn {
+            Some(turn) => turn,
+            None => resources.turn_to_start().await?,
+        };
         let layout = resources.layout.clone();
         let id = self.record.id.clone();
         let directory = task::blocking(move || MachineDirectory::create_for(&layout, &id)).await?;
-        self.write(WorkspaceState::Starting { machine: directory.id().clone() }).await?;
+        self.claim_memory(directory.id().clone()).await?;
         self.record.last_activity_at = SystemTime::now();
         let started = match self.boot(directory).await {
             Ok(live) => self.take_up(Arc::new(live)).await,
@@ -329,6 +336,14 @@ impl Driver {
         }
         started?;
         reach(FaultPoint::WorkspaceStarted, &self.place())
+    }
+
+    /// Decides whether its machine fits, and shows that it is starting before anybody else gets the same room.
+    async fn claim_memory(&mut self, machine: MachineId) -> Result<(), Error> {
+        let shared = self.shared.upgrade().ok_or(Error::Cancelled)?;
+        let _admission = shared.admission.lock().await;
+        shared.limits.admit_machine(&shared.usage(), self.record.shape)?;
+        self.write(WorkspaceState::Starting { machine }).await
     }
 
     /// Begins to live in a machine that has booted; one that cannot be lived in is ended.

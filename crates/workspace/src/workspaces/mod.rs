@@ -177,9 +177,22 @@ impl Workspaces {
     /// Boots a stopped workspace from its own disk; nothing happens to a started one.
     pub async fn start(&self, reference: &str) -> Result<WorkspaceView, Error> {
         let id = self.resolve(reference)?;
-        self.admit_start(&id).await?;
-        self.ask(&id, Request::Start).await?;
+        self.boot(&id).await?;
         self.view_of(&id).await
+    }
+
+    /// Waits for its turn, in which the driver need not take part, then has it started.
+    async fn boot(&self, id: &WorkspaceId) -> Result<(), Error> {
+        let seen = self.shared.registry.seen(id)?;
+        let turn = match seen.record.state.machine() {
+            Some(_) => None,
+            None => {
+                // So that what cannot fit is refused at once; the driver decides again.
+                self.shared.limits.admit_machine(&self.shared.usage(), seen.record.shape)?;
+                Some(self.shared.resources.turn_to_start().await?)
+            }
+        };
+        self.ask(id, |answer| Request::Start { turn, answer }).await
     }
 
     /// Shuts a workspace's machine down cleanly; its disk stays.
@@ -233,15 +246,6 @@ impl Workspaces {
         };
         requests.send(request(answer)).await.map_err(|_| ended())?;
         answered.await.map_err(|_| ended())?
-    }
-
-    async fn admit_start(&self, id: &WorkspaceId) -> Result<(), Error> {
-        let _admission = self.shared.admission.lock().await;
-        let seen = self.shared.registry.seen(id)?;
-        if seen.record.state.machine().is_some() {
-            return Ok(());
-        }
-        self.shared.limits.admit_machine(&self.shared.usage(), seen.record.shape)
     }
 }
 

@@ -42,8 +42,7 @@ impl OneShots {
     /// Boots a stopped one from its own disk; nothing happens to a started one.
     pub async fn start(&self, id: &str) -> Result<WorkspaceView, Error> {
         let id = self.resolve(id)?;
-        self.0.admit_start(&id).await?;
-        self.0.ask(&id, Request::Start).await?;
+        self.0.boot(&id).await?;
         self.0.view_of(&id).await
     }
 
