@@ -5,12 +5,14 @@
 //! still, a clock that jumped. Everybody else sees the workspace through a watch channel and works with its
 //! [`LiveMachine`], side by side, without holding the driver up.
 
+mod ending;
+
 use std::{
     sync::{Arc, Weak},
     time::{Duration, SystemTime},
 };
 
-use pyro_engine::{ExitCause, ExitReport, MachineId};
+use pyro_engine::{ExitReport, MachineId};
 use tokio::{
     sync::{OwnedSemaphorePermit, mpsc, oneshot, watch},
     time::Instant,
@@ -41,14 +43,12 @@ use crate::{
     task,
 };
 
-/// How long a guest's processes may take to end when their workspace is stopped.
-const STOP_GRACE: Duration = Duration::from_secs(5);
-/// How much longer the machine itself may take before it is ended.
-const POWER_OFF_PATIENCE: Duration = Duration::from_secs(30);
 /// The guest's own deadline comes this much later than the host's, so that it is the host that ends it, if it lives.
 const DEADLINE_MARGIN: Duration = Duration::from_secs(60);
 /// The guest's deadline is moved when it is off by this much or by a tenth of the time to live.
 const DEADLINE_SLACK: Duration = Duration::from_secs(30);
+/// How often it is tried to write down an end that the store did not take.
+const RECORD_RETRY: Duration = Duration::from_secs(5);
 /// How often the clock and a machine that stands still are looked at.
 const LOOK_INTERVAL: Duration = Duration::from_secs(5);
 /// How often a machine that waits for room on the host's disk is looked at.
@@ -88,6 +88,8 @@ pub(super) struct Driver {
     pub(super) seen: watch::Sender<Seen>,
     pub(super) uses: UseCount,
     pub(super) clock: WallClock,
+    /// The record says stopped, and the store does not know it.
+    pub(super) is_unwritten: bool,
     /// When the guest powers off by itself, as far as it was told.
     pub(super) guest_deadline: Option<Instant>,
 }
@@ -102,6 +104,8 @@ enum Event {
     Expired,
     Look,
     UseEnded,
+    /// What the store did not take is due again.
+    Unwritten,
 }
 
 impl Driver {
@@ -124,6 +128,7 @@ impl Driver {
                 }
                 Event::Look => self.look().await,
                 Event::UseEnded => self.touch().await,
+                Event::Unwritten => self.write_end().await,
             }
             self.show();
         }
@@ -171,6 +176,13 @@ impl Driver {
                 None => std::future::pending().await,
             }
         };
+        let is_unwritten = self.is_unwritten;
+        let unwritten = async {
+            match is_unwritten {
+                true => tokio::time::sleep(RECORD_RETRY).await,
+                false => std::future::pending().await,
+            }
+        };
         tokio::select! {
             biased;
             request = self.requests.recv() => request.map_or(Event::Closed, Event::Asked),
@@ -180,6 +192,7 @@ impl Driver {
             () = commands_ended => Event::UseEnded,
             () = expired => Event::Expired,
             () = look => Event::Look,
+            () = unwritten => Event::Unwritten,
         }
     }
 
@@ -331,8 +344,7 @@ impl Driver {
         };
         if let Err(error) = &started {
             self.record.last_error = Some(chain(error));
-            self.live = None;
-            self.write(WorkspaceState::Stopped { reason: StopReason::StartFailed }).await?;
+            self.settle(StopReason::StartFailed).await;
         }
         started?;
         reach(FaultPoint::WorkspaceStarted, &self.place())
@@ -385,81 +397,6 @@ impl Driver {
                 running.end().await?;
                 Err(error)
             }
-        }
-    }
-
-    /// Shuts the guest down, so that its disk is whole, and ends the machine.
-    async fn stop(&mut self, reason: StopReason) -> Result<(), Error> {
-        if !self.admit("stop it", Wish::Stop)? {
-            return Ok(());
-        }
-        let Some(live) = self.live.clone() else { return Ok(()) };
-        if let Some(stall) = live.machine.stall() {
-            return Err(Error::Stalled {
-                workspace: self.record.id.clone(),
-                reason: stall.cause.to_string(),
-            });
-        }
-        let machine = live.machine_id().clone();
-        self.write(WorkspaceState::Stopping { machine, reason }).await?;
-        if reason == StopReason::Requested {
-            self.record.last_activity_at = SystemTime::now();
-        }
-        if let Err(error) = reach(FaultPoint::WorkspaceStopRecorded, &self.place()) {
-            // Nothing was asked of the guest yet: it goes on.
-            self.write(WorkspaceState::Started { machine: live.machine_id().clone() }).await?;
-            return Err(error);
-        }
-        self.shut_down(&live).await;
-        let reached = reach(FaultPoint::WorkspacePoweredOff, &self.place());
-        live.end().await?;
-        self.settle(reason).await?;
-        reached
-    }
-
-    /// Asks the guest to power off and waits until it has; a guest that does not answer is left to be ended.
-    async fn shut_down(&self, live: &LiveMachine) {
-        let asked = live.session().power_off(STOP_GRACE);
-        let off = async {
-            if let Err(error) = asked.await {
-                warn!(workspace = %self.record.id, error = %chain(&error), "the guest does not shut down");
-                return;
-            }
-            drop(live.machine.exited().await);
-        };
-        if tokio::time::timeout(STOP_GRACE + POWER_OFF_PATIENCE, off).await.is_err() {
-            warn!(workspace = %self.record.id, "the guest took too long to shut down and is ended");
-        }
-    }
-
-    /// The machine is gone: its commands are, and the workspace is stopped.
-    async fn settle(&mut self, reason: StopReason) -> Result<(), Error> {
-        self.live = None;
-        self.guest_deadline = None;
-        self.commands.machine_gone(reason.explanation()).await?;
-        self.write(WorkspaceState::Stopped { reason }).await
-    }
-
-    async fn machine_ended(&mut self, report: &ExitReport) {
-        let expired = self.record.remaining(SystemTime::now()).is_some_and(|left| left.is_zero());
-        let reason = match report.cause {
-            ExitCause::GuestPowerOff if expired => StopReason::Expired,
-            ExitCause::GuestPowerOff => StopReason::PoweredOff,
-            ExitCause::GuestReset | ExitCause::Killed | ExitCause::Unknown => StopReason::MachineLost,
-        };
-        info!(workspace = %self.record.id, cause = %report.cause, "the machine of a workspace ended");
-        if reason == StopReason::MachineLost {
-            let evidence = crate::greeting::quoted(&report.last_output);
-            self.record.last_error = Some(format!("{}; {evidence}", report.cause));
-        }
-        let Some(live) = self.live.clone() else { return };
-        let ended = async {
-            live.end().await?;
-            self.settle(reason).await
-        };
-        if let Err(error) = ended.await {
-            warn!(workspace = %self.record.id, error = %chain(&error), "cannot clean up after a machine");
-            self.live = None;
         }
     }
 
@@ -516,29 +453,6 @@ impl Driver {
             // A guest that cannot hear it is noticed by its session.
             drop(live.session().set_clock(crate::machine_start::realtime_ns()).await);
         }
-    }
-
-    /// Removes the workspace with everything it has.
-    async fn delete(&mut self, force: bool) -> Result<(), Error> {
-        self.admit("delete it", Wish::Delete)?;
-        let running = self.commands.running();
-        if running > 0 && !force {
-            return Err(Error::Busy { workspace: self.record.id.clone(), running });
-        }
-        let machine = self.record.state.machine().cloned();
-        self.write(WorkspaceState::Deleting { machine }).await?;
-        reach(FaultPoint::WorkspaceDeleteRecorded, &self.place())?;
-        if let Some(live) = &self.live {
-            live.end().await?;
-            self.live = None;
-            self.commands.machine_gone("the workspace was deleted").await?;
-        }
-        reach(FaultPoint::WorkspaceMachineGone, &self.place())?;
-        super::remove(&self.resources.layout, &self.store, &self.record.id).await?;
-        if let Some(shared) = self.shared.upgrade() {
-            shared.registry.remove(&self.record.id);
-        }
-        Ok(())
     }
 
     fn place(&self) -> std::path::PathBuf {

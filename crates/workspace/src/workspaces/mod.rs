@@ -296,6 +296,7 @@ impl Shared {
             store: self.store.clone(),
             commands,
             live: live.map(Arc::new),
+            is_unwritten: false,
             requests,
             seen,
             uses,

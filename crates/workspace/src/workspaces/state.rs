@@ -28,8 +28,8 @@ pub(crate) enum Verdict {
     Denied(String),
 }
 
-/// Asks the table. A driver does one thing at a time, so the states in between are only met after a crash, before
-/// reconciliation, or while a workspace is being made.
+/// Asks the table. A driver does one thing at a time, so it is asked in a state between two others only after something
+/// failed there: then what was begun may be done again, and the workspace may go.
 pub(crate) fn decide(state: &WorkspaceState, wish: Wish) -> Verdict {
     use Verdict::{Accepted, AlreadySo};
     use WorkspaceState::{Creating, Deleting, Started, Starting, Stopped, Stopping};
@@ -40,6 +40,7 @@ pub(crate) fn decide(state: &WorkspaceState, wish: Wish) -> Verdict {
         (Stopped { .. }, Wish::Stop) => AlreadySo,
         (Stopped { reason }, Wish::Use) => Verdict::Denied(format!("is stopped ({})", reason.explanation())),
         (Creating { .. }, _) => Verdict::Denied("is still being created".to_owned()),
+        (Stopping { .. }, Wish::Stop | Wish::Delete) | (Starting { .. }, Wish::Delete) => Accepted,
         (Starting { .. }, _) => Verdict::Denied("is starting".to_owned()),
         (Stopping { .. }, _) => Verdict::Denied("is stopping".to_owned()),
         (Deleting { .. }, Wish::Delete) => Accepted,
@@ -127,7 +128,7 @@ mod tests {
             })
             .collect();
         //                 use, start, stop, delete, update
-        assert_eq!(table, ["-----", "a=aaa", "-----", "-a=aa", "-----", "---a-"]);
+        assert_eq!(table, ["-----", "a=aaa", "--aa-", "-a=aa", "---a-", "---a-"]);
     }
 
     #[test]

@@ -4,3 +4,4 @@
 
 mod budget;
 mod harness;
+mod store_failures;
