@@ -196,10 +196,11 @@ impl Driver {
         }
     }
 
-    /// None: never, or not while it is in use.
+    /// None: never, or not while it is in use. What is stopped stays, unless it is for one command.
     fn until_expiry(&self) -> Option<Duration> {
-        self.live.as_ref()?;
-        if self.is_in_use() {
+        let is_stopped = matches!(self.record.state, WorkspaceState::Stopped { .. });
+        let has_an_end = self.live.is_some() || (is_stopped && self.record.one_shot);
+        if !has_an_end || self.is_in_use() {
             return None;
         }
         self.record.remaining(SystemTime::now())

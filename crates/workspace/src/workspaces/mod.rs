@@ -52,7 +52,7 @@ pub use self::{
     id::{WorkspaceId, WorkspaceIdError},
     limits::{Limits, Usage},
     naming::{LABEL_KEY_CHARS, NAME_CHARS, WorkspaceUpdate, label_key},
-    one_shot::OneShots,
+    one_shot::{OneShotOutcome, OneShots},
     record::{SeedMode, SeedRecord, StopReason, WorkspaceRecord, WorkspaceState},
     view::{MachineView, WorkspaceView},
 };

@@ -4,4 +4,5 @@
 
 mod budget;
 mod harness;
+mod one_shots;
 mod store_failures;
