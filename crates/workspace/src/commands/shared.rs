@@ -132,16 +132,18 @@ impl Shared {
         }
     }
 
-    /// Writes the command down and gives it its supervisor; or finds the one that the key names.
+    /// Writes the command down and gives it its supervisor; or finds the one that the key names. Nothing is begun for an
+    /// `asker` that is cancelled before.
     pub(super) async fn begin(
         self: &Arc<Self>,
         request: &ExecRequest,
         input: Option<Input>,
         unwanted: CancellationToken,
+        asker: &CancellationToken,
     ) -> Result<Begun, Error> {
         self.session().await?;
         let _admission = self.admission.lock().await;
-        if unwanted.is_cancelled() {
+        if asker.is_cancelled() {
             return Err(Error::Cancelled);
         }
         let record = request.record(&self.redactor, SystemTime::now());
@@ -188,6 +190,10 @@ impl Shared {
                 .map_err(|source| shared.store_error(source))
         })
         .await?;
+        if start.is_none() {
+            // An earlier daemon may have asked the guest.
+            job.ask();
+        }
         let job = Arc::new(job);
         self.lock_jobs().insert(job.sequence, Arc::clone(&job));
         tokio::spawn(Supervisor::new(Arc::clone(self), Arc::clone(&job), start, input).run());
