@@ -23,6 +23,7 @@
 
 mod excerpt;
 mod job;
+mod patience;
 mod record;
 mod redaction;
 mod request;
@@ -39,7 +40,8 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use tokio::sync::mpsc;
+use pyro_engine::Stall;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::{info, warn};
 
@@ -322,6 +324,18 @@ impl Commands {
         Ok(count)
     }
 
+    /// The commands run in this machine from now on.
+    pub(crate) fn move_in(&self, stalls: watch::Receiver<Option<Stall>>) {
+        self.shared.set_stalls(stalls);
+    }
+
+    /// There is a machine whose guest cannot be talked to before it goes on: takes up what is written down as running in
+    /// it. [`Self::adopt`] follows.
+    pub(crate) async fn expect(&self) -> Result<(), Error> {
+        let _admission = self.shared.admission.lock().await;
+        self.take_up_recorded().await
+    }
+
     /// There is a guest to talk to: a new machine's, or the same one's after the session or the daemon was lost. Takes
     /// up what runs in it, and settles what does not.
     pub async fn adopt(&self, session: GuestSession) -> Result<(), Error> {
@@ -333,16 +347,23 @@ impl Commands {
         let silent =
             |_| Error::GuestSilent { operation, seconds: RESTORE_PATIENCE.as_secs(), console: String::new() };
         let listed = listed.map_err(silent)?.map_err(|source| Error::Guest { operation, source })?;
-        for record in shared.store.active_commands(&shared.workspace).await? {
-            if shared.job(record.sequence).is_none() {
-                info!(workspace = %shared.workspace, command = record.sequence, "takes up a command");
-                shared.supervise(record, CancellationToken::new(), None, None).await?;
-            }
-        }
+        self.take_up_recorded().await?;
         for process in listed.processes {
             let Some(sequence) = sequence_of(&process.id) else { continue };
             if shared.job(sequence).is_none() {
                 self.take_up(&session, sequence, &process.id).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes up what is written down as running.
+    async fn take_up_recorded(&self) -> Result<(), Error> {
+        let shared = &self.shared;
+        for record in shared.store.active_commands(&shared.workspace).await? {
+            if shared.job(record.sequence).is_none() {
+                info!(workspace = %shared.workspace, command = record.sequence, "takes up a command");
+                shared.supervise(record, CancellationToken::new(), None, None).await?;
             }
         }
         Ok(())

@@ -16,6 +16,7 @@ use tracing::warn;
 use super::{
     CommandLimits, CommandRecord, CommandState, ExecEvent, ExecRequest, OutputRecord, Redactor,
     job::{Connection, Guest, Job},
+    patience::Stalls,
     spool::{Follower, Piece, Place, Spool},
     supervisor::{Input, Supervisor},
 };
@@ -40,6 +41,8 @@ pub(super) struct Shared {
     limits: CommandLimits,
     redactor: Redactor,
     pub(super) connection: watch::Sender<Connection>,
+    /// Tells when the machine stands still.
+    stalls: Mutex<Option<Stalls>>,
     jobs: Mutex<BTreeMap<u64, Arc<Job>>>,
     /// Held from the look into the store until the job is there, so that nobody sees a record without its job.
     pub(super) admission: tokio::sync::Mutex<()>,
@@ -73,6 +76,7 @@ impl Shared {
             limits,
             redactor,
             connection: watch::Sender::new(Connection::none()),
+            stalls: Mutex::default(),
             jobs: Mutex::default(),
             admission: tokio::sync::Mutex::default(),
             turns: Arc::new(Semaphore::new(COMMANDS_AT_ONCE)),
@@ -93,6 +97,15 @@ impl Shared {
     pub(super) fn forget(&self, job: &Job) {
         self.lock_jobs().remove(&job.sequence);
         self.ended.notify_waiters();
+    }
+
+    pub(super) fn set_stalls(&self, stalls: Stalls) {
+        *self.stalls.lock().unwrap_or_else(PoisonError::into_inner) = Some(stalls);
+    }
+
+    /// Tells when the machine stands still, if it can.
+    pub(super) fn stalls(&self) -> Option<Stalls> {
+        self.stalls.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub(super) fn connect(&self, guest: Guest) {

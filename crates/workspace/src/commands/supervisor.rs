@@ -32,6 +32,7 @@ use tracing::{debug, warn};
 use super::{
     CommandRecord, CommandState,
     job::{Connection, Guest, Job},
+    patience,
     record::Stdin,
     request,
     shared::{COMMANDS_AT_ONCE, Shared},
@@ -288,7 +289,12 @@ impl Supervisor {
         let give_up = self.patience();
         let started = tokio::select! {
             started = started => started,
-            () = give_up => return Parting::Over(self.given_up()),
+            () = give_up => {
+                // It is behind the request, if the guest comes to that at all.
+                drop(session.signal(&start.id, SIGKILL, true));
+                let reason = "the guest did not answer whether it started it".to_owned();
+                return Parting::Over(CommandState::Unknown { reason });
+            }
         };
         match started {
             Ok(_) => {}
@@ -396,16 +402,17 @@ impl Supervisor {
         }
     }
 
-    /// Resolves when a guest that enforces the timeout would have done it long ago.
+    /// Resolves when a guest that enforces the timeout, and runs, would have done it long ago.
     fn patience(&self) -> impl Future<Output = ()> + use<> {
         let record = self.job.record.borrow();
         let since = record.started_at.unwrap_or_else(SystemTime::now);
         let ran = SystemTime::now().duration_since(since).unwrap_or_default();
         // Whatever the wall clock says, a guest gets its grace.
         let left = record.timeout.map(|timeout| timeout.saturating_sub(ran) + TIMEOUT_GRACE);
+        let stalls = self.shared.stalls();
         async move {
             match left {
-                Some(left) => tokio::time::sleep(left).await,
+                Some(left) => patience::has_run(left, TIMEOUT_GRACE, stalls).await,
                 None => std::future::pending().await,
             }
         }

@@ -296,6 +296,7 @@ impl Making {
         let entered = async {
             shared.store.update_workspace(&record).await?;
             let commands = shared.commands(&record.id)?;
+            commands.move_in(running.machine.stalls());
             commands.adopt(session.clone()).await?;
             Ok(commands)
         };

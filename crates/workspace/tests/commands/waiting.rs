@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use pyro_workspace::{
     Error,
-    commands::Fate,
+    commands::{ExecRequest, Fate},
 };
 
 use crate::harness::{Workspace, detached, exec, history, keyed, shell, soon};
@@ -61,5 +61,25 @@ async fn a_guest_that_does_not_answer_cannot_hold_a_signal_for_ever() {
     let silent = tokio::time::timeout(Duration::from_secs(60), workspace.commands.kill(sequence, 9)).await;
     assert!(matches!(silent, Ok(Err(Error::GuestSilent { .. }))), "{silent:?}");
     tokio::time::resume();
+    workspace.machine.kill().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_start_that_is_not_answered_may_have_run_and_is_killed_when_it_does() {
+    let workspace = Workspace::start().await;
+    let log = workspace.home.path().join("log");
+    workspace.machine.pause().await.unwrap();
+    let request = ExecRequest {
+        timeout: Some(Duration::from_secs(60)),
+        ..shell(&format!("sleep 600; echo ran > {}", log.display()))
+    };
+    tokio::time::pause();
+    let lost = exec(&workspace.commands, request).0.await;
+    tokio::time::resume();
+    assert!(matches!(lost, Err(Error::CommandLost { fate: Fate::Unknown, .. })), "{lost:?}");
+    workspace.machine.resume().await.unwrap();
+    let session = workspace.commands.current_session().await.unwrap();
+    // Behind both requests.
+    assert_eq!(soon(session.wait("c1")).await.unwrap().signal, Some(9));
     workspace.machine.kill().await.unwrap();
 }
