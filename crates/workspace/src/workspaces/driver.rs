@@ -12,7 +12,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use pyro_engine::{ExitReport, MachineId};
+use pyro_engine::{ExitReport, MachineId, StallCause};
 use tokio::{
     sync::{OwnedSemaphorePermit, mpsc, oneshot, watch},
     time::Instant,
@@ -28,6 +28,7 @@ use super::{
     live::LiveMachine,
     naming,
     record::{StopReason, WorkspaceState},
+    revival::Revival,
     state::{Verdict, Wish, decide},
     view::Seen,
 };
@@ -49,12 +50,8 @@ const DEADLINE_MARGIN: Duration = Duration::from_secs(60);
 const DEADLINE_SLACK: Duration = Duration::from_secs(30);
 /// How often it is tried to write down an end that the store did not take.
 const RECORD_RETRY: Duration = Duration::from_secs(5);
-/// How often the clock and a machine that stands still are looked at.
+/// How often the clock is looked at.
 const LOOK_INTERVAL: Duration = Duration::from_secs(5);
-/// How often a machine that waits for room on the host's disk is looked at.
-const STALL_INTERVAL: Duration = Duration::from_millis(500);
-/// Room that a machine which found none must have to go on.
-const ROOM_BYTES: u64 = 64 << 20;
 
 /// What a driver is asked; each with where the answer goes.
 #[derive(Debug)]
@@ -88,6 +85,9 @@ pub(super) struct Driver {
     pub(super) seen: watch::Sender<Seen>,
     pub(super) uses: UseCount,
     pub(super) clock: WallClock,
+    /// The commands were taken up over the session of now.
+    pub(super) is_adopted: bool,
+    pub(super) revival: Revival,
     /// The record says stopped, and the store does not know it.
     pub(super) is_unwritten: bool,
     /// When the guest powers off by itself, as far as it was told.
@@ -111,6 +111,11 @@ enum Event {
 impl Driver {
     /// Runs until the workspace is deleted or the host is closed.
     pub(super) async fn drive(mut self) {
+        if self.live.as_ref().is_some_and(|live| live.stall().is_some()) {
+            // There may be room by now: then nobody need hear that there was none.
+            self.look().await;
+            self.show();
+        }
         loop {
             match self.next_event().await {
                 Event::Closed => return,
@@ -142,10 +147,17 @@ impl Driver {
                 None => std::future::pending().await,
             }
         };
+        let stall = live.as_ref().and_then(|live| live.stall());
+        let is_adopted = self.is_adopted;
         let session = async {
             match &live {
-                Some(live) => drop(live.session().ended().await),
-                None => std::future::pending().await,
+                // A guest that stands still cannot answer: there is a session again when it goes on.
+                Some(live) if stall.is_none() => {
+                    if is_adopted {
+                        live.is_without_session().await;
+                    }
+                }
+                _ => std::future::pending().await,
             }
         };
         let commands = Arc::clone(&self.commands);
@@ -162,15 +174,16 @@ impl Driver {
                 None => std::future::pending().await,
             }
         };
-        let stalled = live.as_ref().is_some_and(|live| live.machine.stall().is_some());
+        let now = Instant::now();
+        let next_look = stall.map_or(now + LOOK_INTERVAL, |cause| self.revival.next_look(cause, now));
         let look = async {
             match &live {
-                Some(_) if stalled => tokio::time::sleep(STALL_INTERVAL).await,
                 Some(live) => {
                     let mut stalls = live.machine.stalls();
+                    let changed = stalls.wait_for(|now| now.map(|now| now.cause) != stall);
                     tokio::select! {
-                        () = tokio::time::sleep(LOOK_INTERVAL) => {}
-                        _ = stalls.changed() => {}
+                        () = tokio::time::sleep_until(next_look) => {}
+                        _ = changed => {}
                     }
                 }
                 None => std::future::pending().await,
@@ -245,9 +258,11 @@ impl Driver {
     }
 
     fn admit(&self, operation: &'static str, wish: Wish) -> Result<bool, Error> {
-        match decide(&self.record.state, wish) {
+        let stall = self.live.as_ref().and_then(|live| live.stall());
+        match decide(&self.record.state, stall, wish) {
             Verdict::Accepted => Ok(true),
             Verdict::AlreadySo => Ok(false),
+            Verdict::Stalled(cause) => Err(Error::Stalled { workspace: self.record.id.clone(), cause }),
             Verdict::Denied(reason) => Err(Error::WrongState {
                 operation,
                 workspace: self.record.id.clone(),
@@ -259,10 +274,18 @@ impl Driver {
 
     async fn use_machine(&mut self) -> Result<InUse, Error> {
         self.admit("work in it", Wish::Use)?;
-        let live =
-            self.live.clone().ok_or_else(|| Error::Task("a started workspace has no machine".into()))?;
+        if !self.is_adopted {
+            self.reconnect().await;
+            self.admit("work in it", Wish::Use)?;
+        }
+        let live = self.live.clone();
+        let (live, talk) =
+            live.and_then(|live| Some((Arc::clone(&live), live.talk()?))).ok_or_else(|| {
+                let reason = self.record.last_error.clone().unwrap_or_default();
+                Error::MachineLost { reason, console: String::new(), work_started: false }
+            })?;
         self.touch().await;
-        Ok(self.uses.begin(live))
+        Ok(self.uses.begin(live, talk))
     }
 
     /// Writes the record, then says and shows what it says.
@@ -293,7 +316,7 @@ impl Driver {
 
     /// The guest's deadline follows the host's, but not at every turn.
     async fn extend_guest_deadline(&mut self) {
-        let Some(live) = &self.live else { return };
+        let Some(session) = self.live.as_ref().and_then(|live| live.session()) else { return };
         let wanted = self.record.ttl.map(|ttl| Instant::now() + ttl + DEADLINE_MARGIN);
         let is_near = match (self.guest_deadline, wanted) {
             (None, None) => true,
@@ -306,7 +329,7 @@ impl Driver {
         if is_near {
             return;
         }
-        let told = live.session().set_deadline(self.record.ttl.map(|ttl| ttl + DEADLINE_MARGIN));
+        let told = session.set_deadline(self.record.ttl.map(|ttl| ttl + DEADLINE_MARGIN));
         self.guest_deadline = wanted;
         // A guest that cannot hear it is noticed by its session.
         tokio::spawn(async move { drop(told.await) });
@@ -363,7 +386,8 @@ impl Driver {
     async fn take_up(&mut self, live: Arc<LiveMachine>) -> Result<(), Error> {
         let machine = live.machine_id().clone();
         let taken_up = async {
-            self.commands.adopt(live.session()).await?;
+            self.commands.move_in(live.machine.stalls());
+            self.converse(&live).await?;
             self.record.last_error = None;
             self.write(WorkspaceState::Started { machine }).await
         };
@@ -373,6 +397,8 @@ impl Driver {
         }
         self.guest_deadline = self.record.ttl.map(|ttl| Instant::now() + ttl + DEADLINE_MARGIN);
         self.live = Some(live);
+        self.is_adopted = true;
+        self.revival = Revival::default();
         Ok(())
     }
 
@@ -404,22 +430,28 @@ impl Driver {
     /// The session broke off though the machine lives.
     async fn reconnect(&mut self) {
         let Some(live) = self.live.clone() else { return };
-        let renewed = tokio::select! {
+        self.is_adopted = false;
+        let adopted = tokio::select! {
             biased;
             // Its end is the next event.
             _ = live.machine.exited() => return,
-            session = live.reconnect(&self.resources.release) => session,
+            // Tried again when it goes on.
+            _ = live.stands_still() => return,
+            adopted = self.converse(&live) => adopted,
         };
-        let adopted = match renewed {
-            Ok(session) => self.commands.adopt(session).await,
-            Err(error) => Err(error),
-        };
+        self.is_adopted = adopted.is_ok();
         if let Err(error) = adopted {
             self.record.last_error = Some(chain(&error));
             warn!(workspace = %self.record.id, error = %chain(&error), "lost the session with a guest");
             // A guest that cannot be talked to any more is of no use; its disk is.
             drop(live.machine.kill().await);
         }
+    }
+
+    /// Opens a session if there is none, and has the commands taken up over it.
+    async fn converse(&self, live: &LiveMachine) -> Result<(), Error> {
+        let session = live.reconnect(&self.resources.release).await?;
+        self.commands.adopt(session).await
     }
 
     /// Ends what was not used for so long; whether the workspace is gone now.
@@ -441,19 +473,29 @@ impl Driver {
     /// Looks after what nobody reports: room on the disk, a clock that jumped.
     async fn look(&mut self) {
         let Some(live) = self.live.clone() else { return };
-        if live.machine.stall().is_some() {
-            let place = self.place();
-            let free_bytes = rustix::fs::statvfs(&place).map_or(0, |disk| disk.f_bavail * disk.f_frsize);
-            if free_bytes >= ROOM_BYTES
-                && let Err(error) = live.machine.resume().await
-            {
-                warn!(workspace = %self.record.id, error = %chain(&error), "cannot let a machine go on");
-            }
+        if let Some(cause) = live.stall() {
+            // What else there is can wait until the guest can hear it, a clock that jumped too.
+            return self.revive(&live, cause).await;
         }
-        if self.clock.has_jumped() {
+        if let Some(session) = live.session()
+            && self.clock.has_jumped()
+        {
+            let told = session.set_clock(crate::machine_start::realtime_ns());
             // A guest that cannot hear it is noticed by its session.
-            drop(live.session().set_clock(crate::machine_start::realtime_ns()).await);
+            tokio::spawn(async move { drop(told.await) });
         }
+    }
+
+    /// Lets a machine that stands still go on if that may help.
+    async fn revive(&mut self, live: &LiveMachine, cause: StallCause) {
+        let free_bytes = rustix::fs::statvfs(self.place()).map_or(0, |disk| disk.f_bavail * disk.f_frsize);
+        if !self.revival.is_due(cause, free_bytes, Instant::now()) {
+            return;
+        }
+        if let Err(error) = live.machine.resume().await {
+            warn!(workspace = %self.record.id, error = %chain(&error), "cannot let a machine go on");
+        }
+        self.revival.note_try(Instant::now());
     }
 
     fn place(&self) -> std::path::PathBuf {

@@ -38,6 +38,7 @@ mod one_shot;
 mod reconcile;
 mod record;
 mod registry;
+mod revival;
 mod state;
 mod view;
 
@@ -290,13 +291,15 @@ impl Shared {
         let driver = driver::Driver {
             // An older daemon's word for it is not known: it is told anew with the first activity.
             guest_deadline: None,
+            is_unwritten: false,
+            is_adopted: live.as_ref().is_some_and(|live| live.session().is_some()),
+            revival: revival::Revival::default(),
             record,
             shared: Arc::downgrade(self),
             resources: Arc::clone(&self.resources),
             store: self.store.clone(),
             commands,
             live: live.map(Arc::new),
-            is_unwritten: false,
             requests,
             seen,
             uses,

@@ -5,4 +5,5 @@
 mod budget;
 mod harness;
 mod one_shots;
+mod standing_still;
 mod store_failures;

@@ -5,7 +5,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use pyro_engine::{ExitCause, ExitReport};
+use pyro_engine::{ExitCause, ExitReport, StallCause};
 use tracing::{info, warn};
 
 use super::{
@@ -33,16 +33,13 @@ impl Driver {
         if !self.admit("stop it", Wish::Stop)? {
             return Ok(());
         }
+        if !self.is_adopted && self.live.as_ref().is_some_and(|live| live.stall().is_none()) {
+            self.reconnect().await;
+        }
         let Some(live) = self.live.clone() else {
             self.settle(reason).await;
             return Ok(());
         };
-        if let Some(stall) = live.machine.stall() {
-            return Err(Error::Stalled {
-                workspace: self.record.id.clone(),
-                reason: stall.cause.to_string(),
-            });
-        }
         let machine = live.machine_id().clone();
         self.write(WorkspaceState::Stopping { machine, reason }).await?;
         if reason == StopReason::Requested {
@@ -53,16 +50,19 @@ impl Driver {
             self.write(WorkspaceState::Started { machine: live.machine_id().clone() }).await?;
             return Err(error);
         }
-        self.shut_down(&live).await;
+        if let Some(cause) = self.shut_down(&live).await {
+            return Err(Error::Stalled { workspace: self.record.id.clone(), cause });
+        }
         let reached = reach(FaultPoint::WorkspacePoweredOff, &self.place());
         live.end().await?;
         self.settle(reason).await;
         reached
     }
 
-    /// Asks the guest to power off and waits until it has; a guest that does not answer is left to be ended.
-    async fn shut_down(&self, live: &LiveMachine) {
-        let asked = live.session().power_off(STOP_GRACE);
+    /// Asks the guest to power off and waits until it has; a guest that does not answer is left to be ended. One that
+    /// stands still in the midst of it is not: it has something left to write, and powers off when it goes on. Why it does.
+    async fn shut_down(&self, live: &LiveMachine) -> Option<StallCause> {
+        let asked = live.session()?.power_off(STOP_GRACE);
         let off = async {
             if let Err(error) = asked.await {
                 warn!(workspace = %self.record.id, error = %chain(&error), "the guest does not shut down");
@@ -70,9 +70,16 @@ impl Driver {
             }
             drop(live.machine.exited().await);
         };
-        if tokio::time::timeout(STOP_GRACE + POWER_OFF_PATIENCE, off).await.is_err() {
+        let off = tokio::time::timeout(STOP_GRACE + POWER_OFF_PATIENCE, off);
+        let ended = tokio::select! {
+            biased;
+            cause = live.stands_still() => return Some(cause).filter(|cause| *cause != StallCause::Broken),
+            ended = off => ended,
+        };
+        if ended.is_err() {
             warn!(workspace = %self.record.id, "the guest took too long to shut down and is ended");
         }
+        None
     }
 
     /// The machine is gone: its commands are, and the workspace is stopped, whatever the store says to that.
