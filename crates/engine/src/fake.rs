@@ -17,7 +17,7 @@ use std::{
     fmt::Write,
     fs, io,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::SystemTime,
 };
 
@@ -95,6 +95,13 @@ impl FakeEngine {
     pub fn stall(&self, directory: &Path, cause: StallCause) -> bool {
         let life = self.life(directory);
         life.inspect(|life| life.stand(Some(cause))).is_some()
+    }
+
+    /// Makes the agent of the machine in `directory` silent for everybody who connects from now on. Whether there is such a
+    /// machine.
+    pub fn hush(&self, directory: &Path) -> bool {
+        let life = self.life(directory);
+        life.inspect(|life| *life.unheard() = Some(Vec::new())).is_some()
     }
 
     /// The time that the agent of the machine in `directory` was told to set its clock to after it had got its identity,
@@ -195,6 +202,8 @@ struct Life {
     /// The process that it is part of: this one.
     identity: ProcessIdentity,
     hosts: mpsc::UnboundedSender<tokio::io::DuplexStream>,
+    /// Connections of a silent agent, which are open and lead to nobody.
+    unheard: Mutex<Option<Vec<tokio::io::DuplexStream>>>,
     clock: StandInClock,
     /// It was booted so that it can be saved.
     has_memory: bool,
@@ -232,13 +241,18 @@ impl Life {
                 standing.send_replace(None);
             }
         });
-        Ok(Self { identity, hosts, clock, has_memory, standing, stalls, ending, over })
+        let unheard = Mutex::default();
+        Ok(Self { identity, hosts, unheard, clock, has_memory, standing, stalls, ending, over })
     }
 
     fn stand(&self, cause: Option<StallCause>) {
         if let Some(standing) = &*self.standing.lock().unwrap_or_else(PoisonError::into_inner) {
             standing.send_replace(cause.map(|cause| Stall { cause, since: SystemTime::now() }));
         }
+    }
+
+    fn unheard(&self) -> MutexGuard<'_, Option<Vec<tokio::io::DuplexStream>>> {
+        self.unheard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn is_over(&self) -> bool {
@@ -307,6 +321,10 @@ impl Machine for FakeMachine {
 
     async fn connect(&self) -> Result<Box<dyn GuestStream>, EngineError> {
         let (host, guest) = tokio::io::duplex(STREAM_BYTES);
+        if let Some(unheard) = &mut *self.life.unheard() {
+            unheard.push(guest);
+            return Ok(Box::new(host));
+        }
         let pid = self.life.identity.pid;
         self.life.hosts.send(guest).map_err(|_| EngineError::Process {
             operation: "connect to the agent in",

@@ -3,7 +3,7 @@
 
 use std::{error::Error as StdError, fmt::Write as _, io, path::PathBuf};
 
-use pyro_engine::EngineError;
+use pyro_engine::{EngineError, StallCause};
 use pyro_environments::Error as EnvironmentError;
 
 use crate::{
@@ -165,12 +165,12 @@ pub enum Error {
         reason: String,
     },
     /// The machine stands still.
-    #[error("the machine of workspace `{workspace}` stands still: {reason}")]
+    #[error("the machine of workspace `{workspace}` stands still: {cause}")]
     Stalled {
         /// Of which workspace.
         workspace: WorkspaceId,
         /// Why.
-        reason: String,
+        cause: StallCause,
     },
     /// The caller went away or asked to stop.
     #[error("the run was cancelled")]
@@ -223,7 +223,7 @@ impl Error {
                 "stop or delete a workspace, or raise the limit in the configuration (`pyro config show`)"
                     .to_owned(),
             ),
-            Self::Stalled { .. } => Some("free some disk space on the host: it goes on by itself".to_owned()),
+            Self::Stalled { cause, workspace } => Some(stall_hint(*cause, workspace)),
             Self::Files(error) => error.hint(),
             Self::WrongState { .. } => None,
             Self::Invalid { .. } | Self::Unable { .. } | Self::Cancelled | Self::Task(_) => None,
@@ -263,6 +263,19 @@ fn engine_hint(error: &EngineError) -> Option<String> {
             Some("wait for a machine to end, or configure a larger range of user ids".to_owned())
         }
         _ => Some("`pyro doctor` checks this host and says what to mend".to_owned()),
+    }
+}
+
+fn stall_hint(cause: StallCause, workspace: &WorkspaceId) -> String {
+    match cause {
+        StallCause::DiskFull => "free some disk space on the host: it goes on by itself".to_owned(),
+        StallCause::DiskFailed => {
+            "mend the host's disk, or raise its quota: it goes on by itself a little later".to_owned()
+        }
+        StallCause::Paused => "it goes on when whoever paused it on the host resumes it".to_owned(),
+        StallCause::Broken => format!(
+            "it cannot go on: `pyro workspace stop {workspace}` ends it and keeps its disk, from which it can be started again"
+        ),
     }
 }
 

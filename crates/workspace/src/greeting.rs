@@ -14,8 +14,8 @@ pub(crate) const RESTORE_PATIENCE: Duration = Duration::from_secs(30);
 /// How much of a console is worth quoting.
 const EVIDENCE_BYTES: usize = 600;
 
-/// Opens a session, or says why there is none: the machine ended, or the guest stayed silent for `patience`;
-/// a silent machine is ended, since nothing can be done with it.
+/// Opens a session, or says why there is none: the machine ended, or the guest stayed silent for `patience`. A silent
+/// machine is ended, since nothing can be done with it; one that stands still is not silent but cannot answer.
 pub(crate) async fn greet(
     machine: &dyn Machine,
     release: &str,
@@ -38,6 +38,10 @@ pub(crate) async fn greet(
             work_started: false,
         }),
         () = tokio::time::sleep(patience) => {
+            if machine.stall().is_some() {
+                let console = String::new();
+                return Err(Error::GuestSilent { operation: "answer", seconds: patience.as_secs(), console });
+            }
             machine.kill().await.map_err(|source| Error::Engine { operation: "end a silent machine", source })?;
             let console = quoted(&machine.exited().await.last_output);
             Err(Error::GuestSilent { operation: "answer", seconds: patience.as_secs(), console })

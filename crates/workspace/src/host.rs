@@ -14,7 +14,7 @@ use std::{
 use pyro_engine::Engine;
 use pyro_environments::Environments;
 use pyro_tree::seed::Git;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::{
     environment_store::EnvironmentStore,
@@ -73,6 +73,14 @@ pub(crate) struct Resources {
     pub(crate) clock: HostClock,
     /// Bounds how many machines start at once: more would only make each slower.
     pub(crate) starts: Arc<Semaphore>,
+}
+
+impl Resources {
+    /// Waits for the right to start a machine.
+    pub(crate) async fn turn_to_start(&self) -> Result<OwnedSemaphorePermit, Error> {
+        let turn = Arc::clone(&self.starts).acquire_owned().await;
+        turn.map_err(|error| Error::Task(error.to_string()))
+    }
 }
 
 /// Machines that may start at once, for each processor of the host.

@@ -1,12 +1,16 @@
 //! A command that has not ended, as everybody but its supervisor sees it; and the guest that it runs in.
 
-use std::{io, path::Path, sync::Arc};
+use std::{
+    io,
+    path::Path,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    CommandRecord,
+    CommandRecord, CommandState,
     spool::{Place, Spool, SpoolLimits},
 };
 use crate::session::{GuestSession, OutputKind};
@@ -46,6 +50,17 @@ pub(super) struct Job {
     pub(super) stderr: Arc<Spool>,
     /// Nobody wants it any more: it is to be killed.
     pub(super) unwanted: CancellationToken,
+    errand: Mutex<Errand>,
+}
+
+/// Whether the guest was asked to start a command: whoever comes first, its supervisor or somebody who wants it ended,
+/// decides.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+enum Errand {
+    #[default]
+    Waiting,
+    Asked,
+    CalledOff,
 }
 
 impl Job {
@@ -63,7 +78,43 @@ impl Job {
             stderr: spool(OutputKind::Stderr)?,
             record: watch::Sender::new(record),
             unwanted,
+            errand: Mutex::default(),
         })
+    }
+
+    /// The guest is about to be asked; whether it still may be.
+    pub(super) fn ask(&self) -> bool {
+        let mut errand = self.errand();
+        if *errand == Errand::Waiting {
+            *errand = Errand::Asked;
+        }
+        *errand == Errand::Asked
+    }
+
+    /// The guest cannot have heard it.
+    pub(super) fn retract(&self) {
+        *self.errand() = Errand::Waiting;
+    }
+
+    /// Ends a command that has not come to be started yet; whether that was so.
+    pub(super) fn call_off(&self) -> bool {
+        let mut errand = self.errand();
+        let is_starting = matches!(self.record.borrow().state, CommandState::Starting);
+        if !is_starting || *errand == Errand::Asked {
+            return false;
+        }
+        *errand = Errand::CalledOff;
+        self.unwanted.cancel();
+        true
+    }
+
+    pub(super) fn is_called_off(&self) -> bool {
+        *self.errand() == Errand::CalledOff
+    }
+
+    fn errand(&self) -> MutexGuard<'_, Errand> {
+        // Every change is one assignment.
+        self.errand.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn spool(&self, kind: OutputKind) -> &Arc<Spool> {
@@ -86,7 +137,7 @@ impl Job {
     /// Waits until the guest has answered.
     pub(super) async fn started(&self) -> CommandRecord {
         let mut record = self.record.subscribe();
-        let waited = record.wait_for(|record| !matches!(record.state, super::CommandState::Starting)).await;
+        let waited = record.wait_for(|record| !matches!(record.state, CommandState::Starting)).await;
         // The sender is ours.
         waited.map_or_else(|_| self.snapshot(), |record| record.clone())
     }

@@ -23,6 +23,7 @@
 
 mod excerpt;
 mod job;
+mod patience;
 mod record;
 mod redaction;
 mod request;
@@ -32,9 +33,15 @@ mod supervisor;
 #[cfg(test)]
 mod tests;
 
-use std::{fmt, path::PathBuf, sync::Arc, time::SystemTime};
+use std::{
+    fmt,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
-use tokio::sync::mpsc;
+use pyro_engine::Stall;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::{info, warn};
 
@@ -59,6 +66,11 @@ use crate::{
     task,
     workspaces::WorkspaceId,
 };
+
+/// How long a guest may take to signal a command.
+const SIGNAL_PATIENCE: Duration = Duration::from_secs(15);
+/// Signals that a process which does not care about them lives on with: CHLD, CONT, STOP, TSTP, TTIN, TTOU, URG, WINCH.
+const HARMLESS_SIGNALS: [i32; 8] = [17, 18, 19, 20, 21, 22, 23, 28];
 
 /// How much is kept of what commands print.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -135,6 +147,8 @@ impl Commands {
         let detached = request.detach;
         let stays = detached || request.idempotency_key.is_some();
         let (unwanted, broken_off) = (CancellationToken::new(), CancellationToken::new());
+        let asker = CancellationToken::new();
+        let asking = asker.clone().drop_guard();
         // Dropped with this future: then its caller went away.
         let going = (!stays).then(|| unwanted.clone().drop_guard());
         let feeding = broken_off.clone().drop_guard();
@@ -143,7 +157,8 @@ impl Commands {
         // Boxed, so that whoever calls this need not be as large.
         let work = Box::pin(async {
             // A task of its own: a command that is written down gets its supervisor, whatever becomes of the caller.
-            let begun = task::spawn(async move { shared.begin(&request, input, unwanted).await }).await?;
+            let begun =
+                task::spawn(async move { shared.begin(&request, input, unwanted, &asker).await }).await?;
             let accepted = ExecEvent::Accepted { sequence: begun.record.sequence, repeated: begun.repeated };
             // Somebody who went away is noticed all the same.
             drop(events.send(accepted).await);
@@ -156,6 +171,7 @@ impl Commands {
         });
         let (command, repeated) = until_nobody_waits(&cancel, &events, work).await?;
         drop(going.map(DropGuard::disarm));
+        drop(asking.disarm());
         drop(feeding.disarm());
         match command.state {
             CommandState::Finished { .. } | CommandState::Starting | CommandState::Running => {
@@ -233,7 +249,12 @@ impl Commands {
         until_nobody_waits(&cancel, &events, follow).await
     }
 
-    /// Sends a Linux signal to everything that a command started; whether it was still running.
+    /// Sends a Linux signal to everything that a command started; whether that reached it. One that has not come to be
+    /// started is not started then, unless it would live on with the signal.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::GuestSilent`]: the guest does not answer, as when its machine stands still. The signal may arrive later.
     pub async fn kill(&self, sequence: u64, signal: i32) -> Result<bool, Error> {
         if !(1..=64).contains(&signal) {
             let reason = format!("{signal} is no signal: they are 1 to 64");
@@ -242,16 +263,26 @@ impl Commands {
         let Some(job) = self.shared.job(sequence) else {
             return self.shared.stored(sequence).await.map(|_| false);
         };
-        if matches!(job.started().await.state, CommandState::Running) {
+        if !HARMLESS_SIGNALS.contains(&signal) && job.call_off() {
+            job.ended().await;
+            return Ok(true);
+        }
+        let operation = "signal the command";
+        let signalled = async {
+            if !matches!(job.started().await.state, CommandState::Running) {
+                return Ok(false);
+            }
             let session = self.shared.session().await?;
-            return match session.signal(&job_id(sequence), signal, true).await {
+            match session.signal(&job_id(sequence), signal, true).await {
                 Ok(()) => Ok(true),
                 // It has ended meanwhile.
                 Err(SessionError::Refused { code: FailureCode::UnknownProcess, .. }) => Ok(false),
-                Err(source) => Err(Error::Guest { operation: "signal the command", source }),
-            };
-        }
-        Ok(false)
+                Err(source) => Err(Error::Guest { operation, source }),
+            }
+        };
+        let silent =
+            |_| Error::GuestSilent { operation, seconds: SIGNAL_PATIENCE.as_secs(), console: String::new() };
+        tokio::time::timeout(SIGNAL_PATIENCE, signalled).await.map_err(silent)?
     }
 
     /// A page of the history.
@@ -293,6 +324,18 @@ impl Commands {
         Ok(count)
     }
 
+    /// The commands run in this machine from now on.
+    pub(crate) fn move_in(&self, stalls: watch::Receiver<Option<Stall>>) {
+        self.shared.set_stalls(stalls);
+    }
+
+    /// There is a machine whose guest cannot be talked to before it goes on: takes up what is written down as running in
+    /// it. [`Self::adopt`] follows.
+    pub(crate) async fn expect(&self) -> Result<(), Error> {
+        let _admission = self.shared.admission.lock().await;
+        self.take_up_recorded().await
+    }
+
     /// There is a guest to talk to: a new machine's, or the same one's after the session or the daemon was lost. Takes
     /// up what runs in it, and settles what does not.
     pub async fn adopt(&self, session: GuestSession) -> Result<(), Error> {
@@ -304,16 +347,23 @@ impl Commands {
         let silent =
             |_| Error::GuestSilent { operation, seconds: RESTORE_PATIENCE.as_secs(), console: String::new() };
         let listed = listed.map_err(silent)?.map_err(|source| Error::Guest { operation, source })?;
-        for record in shared.store.active_commands(&shared.workspace).await? {
-            if shared.job(record.sequence).is_none() {
-                info!(workspace = %shared.workspace, command = record.sequence, "takes up a command");
-                shared.supervise(record, CancellationToken::new(), None, None).await?;
-            }
-        }
+        self.take_up_recorded().await?;
         for process in listed.processes {
             let Some(sequence) = sequence_of(&process.id) else { continue };
             if shared.job(sequence).is_none() {
                 self.take_up(&session, sequence, &process.id).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes up what is written down as running.
+    async fn take_up_recorded(&self) -> Result<(), Error> {
+        let shared = &self.shared;
+        for record in shared.store.active_commands(&shared.workspace).await? {
+            if shared.job(record.sequence).is_none() {
+                info!(workspace = %shared.workspace, command = record.sequence, "takes up a command");
+                shared.supervise(record, CancellationToken::new(), None, None).await?;
             }
         }
         Ok(())

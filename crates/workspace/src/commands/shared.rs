@@ -16,6 +16,7 @@ use tracing::warn;
 use super::{
     CommandLimits, CommandRecord, CommandState, ExecEvent, ExecRequest, OutputRecord, Redactor,
     job::{Connection, Guest, Job},
+    patience::Stalls,
     spool::{Follower, Piece, Place, Spool},
     supervisor::{Input, Supervisor},
 };
@@ -40,6 +41,8 @@ pub(super) struct Shared {
     limits: CommandLimits,
     redactor: Redactor,
     pub(super) connection: watch::Sender<Connection>,
+    /// Tells when the machine stands still.
+    stalls: Mutex<Option<Stalls>>,
     jobs: Mutex<BTreeMap<u64, Arc<Job>>>,
     /// Held from the look into the store until the job is there, so that nobody sees a record without its job.
     pub(super) admission: tokio::sync::Mutex<()>,
@@ -73,6 +76,7 @@ impl Shared {
             limits,
             redactor,
             connection: watch::Sender::new(Connection::none()),
+            stalls: Mutex::default(),
             jobs: Mutex::default(),
             admission: tokio::sync::Mutex::default(),
             turns: Arc::new(Semaphore::new(COMMANDS_AT_ONCE)),
@@ -93,6 +97,15 @@ impl Shared {
     pub(super) fn forget(&self, job: &Job) {
         self.lock_jobs().remove(&job.sequence);
         self.ended.notify_waiters();
+    }
+
+    pub(super) fn set_stalls(&self, stalls: Stalls) {
+        *self.stalls.lock().unwrap_or_else(PoisonError::into_inner) = Some(stalls);
+    }
+
+    /// Tells when the machine stands still, if it can.
+    pub(super) fn stalls(&self) -> Option<Stalls> {
+        self.stalls.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub(super) fn connect(&self, guest: Guest) {
@@ -132,16 +145,18 @@ impl Shared {
         }
     }
 
-    /// Writes the command down and gives it its supervisor; or finds the one that the key names.
+    /// Writes the command down and gives it its supervisor; or finds the one that the key names. Nothing is begun for an
+    /// `asker` that is cancelled before.
     pub(super) async fn begin(
         self: &Arc<Self>,
         request: &ExecRequest,
         input: Option<Input>,
         unwanted: CancellationToken,
+        asker: &CancellationToken,
     ) -> Result<Begun, Error> {
         self.session().await?;
         let _admission = self.admission.lock().await;
-        if unwanted.is_cancelled() {
+        if asker.is_cancelled() {
             return Err(Error::Cancelled);
         }
         let record = request.record(&self.redactor, SystemTime::now());
@@ -188,6 +203,10 @@ impl Shared {
                 .map_err(|source| shared.store_error(source))
         })
         .await?;
+        if start.is_none() {
+            // An earlier daemon may have asked the guest.
+            job.ask();
+        }
         let job = Arc::new(job);
         self.lock_jobs().insert(job.sequence, Arc::clone(&job));
         tokio::spawn(Supervisor::new(Arc::clone(self), Arc::clone(&job), start, input).run());

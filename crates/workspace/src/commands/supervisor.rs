@@ -32,6 +32,7 @@ use tracing::{debug, warn};
 use super::{
     CommandRecord, CommandState,
     job::{Connection, Guest, Job},
+    patience,
     record::Stdin,
     request,
     shared::{COMMANDS_AT_ONCE, Shared},
@@ -143,7 +144,12 @@ impl Supervisor {
                 let usable = |connection: &Connection| {
                     used != Some(connection.generation) && !matches!(connection.guest, Guest::Away)
                 };
-                match connections.wait_for(usable).await {
+                let found = tokio::select! {
+                    biased;
+                    () = self.unwanted_before_it_was_asked_for() => break self.turned_away(),
+                    found = connections.wait_for(usable) => found,
+                };
+                match found {
                     Ok(connection) => connection.clone(),
                     // Only when the commands are closed.
                     Err(_) => return,
@@ -179,6 +185,14 @@ impl Supervisor {
             }
         };
         self.conclude(state).await;
+    }
+
+    /// Resolves when nobody wants a command any more for which the guest was never asked.
+    async fn unwanted_before_it_was_asked_for(&self) {
+        if self.asked || self.start.is_none() {
+            return std::future::pending().await;
+        }
+        self.job.unwanted.cancelled().await;
     }
 
     /// The state of a command whose machine is gone.
@@ -224,7 +238,9 @@ impl Supervisor {
 
     /// The state of a command for which it was never asked.
     fn turned_away(&self) -> CommandState {
-        let reason = if self.job.unwanted.is_cancelled() {
+        let reason = if self.job.is_called_off() {
+            "it was killed before it was started".to_owned()
+        } else if self.job.unwanted.is_cancelled() {
             "its caller went away".to_owned()
         } else {
             format!("{COMMANDS_AT_ONCE} other commands are running in the workspace")
@@ -258,6 +274,13 @@ impl Supervisor {
 
     /// Asks for the process, and for everything that comes of it, in one flight.
     async fn start(&mut self, session: &GuestSession, start: &message::Start) -> Parting {
+        if session.is_over() {
+            // Nothing can be asked over it.
+            return Parting::Lost(SessionError::Closed);
+        }
+        if !self.job.ask() {
+            return Parting::Over(self.turned_away());
+        }
         self.asked = true;
         let started = session.start(request::fit(start, session));
         let streams = Streams::open(session, &self.job, &start.id);
@@ -266,7 +289,12 @@ impl Supervisor {
         let give_up = self.patience();
         let started = tokio::select! {
             started = started => started,
-            () = give_up => return Parting::Over(self.given_up()),
+            () = give_up => {
+                // It is behind the request, if the guest comes to that at all.
+                drop(session.signal(&start.id, SIGKILL, true));
+                let reason = "the guest did not answer whether it started it".to_owned();
+                return Parting::Over(CommandState::Unknown { reason });
+            }
         };
         match started {
             Ok(_) => {}
@@ -280,7 +308,10 @@ impl Supervisor {
                 return Parting::Over(CommandState::Unknown { reason: chain(&error) });
             }
             Err(error) => {
-                self.asked = !matches!(error, SessionError::Unsent { .. });
+                if matches!(error, SessionError::Unsent { .. }) {
+                    self.asked = false;
+                    self.job.retract();
+                }
                 return error.into();
             }
         }
@@ -371,16 +402,17 @@ impl Supervisor {
         }
     }
 
-    /// Resolves when a guest that enforces the timeout would have done it long ago.
+    /// Resolves when a guest that enforces the timeout, and runs, would have done it long ago.
     fn patience(&self) -> impl Future<Output = ()> + use<> {
         let record = self.job.record.borrow();
         let since = record.started_at.unwrap_or_else(SystemTime::now);
         let ran = SystemTime::now().duration_since(since).unwrap_or_default();
         // Whatever the wall clock says, a guest gets its grace.
         let left = record.timeout.map(|timeout| timeout.saturating_sub(ran) + TIMEOUT_GRACE);
+        let stalls = self.shared.stalls();
         async move {
             match left {
-                Some(left) => tokio::time::sleep(left).await,
+                Some(left) => patience::has_run(left, TIMEOUT_GRACE, stalls).await,
                 None => std::future::pending().await,
             }
         }

@@ -249,6 +249,11 @@ impl GuestSession {
         self.call("shut down", request::Body::PowerOff(PowerOff { grace_ms }), done)
     }
 
+    /// Whether it is over, however that came.
+    pub fn is_over(&self) -> bool {
+        self.owner.is_over()
+    }
+
     /// Waits until the session is over, however that comes, and says why.
     pub async fn ended(&self) -> SessionError {
         // The sender never sends: it is dropped with the driver.

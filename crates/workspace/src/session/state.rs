@@ -78,6 +78,10 @@ impl Owner {
         self.lock().ended().unwrap_or(SessionError::Closed)
     }
 
+    pub(super) fn is_over(&self) -> bool {
+        matches!(self.lock().phase, Phase::Over(_))
+    }
+
     pub(super) fn knock(&self) {
         let mut state = self.lock();
         state.mux.knock();

@@ -76,6 +76,12 @@ impl Workspaces {
         if matches!(record.state, CommandState::Finished { .. }) {
             return Ok((id, record, false));
         }
+        let seen = self.shared.registry.seen(&id)?;
+        if let Some(stall) = seen.machine.and_then(|machine| machine.stall)
+            && record.state == CommandState::Running
+        {
+            return Err(Error::Stalled { workspace: id, cause: stall.cause });
+        }
         self.touch(&id);
         let signalled = commands.kill(sequence, signal).await?;
         Ok((id, commands.job(sequence).await?, signalled))

@@ -11,7 +11,7 @@ use std::{
 };
 
 use pyro_engine::{MachineId, MachineShape, Nic};
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
@@ -125,7 +125,7 @@ pub(super) async fn create(
         () = nobody_waits(&io) => return Err(Error::Cancelled),
     };
     let turn = tokio::select! {
-        turn = shared.resources.starts.clone().acquire_owned() => turn.map_err(|error| Error::Task(error.to_string()))?,
+        turn = shared.resources.turn_to_start() => turn?,
         () = nobody_waits(&io) => return Err(Error::Cancelled),
     };
 
@@ -133,8 +133,7 @@ pub(super) async fn create(
     let id = record.id.clone();
     drop(io.events.try_send(CreateEvent::Starting(id.clone())));
     let mut making = Making { shared: Arc::clone(shared), record, running: None };
-    let made = making.make(prepared, &request, &io).await;
-    drop(turn);
+    let made = making.make(prepared, &request, &io, turn).await;
     match made {
         Ok(talk) => making.finish(talk).await.map(|()| id),
         Err(error) => {
@@ -190,7 +189,7 @@ async fn enter(
         last_error: None,
     };
     shared.store.insert_workspace(&record).await?;
-    shared.registry.insert(record.id.clone(), Entry::Creating(Box::new(record.clone())));
+    shared.registry.insert(record.id.clone(), Entry::Creating(Arc::new(record.clone())));
     Ok(record)
 }
 
@@ -229,6 +228,7 @@ impl Making {
         prepared: Prepared,
         request: &CreateRequest,
         io: &CreateIo,
+        turn: OwnedSemaphorePermit,
     ) -> Result<Talk, Error> {
         let resources = Arc::clone(&self.shared.resources);
         let claimed = self.claim(prepared).await?;
@@ -248,6 +248,8 @@ impl Making {
         let (record, path) = (&mut self.record, running.directory.path());
         let work = async {
             let session = running.greet(&resources.release, identity).await?;
+            // The heavy part is over: let the next machine start, however long filling this one takes.
+            drop(turn);
             if record.disk_bytes > DISK_BYTES {
                 grow(running, &session, record.disk_bytes).await?;
             }
@@ -295,6 +297,7 @@ impl Making {
         let entered = async {
             shared.store.update_workspace(&record).await?;
             let commands = shared.commands(&record.id)?;
+            commands.move_in(running.machine.stalls());
             commands.adopt(session.clone()).await?;
             Ok(commands)
         };

@@ -5,14 +5,16 @@
 //! still, a clock that jumped. Everybody else sees the workspace through a watch channel and works with its
 //! [`LiveMachine`], side by side, without holding the driver up.
 
+mod ending;
+
 use std::{
     sync::{Arc, Weak},
     time::{Duration, SystemTime},
 };
 
-use pyro_engine::{ExitCause, ExitReport, Stall};
+use pyro_engine::{ExitReport, MachineId, StallCause};
 use tokio::{
-    sync::{mpsc, oneshot, watch},
+    sync::{OwnedSemaphorePermit, mpsc, oneshot, watch},
     time::Instant,
 };
 use tracing::{info, warn};
@@ -26,7 +28,7 @@ use super::{
     live::LiveMachine,
     naming,
     record::{StopReason, WorkspaceState},
-    room,
+    revival::Revival,
     state::{Verdict, Wish, decide},
     view::Seen,
 };
@@ -42,25 +44,25 @@ use crate::{
     task,
 };
 
-/// How long a guest's processes may take to end when their workspace is stopped.
-const STOP_GRACE: Duration = Duration::from_secs(5);
-/// How much longer the machine itself may take before it is ended.
-const POWER_OFF_PATIENCE: Duration = Duration::from_secs(30);
 /// The guest's own deadline comes this much later than the host's, so that it is the host that ends it, if it lives.
 const DEADLINE_MARGIN: Duration = Duration::from_secs(60);
 /// The guest's deadline is moved when it is off by this much or by a tenth of the time to live.
 const DEADLINE_SLACK: Duration = Duration::from_secs(30);
-/// How often the clock and a machine that stands still are looked at.
+/// How often it is tried to write down an end that the store did not take.
+const RECORD_RETRY: Duration = Duration::from_secs(5);
+/// How often the clock is looked at.
 const LOOK_INTERVAL: Duration = Duration::from_secs(5);
-/// How often a machine that waits for room on the host's disk is looked at.
-const STALL_INTERVAL: Duration = Duration::from_millis(500);
 
 /// What a driver is asked; each with where the answer goes.
 #[derive(Debug)]
 pub(super) enum Request {
     /// Work in the guest.
     Use(oneshot::Sender<Result<InUse, Error>>),
-    Start(oneshot::Sender<Result<(), Error>>),
+    Start {
+        /// The right to start a machine, if it was foreseen that one is started.
+        turn: Option<OwnedSemaphorePermit>,
+        answer: oneshot::Sender<Result<(), Error>>,
+    },
     Stop(oneshot::Sender<Result<(), Error>>),
     Delete {
         force: bool,
@@ -83,6 +85,11 @@ pub(super) struct Driver {
     pub(super) seen: watch::Sender<Seen>,
     pub(super) uses: UseCount,
     pub(super) clock: WallClock,
+    /// The commands were taken up over the session of now.
+    pub(super) is_adopted: bool,
+    pub(super) revival: Revival,
+    /// The record says stopped, and the store does not know it.
+    pub(super) is_unwritten: bool,
     /// When the guest powers off by itself, as far as it was told.
     pub(super) guest_deadline: Option<Instant>,
 }
@@ -97,11 +104,18 @@ enum Event {
     Expired,
     Look,
     UseEnded,
+    /// What the store did not take is due again.
+    Unwritten,
 }
 
 impl Driver {
     /// Runs until the workspace is deleted or the host is closed.
     pub(super) async fn drive(mut self) {
+        if self.live.as_ref().is_some_and(|live| live.stall().is_some()) {
+            // There may be room by now: then nobody need hear that there was none.
+            self.look().await;
+            self.show();
+        }
         loop {
             match self.next_event().await {
                 Event::Closed => return,
@@ -119,6 +133,7 @@ impl Driver {
                 }
                 Event::Look => self.look().await,
                 Event::UseEnded => self.touch().await,
+                Event::Unwritten => self.write_end().await,
             }
             self.show();
         }
@@ -132,10 +147,17 @@ impl Driver {
                 None => std::future::pending().await,
             }
         };
+        let stall = live.as_ref().and_then(|live| live.stall());
+        let is_adopted = self.is_adopted;
         let session = async {
             match &live {
-                Some(live) => drop(live.session().ended().await),
-                None => std::future::pending().await,
+                // A guest that stands still cannot answer: there is a session again when it goes on.
+                Some(live) if stall.is_none() => {
+                    if is_adopted {
+                        live.is_without_session().await;
+                    }
+                }
+                _ => std::future::pending().await,
             }
         };
         let commands = Arc::clone(&self.commands);
@@ -152,18 +174,26 @@ impl Driver {
                 None => std::future::pending().await,
             }
         };
-        let stalled = live.as_ref().is_some_and(|live| live.machine.stall().is_some());
+        let now = Instant::now();
+        let next_look = stall.map_or(now + LOOK_INTERVAL, |cause| self.revival.next_look(cause, now));
         let look = async {
             match &live {
-                Some(_) if stalled => tokio::time::sleep(STALL_INTERVAL).await,
                 Some(live) => {
                     let mut stalls = live.machine.stalls();
+                    let changed = stalls.wait_for(|now| now.map(|now| now.cause) != stall);
                     tokio::select! {
-                        () = tokio::time::sleep(LOOK_INTERVAL) => {}
-                        _ = stalls.changed() => {}
+                        () = tokio::time::sleep_until(next_look) => {}
+                        _ = changed => {}
                     }
                 }
                 None => std::future::pending().await,
+            }
+        };
+        let is_unwritten = self.is_unwritten;
+        let unwritten = async {
+            match is_unwritten {
+                true => tokio::time::sleep(RECORD_RETRY).await,
+                false => std::future::pending().await,
             }
         };
         tokio::select! {
@@ -175,13 +205,15 @@ impl Driver {
             () = commands_ended => Event::UseEnded,
             () = expired => Event::Expired,
             () = look => Event::Look,
+            () = unwritten => Event::Unwritten,
         }
     }
 
-    /// None: never, or not while it is in use.
+    /// None: never, or not while it is in use. What is stopped stays, unless it is for one command.
     fn until_expiry(&self) -> Option<Duration> {
-        self.live.as_ref()?;
-        if self.is_in_use() {
+        let is_stopped = matches!(self.record.state, WorkspaceState::Stopped { .. });
+        let has_an_end = self.live.is_some() || (is_stopped && self.record.one_shot);
+        if !has_an_end || self.is_in_use() {
             return None;
         }
         self.record.remaining(SystemTime::now())
@@ -199,8 +231,8 @@ impl Driver {
                 let used = self.use_machine().await;
                 drop(answer.send(used));
             }
-            Request::Start(answer) => {
-                let started = self.start().await;
+            Request::Start { turn, answer } => {
+                let started = self.start(turn).await;
                 self.show();
                 drop(answer.send(started));
             }
@@ -226,9 +258,11 @@ impl Driver {
     }
 
     fn admit(&self, operation: &'static str, wish: Wish) -> Result<bool, Error> {
-        match decide(&self.record.state, wish) {
+        let stall = self.live.as_ref().and_then(|live| live.stall());
+        match decide(&self.record.state, stall, wish) {
             Verdict::Accepted => Ok(true),
             Verdict::AlreadySo => Ok(false),
+            Verdict::Stalled(cause) => Err(Error::Stalled { workspace: self.record.id.clone(), cause }),
             Verdict::Denied(reason) => Err(Error::WrongState {
                 operation,
                 workspace: self.record.id.clone(),
@@ -240,24 +274,33 @@ impl Driver {
 
     async fn use_machine(&mut self) -> Result<InUse, Error> {
         self.admit("work in it", Wish::Use)?;
-        let live =
-            self.live.clone().ok_or_else(|| Error::Task("a started workspace has no machine".into()))?;
+        if !self.is_adopted {
+            self.reconnect().await;
+            self.admit("work in it", Wish::Use)?;
+        }
+        let live = self.live.clone();
+        let (live, talk) =
+            live.and_then(|live| Some((Arc::clone(&live), live.talk()?))).ok_or_else(|| {
+                let reason = self.record.last_error.clone().unwrap_or_default();
+                Error::MachineLost { reason, console: String::new(), work_started: false }
+            })?;
         self.touch().await;
-        Ok(self.uses.begin(live))
+        Ok(self.uses.begin(live, talk))
     }
 
-    /// Writes the record, then says what it says.
+    /// Writes the record, then says and shows what it says.
     async fn write(&mut self, state: WorkspaceState) -> Result<(), Error> {
         let mut record = self.record.clone();
         record.state = state;
         self.store.update_workspace(&record).await?;
         self.record = record;
+        self.show();
         Ok(())
     }
 
     fn show(&self) {
         let machine = self.live.as_ref().map(|live| live.view());
-        self.seen.send_replace(Seen { record: self.record.clone(), machine });
+        self.seen.send_replace(Seen { record: Arc::new(self.record.clone()), machine });
     }
 
     /// Something was done: the time to live begins anew.
@@ -273,7 +316,7 @@ impl Driver {
 
     /// The guest's deadline follows the host's, but not at every turn.
     async fn extend_guest_deadline(&mut self) {
-        let Some(live) = &self.live else { return };
+        let Some(session) = self.live.as_ref().and_then(|live| live.session()) else { return };
         let wanted = self.record.ttl.map(|ttl| Instant::now() + ttl + DEADLINE_MARGIN);
         let is_near = match (self.guest_deadline, wanted) {
             (None, None) => true,
@@ -286,7 +329,7 @@ impl Driver {
         if is_near {
             return;
         }
-        let told = live.session().set_deadline(self.record.ttl.map(|ttl| ttl + DEADLINE_MARGIN));
+        let told = session.set_deadline(self.record.ttl.map(|ttl| ttl + DEADLINE_MARGIN));
         self.guest_deadline = wanted;
         // A guest that cannot hear it is noticed by its session.
         tokio::spawn(async move { drop(told.await) });
@@ -304,18 +347,20 @@ impl Driver {
     }
 
     /// Boots a machine from the workspace's own disk.
-    async fn start(&mut self) -> Result<(), Error> {
+    async fn start(&mut self, turn: Option<OwnedSemaphorePermit>) -> Result<(), Error> {
         if !self.admit("start it", Wish::Start)? {
             self.touch().await;
             return Ok(());
         }
         let resources = Arc::clone(&self.resources);
-        let turn = resources.starts.clone().acquire_owned().await;
-        let _turn = turn.map_err(|error| Error::Task(error.to_string()))?;
+        let _turn = match turn {
+            Some(turn) => turn,
+            None => resources.turn_to_start().await?,
+        };
         let layout = resources.layout.clone();
         let id = self.record.id.clone();
         let directory = task::blocking(move || MachineDirectory::create_for(&layout, &id)).await?;
-        self.write(WorkspaceState::Starting { machine: directory.id().clone() }).await?;
+        self.claim_memory(directory.id().clone()).await?;
         self.record.last_activity_at = SystemTime::now();
         let started = match self.boot(directory).await {
             Ok(live) => self.take_up(Arc::new(live)).await,
@@ -323,18 +368,26 @@ impl Driver {
         };
         if let Err(error) = &started {
             self.record.last_error = Some(chain(error));
-            self.live = None;
-            self.write(WorkspaceState::Stopped { reason: StopReason::StartFailed }).await?;
+            self.settle(StopReason::StartFailed).await;
         }
         started?;
         reach(FaultPoint::WorkspaceStarted, &self.place())
+    }
+
+    /// Decides whether its machine fits, and shows that it is starting before anybody else gets the same room.
+    async fn claim_memory(&mut self, machine: MachineId) -> Result<(), Error> {
+        let shared = self.shared.upgrade().ok_or(Error::Cancelled)?;
+        let _admission = shared.admission.lock().await;
+        shared.limits.admit_machine(&shared.usage(), self.record.shape)?;
+        self.write(WorkspaceState::Starting { machine }).await
     }
 
     /// Begins to live in a machine that has booted; one that cannot be lived in is ended.
     async fn take_up(&mut self, live: Arc<LiveMachine>) -> Result<(), Error> {
         let machine = live.machine_id().clone();
         let taken_up = async {
-            self.commands.adopt(live.session()).await?;
+            self.commands.move_in(live.machine.stalls());
+            self.converse(&live).await?;
             self.record.last_error = None;
             self.write(WorkspaceState::Started { machine }).await
         };
@@ -344,6 +397,8 @@ impl Driver {
         }
         self.guest_deadline = self.record.ttl.map(|ttl| Instant::now() + ttl + DEADLINE_MARGIN);
         self.live = Some(live);
+        self.is_adopted = true;
+        self.revival = Revival::default();
         Ok(())
     }
 
@@ -372,111 +427,19 @@ impl Driver {
         }
     }
 
-    /// Shuts the guest down, so that its disk is whole, and ends the machine.
-    async fn stop(&mut self, reason: StopReason) -> Result<(), Error> {
-        if !self.admit("stop it", Wish::Stop)? {
-            return Ok(());
-        }
-        let Some(live) = self.live.clone() else { return Ok(()) };
-        if let Some(stall) = live.machine.stall() {
-            return Err(self.stalled(stall));
-        }
-        let machine = live.machine_id().clone();
-        self.write(WorkspaceState::Stopping { machine, reason }).await?;
-        if reason == StopReason::Requested {
-            self.record.last_activity_at = SystemTime::now();
-        }
-        if let Err(error) = reach(FaultPoint::WorkspaceStopRecorded, &self.place()) {
-            // Nothing was asked of the guest yet: it goes on.
-            self.write(WorkspaceState::Started { machine: live.machine_id().clone() }).await?;
-            return Err(error);
-        }
-        if let Err(stalled) = self.shut_down(&live).await {
-            // Ended now, it would lose what it still has to write. It powers off by itself when there is room.
-            self.write(WorkspaceState::Started { machine: live.machine_id().clone() }).await?;
-            return Err(stalled);
-        }
-        let reached = reach(FaultPoint::WorkspacePoweredOff, &self.place());
-        live.end().await?;
-        self.settle(reason).await?;
-        reached
-    }
-
-    /// Asks the guest to power off and waits until it has; a guest that does not answer is left to be ended. Fails when
-    /// the machine stalls on the way.
-    async fn shut_down(&self, live: &LiveMachine) -> Result<(), Error> {
-        let asked = live.session().power_off(STOP_GRACE);
-        let off = async {
-            if let Err(error) = asked.await {
-                warn!(workspace = %self.record.id, error = %chain(&error), "the guest does not shut down");
-                return;
-            }
-            drop(live.machine.exited().await);
-        };
-        let stalled = async {
-            let mut stalls = live.machine.stalls();
-            match stalls.wait_for(Option::is_some).await.map(|stall| *stall) {
-                Ok(Some(stall)) => stall,
-                // It is gone.
-                _ => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            biased;
-            () = off => {}
-            stall = stalled => return Err(self.stalled(stall)),
-            () = tokio::time::sleep(STOP_GRACE + POWER_OFF_PATIENCE) => {
-                warn!(workspace = %self.record.id, "the guest took too long to shut down and is ended");
-            }
-        }
-        Ok(())
-    }
-
-    fn stalled(&self, stall: Stall) -> Error {
-        Error::Stalled { workspace: self.record.id.clone(), reason: stall.cause.to_string() }
-    }
-
-    /// The machine is gone: its commands are, and the workspace is stopped.
-    async fn settle(&mut self, reason: StopReason) -> Result<(), Error> {
-        self.live = None;
-        self.guest_deadline = None;
-        self.commands.machine_gone(reason.explanation()).await?;
-        self.write(WorkspaceState::Stopped { reason }).await
-    }
-
-    async fn machine_ended(&mut self, report: &ExitReport) {
-        let expired = self.record.remaining(SystemTime::now()).is_some_and(|left| left.is_zero());
-        let reason = match report.cause {
-            ExitCause::GuestPowerOff if expired => StopReason::Expired,
-            ExitCause::GuestPowerOff => StopReason::PoweredOff,
-            ExitCause::GuestReset | ExitCause::Killed | ExitCause::Unknown => StopReason::MachineLost,
-        };
-        info!(workspace = %self.record.id, cause = %report.cause, "the machine of a workspace ended");
-        // One that we ended was given up for a reason that is known better.
-        let is_explained = report.cause == ExitCause::Killed && self.record.last_error.is_some();
-        if reason == StopReason::MachineLost && !is_explained {
-            let evidence = crate::greeting::quoted(&report.last_output);
-            let separator = if evidence.is_empty() { "" } else { "; " };
-            self.record.last_error = Some(format!("{}{separator}{evidence}", report.cause));
-        }
-        let Some(live) = self.live.clone() else { return };
-        let ended = async {
-            live.end().await?;
-            self.settle(reason).await
-        };
-        if let Err(error) = ended.await {
-            warn!(workspace = %self.record.id, error = %chain(&error), "cannot clean up after a machine");
-            self.live = None;
-        }
-    }
-
     /// The session broke off though the machine lives.
     async fn reconnect(&mut self) {
         let Some(live) = self.live.clone() else { return };
-        let adopted = match live.reconnect(&self.resources.release).await {
-            Ok(session) => self.commands.adopt(session).await,
-            Err(error) => Err(error),
+        self.is_adopted = false;
+        let adopted = tokio::select! {
+            biased;
+            // Its end is the next event.
+            _ = live.machine.exited() => return,
+            // Tried again when it goes on.
+            _ = live.stands_still() => return,
+            adopted = self.converse(&live) => adopted,
         };
+        self.is_adopted = adopted.is_ok();
         if let Err(error) = adopted {
             if live.ends_by_itself().await {
                 // That is the next event.
@@ -487,6 +450,12 @@ impl Driver {
             // A guest that cannot be talked to any more is of no use; its disk is.
             drop(live.machine.kill().await);
         }
+    }
+
+    /// Opens a session if there is none, and has the commands taken up over it.
+    async fn converse(&self, live: &LiveMachine) -> Result<(), Error> {
+        let session = live.reconnect(&self.resources.release).await?;
+        self.commands.adopt(session).await
     }
 
     /// Ends what was not used for so long; whether the workspace is gone now.
@@ -508,36 +477,25 @@ impl Driver {
     /// Looks after what nobody reports: room on the disk, a clock that jumped.
     async fn look(&mut self) {
         let Some(live) = self.live.clone() else { return };
-        if live.machine.stall().is_some() {
+        if let Some(cause) = live.stall() {
             // Its clock stands still with it, and it hears of the time when it goes on.
             self.clock.suspect();
-            room::let_go_on(live.machine.as_ref(), &self.place()).await;
+            self.revive(&live, cause).await;
         } else if self.clock.has_jumped() {
             live.tell_time();
         }
     }
 
-    /// Removes the workspace with everything it has.
-    async fn delete(&mut self, force: bool) -> Result<(), Error> {
-        self.admit("delete it", Wish::Delete)?;
-        let running = self.commands.running();
-        if running > 0 && !force {
-            return Err(Error::Busy { workspace: self.record.id.clone(), running });
+    /// Lets a machine that stands still go on if that may help.
+    async fn revive(&mut self, live: &LiveMachine, cause: StallCause) {
+        let free_bytes = rustix::fs::statvfs(self.place()).map_or(0, |disk| disk.f_bavail * disk.f_frsize);
+        if !self.revival.is_due(cause, free_bytes, Instant::now()) {
+            return;
         }
-        let machine = self.record.state.machine().cloned();
-        self.write(WorkspaceState::Deleting { machine }).await?;
-        reach(FaultPoint::WorkspaceDeleteRecorded, &self.place())?;
-        if let Some(live) = &self.live {
-            live.end().await?;
-            self.live = None;
-            self.commands.machine_gone("the workspace was deleted").await?;
+        if let Err(error) = live.machine.resume().await {
+            warn!(workspace = %self.record.id, error = %chain(&error), "cannot let a machine go on");
         }
-        reach(FaultPoint::WorkspaceMachineGone, &self.place())?;
-        super::remove(&self.resources.layout, &self.store, &self.record.id).await?;
-        if let Some(shared) = self.shared.upgrade() {
-            shared.registry.remove(&self.record.id);
-        }
-        Ok(())
+        self.revival.note_try(Instant::now());
     }
 
     fn place(&self) -> std::path::PathBuf {

@@ -27,7 +27,7 @@ impl Workspaces {
     /// The files of the one workspace of that id or name, which must be started.
     pub async fn files(&self, reference: &str) -> Result<WorkspaceFiles, Error> {
         let id = self.resolve(reference)?;
-        let seed = self.shared.registry.seen(&id)?.record.seed;
+        let seed = self.shared.registry.seen(&id)?.record.seed.clone();
         let in_use = self.use_machine(&id).await?;
         Ok(WorkspaceFiles { id, seed, git: self.shared.resources.git.clone(), in_use })
     }

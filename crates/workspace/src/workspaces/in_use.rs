@@ -10,7 +10,8 @@ use std::{
 
 use tokio::sync::Notify;
 
-use super::live::LiveMachine;
+use super::live::{LiveMachine, Talk};
+use crate::files::FileWorkers;
 
 /// Counts the operations in a workspace's guest.
 #[derive(Clone, Debug, Default)]
@@ -24,9 +25,9 @@ struct Uses {
 
 impl UseCount {
     /// One more; until what is returned is dropped.
-    pub(super) fn begin(&self, live: Arc<LiveMachine>) -> InUse {
+    pub(super) fn begin(&self, live: Arc<LiveMachine>, talk: Talk) -> InUse {
         self.0.count.fetch_add(1, Ordering::AcqRel);
-        InUse { live, uses: Arc::clone(&self.0) }
+        InUse { live, talk, uses: Arc::clone(&self.0) }
     }
 
     /// How many there are.
@@ -44,7 +45,16 @@ impl UseCount {
 #[derive(Debug)]
 pub(crate) struct InUse {
     live: Arc<LiveMachine>,
+    /// As it was when it began.
+    talk: Talk,
     uses: Arc<Uses>,
+}
+
+impl InUse {
+    /// The workers that do everything with files: those of the newest session.
+    pub(crate) fn files(&self) -> FileWorkers {
+        self.live.talk().map_or_else(|| self.talk.files.clone(), |talk| talk.files)
+    }
 }
 
 impl Deref for InUse {

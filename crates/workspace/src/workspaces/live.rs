@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use pyro_engine::{ExitCause, Machine, MachineId};
+use pyro_engine::{ExitCause, Machine, MachineId, StallCause};
 
 use super::view::MachineView;
 use crate::{
@@ -28,15 +28,17 @@ pub(crate) struct LiveMachine {
     pub(super) machine: Arc<dyn Machine>,
     /// None if an earlier daemon started it.
     pub(super) start: Option<StartKind>,
-    talk: Mutex<Talk>,
+    /// None: the machine stood still when an earlier daemon's was taken over, and nobody has talked to it since.
+    talk: Mutex<Option<Talk>>,
     directory: MachineDirectory,
 }
 
 /// What is new after each loss of the session.
 #[derive(Clone, Debug)]
-struct Talk {
+pub(super) struct Talk {
     session: GuestSession,
-    files: FileWorkers,
+    /// The workers that do everything with files.
+    pub(super) files: FileWorkers,
 }
 
 impl LiveMachine {
@@ -49,7 +51,13 @@ impl LiveMachine {
         files: FileWorkers,
     ) -> Self {
         let Running { machine, directory, .. } = running;
-        Self { machine, start, talk: Mutex::new(Talk { session, files }), directory }
+        Self { machine, start, talk: Mutex::new(Some(Talk { session, files })), directory }
+    }
+
+    /// A machine that was found standing still: its guest cannot be talked to before it goes on.
+    pub(super) fn standing_still(running: Running) -> Self {
+        let Running { machine, directory, .. } = running;
+        Self { machine, start: None, talk: Mutex::new(None), directory }
     }
 
     pub(super) fn machine_id(&self) -> &MachineId {
@@ -60,20 +68,43 @@ impl LiveMachine {
         MachineView { isolation: self.machine.isolation(), start: self.start, stall: self.machine.stall() }
     }
 
-    /// The session with the guest.
-    pub(crate) fn session(&self) -> GuestSession {
-        self.talk.lock().unwrap_or_else(PoisonError::into_inner).session.clone()
+    /// Why the machine stands still, if it does.
+    pub(super) fn stall(&self) -> Option<StallCause> {
+        self.machine.stall().map(|stall| stall.cause)
     }
 
-    /// The workers that do everything with files.
-    pub(crate) fn files(&self) -> FileWorkers {
-        self.talk.lock().unwrap_or_else(PoisonError::into_inner).files.clone()
+    /// Resolves when the machine stands still; never for one that ends before.
+    pub(super) async fn stands_still(&self) -> StallCause {
+        match self.machine.stalls().wait_for(Option::is_some).await.map(|stall| *stall) {
+            Ok(Some(stall)) => stall.cause,
+            _ => std::future::pending().await,
+        }
     }
 
-    /// Opens a new session after the old one was lost.
+    /// The session with the guest, if one was ever opened. It may be over.
+    pub(super) fn session(&self) -> Option<GuestSession> {
+        self.talk().map(|talk| talk.session)
+    }
+
+    /// The talk with the guest, if there ever was one.
+    pub(super) fn talk(&self) -> Option<Talk> {
+        self.talk.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Resolves when there is no session with the guest any more, or not yet.
+    pub(super) async fn is_without_session(&self) {
+        if let Some(session) = self.session() {
+            drop(session.ended().await);
+        }
+    }
+
+    /// The session, or a new one if it was lost.
     pub(super) async fn reconnect(&self, release: &str) -> Result<GuestSession, Error> {
+        if let Some(session) = self.session().filter(|session| !session.is_over()) {
+            return Ok(session);
+        }
         let session = greeting::greet(self.machine.as_ref(), release, greeting::RESTORE_PATIENCE).await?;
-        *self.talk.lock().unwrap_or_else(PoisonError::into_inner) = Talk::new(session.clone());
+        *self.talk.lock().unwrap_or_else(PoisonError::into_inner) = Some(Talk::new(session.clone()));
         self.tell_time();
         Ok(session)
     }
@@ -81,8 +112,10 @@ impl LiveMachine {
     /// Gives the guest the host's time, before whatever it is asked next. A guest that cannot hear it is noticed by its
     /// session.
     pub(super) fn tell_time(&self) {
-        let told = self.session().set_clock(crate::machine_start::realtime_ns());
-        tokio::spawn(async move { drop(told.await) });
+        if let Some(session) = self.session() {
+            let told = session.set_clock(crate::machine_start::realtime_ns());
+            tokio::spawn(async move { drop(told.await) });
+        }
     }
 
     /// A session that breaks off is mostly the end of the machine, seen from the inside a moment earlier: then that is

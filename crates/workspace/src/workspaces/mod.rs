@@ -40,7 +40,7 @@ mod one_shot;
 mod reconcile;
 mod record;
 mod registry;
-mod room;
+mod revival;
 mod state;
 mod view;
 
@@ -56,7 +56,7 @@ pub use self::{
     id::{WorkspaceId, WorkspaceIdError},
     limits::{Limits, Usage},
     naming::{LABEL_KEY_CHARS, NAME_CHARS, WorkspaceUpdate, label_key},
-    one_shot::OneShots,
+    one_shot::{OneShotOutcome, OneShots},
     record::{SeedMode, SeedRecord, StopReason, WorkspaceRecord, WorkspaceState},
     view::{MachineView, WorkspaceView},
 };
@@ -180,9 +180,22 @@ impl Workspaces {
     /// Boots a stopped workspace from its own disk; nothing happens to a started one.
     pub async fn start(&self, reference: &str) -> Result<WorkspaceView, Error> {
         let id = self.resolve(reference)?;
-        self.admit_start(&id).await?;
-        self.ask(&id, Request::Start).await?;
+        self.boot(&id).await?;
         self.view_of(&id).await
+    }
+
+    /// Waits for its turn, in which the driver need not take part, then has it started.
+    async fn boot(&self, id: &WorkspaceId) -> Result<(), Error> {
+        let seen = self.shared.registry.seen(id)?;
+        let turn = match seen.record.state.machine() {
+            Some(_) => None,
+            None => {
+                // So that what cannot fit is refused at once; the driver decides again.
+                self.shared.limits.admit_machine(&self.shared.usage(), seen.record.shape)?;
+                Some(self.shared.resources.turn_to_start().await?)
+            }
+        };
+        self.ask(id, |answer| Request::Start { turn, answer }).await
     }
 
     /// Shuts a workspace's machine down cleanly; its disk stays.
@@ -237,15 +250,6 @@ impl Workspaces {
         requests.send(request(answer)).await.map_err(|_| ended())?;
         answered.await.map_err(|_| ended())?
     }
-
-    async fn admit_start(&self, id: &WorkspaceId) -> Result<(), Error> {
-        let _admission = self.shared.admission.lock().await;
-        let seen = self.shared.registry.seen(id)?;
-        if seen.record.state.machine().is_some() {
-            return Ok(());
-        }
-        self.shared.limits.admit_machine(&self.shared.usage(), seen.record.shape)
-    }
 }
 
 impl WorkspaceFilter {
@@ -276,7 +280,8 @@ impl Shared {
     ) {
         let (asking, requests) = tokio::sync::mpsc::channel(64);
         let machine = live.as_ref().map(live::LiveMachine::view);
-        let (seen, watch) = tokio::sync::watch::channel(view::Seen { record: record.clone(), machine });
+        let (seen, watch) =
+            tokio::sync::watch::channel(view::Seen { record: Arc::new(record.clone()), machine });
         let uses = in_use::UseCount::default();
         let entry = Entry::Driven {
             requests: asking,
@@ -288,6 +293,9 @@ impl Shared {
         let driver = driver::Driver {
             // An older daemon's word for it is not known: it is told anew with the first activity.
             guest_deadline: None,
+            is_unwritten: false,
+            is_adopted: live.as_ref().is_some_and(|live| live.session().is_some()),
+            revival: revival::Revival::default(),
             record,
             shared: Arc::downgrade(self),
             resources: Arc::clone(&self.resources),

@@ -49,20 +49,13 @@ fn words(field: &'static str, text: &str) -> Result<String, Error> {
     Ok(text.to_owned())
 }
 
-/// Finds the one workspace that `reference` names: an id, or else a name that only one has.
-pub(crate) fn resolve<'a>(
-    records: impl Iterator<Item = &'a WorkspaceRecord>,
-    reference: &str,
-) -> Result<WorkspaceId, Error> {
-    let mut named = Vec::new();
-    for record in records {
-        if record.id.as_str() == reference {
-            return Ok(record.id.clone());
-        }
-        if record.name.as_deref() == Some(reference.trim()) {
-            named.push(record.id.clone());
-        }
-    }
+/// Whether that is the name of the workspace. Names are kept trimmed.
+pub(super) fn is_named(record: &WorkspaceRecord, reference: &str) -> bool {
+    record.name.as_deref().is_some_and(|name| name == reference.trim())
+}
+
+/// The one workspace of those that have the name `reference`.
+pub(super) fn only_one(mut named: Vec<WorkspaceId>, reference: &str) -> Result<WorkspaceId, Error> {
     match named.len() {
         0 => Err(Error::UnknownWorkspace { reference: reference.to_owned() }),
         1 => Ok(named.remove(0)),

@@ -1,19 +1,32 @@
 //! One-shot machines in single steps: workspaces without a name, for one command, that are not listed among the others.
-//! What is past its time is deleted, not stopped.
+//! What is past its time is deleted, not stopped, and also if it was stopped before.
 
 use std::sync::Arc;
+
+use tracing::warn;
 
 use super::{
     CreateIo, CreateRequest, WorkspaceFilter, WorkspaceId, WorkspaceView, Workspaces, driver::Request,
 };
 use crate::{
     commands::{Commands, ExecIo, ExecOutcome, ExecRequest},
-    error::Error,
+    error::{Error, chain},
 };
 
 /// The one-shot machines of a store.
 #[derive(Clone, Debug)]
 pub struct OneShots(Workspaces);
+
+/// What became of a command and of the machine that was made for it.
+#[derive(Debug)]
+pub struct OneShotOutcome {
+    /// The machine, as it was when the command began.
+    pub machine: WorkspaceView,
+    /// The command.
+    pub command: ExecOutcome,
+    /// Whether the machine is gone.
+    pub cleanup: Result<(), Error>,
+}
 
 impl Workspaces {
     /// The one-shot machines of the store.
@@ -42,8 +55,7 @@ impl OneShots {
     /// Boots a stopped one from its own disk; nothing happens to a started one.
     pub async fn start(&self, id: &str) -> Result<WorkspaceView, Error> {
         let id = self.resolve(id)?;
-        self.0.admit_start(&id).await?;
-        self.0.ask(&id, Request::Start).await?;
+        self.0.boot(&id).await?;
         self.0.view_of(&id).await
     }
 
@@ -62,12 +74,7 @@ impl OneShots {
     }
 
     /// Runs a command and deletes the machine when it has ended. If how it ended is not known, the machine stays.
-    pub async fn exec(
-        &self,
-        id: &str,
-        request: ExecRequest,
-        io: ExecIo,
-    ) -> Result<(WorkspaceView, ExecOutcome), Error> {
+    pub async fn exec(&self, id: &str, request: ExecRequest, io: ExecIo) -> Result<OneShotOutcome, Error> {
         let id = self.resolve(id)?;
         let in_use = self.0.use_machine(&id).await?;
         let commands: Arc<Commands> = self.0.commands(&id)?;
@@ -77,11 +84,15 @@ impl OneShots {
             Err(error) => return Err(in_use.blame(error).await),
         };
         drop(in_use);
-        self.delete(id.as_str()).await?;
-        Ok((view, outcome))
+        // What the command did is told whatever becomes of its machine.
+        let cleanup = self.delete(id.as_str()).await.map(drop);
+        if let Err(error) = &cleanup {
+            warn!(workspace = %id, error = %chain(error), "cannot delete a one-shot machine; it goes at the end of its time");
+        }
+        Ok(OneShotOutcome { machine: view, command: outcome, cleanup })
     }
 
-    /// Deletes those that are past their time and have not been yet; which.
+    /// Deletes those that are past their time and have not been yet, for a failure; which.
     pub async fn reap(&self) -> Result<Vec<WorkspaceId>, Error> {
         let filter = WorkspaceFilter { one_shot: true, ..WorkspaceFilter::default() };
         let now = std::time::SystemTime::now();

@@ -4,14 +4,17 @@
 //! | --- | --- | --- |
 //! | creating | either | gone: nobody was told of it |
 //! | started | yes | started: machine, session and commands are taken over |
+//! | started | stands still | started: the session and the end of its commands wait until it goes on |
 //! | started | no | stopped, with the likeliest reason |
 //! | starting | yes or no | stopped: it had told nobody that it runs; its machine is ended |
 //! | stopping | yes | stopped: the shutdown is done again |
+//! | stopping | stands still | started: its guest has something left to write |
 //! | stopping | no | stopped |
 //! | deleting | either | gone |
 //! | stopped | – | stopped |
 //!
-//! A guest that lives and cannot be talked to is ended; its disk stays.
+//! A guest that runs and cannot be talked to is ended; its disk stays. One whose machine stands still cannot be blamed for
+//! its silence, and holds what is not on the disk yet.
 
 use std::{
     fs, io,
@@ -19,14 +22,15 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use pyro_engine::MachineId;
+use pyro_engine::{MachineId, StallCause};
 use tracing::{info, warn};
 
 use super::{
     Shared, WorkspaceRecord, WorkspaceState, gc::recordless, kept_environment, live::LiveMachine,
-    record::StopReason, room,
+    record::StopReason,
 };
 use crate::{
+    commands::Commands,
     error::{Error, chain},
     files::FileWorkers,
     greeting::{self, RESTORE_PATIENCE},
@@ -116,9 +120,6 @@ async fn settle(shared: &Arc<Shared>, mut record: WorkspaceRecord, was_restarted
         Some(machine) => find(resources, machine).await?,
         None => None,
     };
-    if let Some(running) = found.as_ref().filter(|running| running.machine.stall().is_some()) {
-        room::let_go_on(running.machine.as_ref(), &resources.layout.workspace(&record.id)).await;
-    }
     let commands = shared.commands(&record.id)?;
     let live = match (&record.state, found) {
         (WorkspaceState::Creating { .. } | WorkspaceState::Deleting { .. }, found) => {
@@ -129,16 +130,22 @@ async fn settle(shared: &Arc<Shared>, mut record: WorkspaceRecord, was_restarted
             return super::remove(&resources.layout, &shared.store, &record.id).await;
         }
         (WorkspaceState::Stopped { .. }, _) => None,
+        (WorkspaceState::Started { .. }, Some(running)) if stall(&running).is_some() => {
+            Some(take_over_standing(running, &commands).await?)
+        }
         (WorkspaceState::Started { .. }, Some(running)) => match talk(resources, &running).await {
             Ok(session) => {
                 let live =
                     LiveMachine::new(running, None, session.clone(), FileWorkers::new(session.clone()));
                 // Nobody saw whether the host slept since.
                 live.tell_time();
-                live.files().end_stale().await?;
+                FileWorkers::new(session.clone()).end_stale().await?;
+                commands.move_in(live.machine.stalls());
                 commands.adopt(session).await?;
                 Some(live)
             }
+            // Since a moment ago.
+            Err(_) if stall(&running).is_some() => Some(take_over_standing(running, &commands).await?),
             Err(error) => {
                 warn!(workspace = %record.id, error = %chain(&error), "cannot talk to a guest; its machine is ended");
                 record.last_error = Some(chain(&error));
@@ -157,17 +164,29 @@ async fn settle(shared: &Arc<Shared>, mut record: WorkspaceRecord, was_restarted
             stopped(shared, &mut record, &commands, reason).await?;
             None
         }
-        (WorkspaceState::Stopping { reason, .. }, found) => {
-            let reason = *reason;
-            if let Some(running) = found {
-                shut_down(resources, running).await?;
+        (WorkspaceState::Stopping { machine, reason }, found) => {
+            let (machine, reason) = (machine.clone(), *reason);
+            let standing = match found {
+                Some(running) => shut_down(resources, running).await?,
+                None => None,
+            };
+            match standing {
+                Some(running) => {
+                    record.state = WorkspaceState::Started { machine };
+                    shared.store.update_workspace(&record).await?;
+                    Some(take_over_standing(running, &commands).await?)
+                }
+                None => {
+                    stopped(shared, &mut record, &commands, reason).await?;
+                    None
+                }
             }
-            stopped(shared, &mut record, &commands, reason).await?;
-            None
         }
         (WorkspaceState::Starting { .. }, found) => {
-            if let Some(running) = found {
-                shut_down(resources, running).await?;
+            if let Some(running) = found
+                && let Some(standing) = shut_down(resources, running).await?
+            {
+                standing.end().await?;
             }
             stopped(shared, &mut record, &commands, StopReason::StartFailed).await?;
             None
@@ -180,7 +199,7 @@ async fn settle(shared: &Arc<Shared>, mut record: WorkspaceRecord, was_restarted
 async fn stopped(
     shared: &Shared,
     record: &mut WorkspaceRecord,
-    commands: &crate::commands::Commands,
+    commands: &Commands,
     reason: StopReason,
 ) -> Result<(), Error> {
     commands.machine_gone(reason.explanation()).await?;
@@ -217,8 +236,28 @@ async fn talk(resources: &Resources, running: &Running) -> Result<GuestSession, 
     greeting::greet(running.machine.as_ref(), &resources.release, RESTORE_PATIENCE).await
 }
 
-/// Lets a guest whose disk should be whole shut down, and ends what does not.
-async fn shut_down(resources: &Resources, running: Running) -> Result<(), Error> {
+fn stall(running: &Running) -> Option<StallCause> {
+    running.machine.stall().map(|stall| stall.cause)
+}
+
+/// Takes over a machine whose guest cannot be talked to before it goes on. Its driver sees to that.
+async fn take_over_standing(running: Running, commands: &Commands) -> Result<LiveMachine, Error> {
+    info!(machine = %running.directory.id(), cause = ?stall(&running), "takes over a machine that stands still");
+    commands.move_in(running.machine.stalls());
+    commands.expect().await?;
+    Ok(LiveMachine::standing_still(running))
+}
+
+/// Lets a guest whose disk should be whole shut down, and ends what does not. Returns one that stands still and may go on.
+async fn shut_down(resources: &Resources, running: Running) -> Result<Option<Running>, Error> {
+    let mut stalls = running.machine.stalls();
+    let stands_still = async {
+        // Closed when the machine is gone.
+        match stalls.wait_for(Option::is_some).await.map(|stall| *stall) {
+            Ok(Some(stall)) => stall.cause,
+            _ => std::future::pending().await,
+        }
+    };
     let off = async {
         // It may have powered off by itself at any moment, and then there is nobody to talk to.
         if let Ok(session) = talk(resources, &running).await {
@@ -226,8 +265,15 @@ async fn shut_down(resources: &Resources, running: Running) -> Result<(), Error>
         }
         drop(running.machine.exited().await);
     };
-    drop(tokio::time::timeout(SHUTDOWN_PATIENCE, off).await);
-    running.end().await
+    let standing = tokio::select! {
+        biased;
+        cause = stands_still => cause != StallCause::Broken,
+        _ = tokio::time::timeout(SHUTDOWN_PATIENCE, off) => false,
+    };
+    if standing {
+        return Ok(Some(running));
+    }
+    running.end().await.map(|()| None)
 }
 
 /// Whether the host was started anew since the store was last in use.

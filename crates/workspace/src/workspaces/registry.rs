@@ -18,7 +18,7 @@ pub(super) struct Registry(Mutex<BTreeMap<WorkspaceId, Entry>>);
 #[derive(Debug)]
 pub(super) enum Entry {
     /// It is being made and has no driver yet.
-    Creating(Box<WorkspaceRecord>),
+    Creating(Arc<WorkspaceRecord>),
     /// It has a driver.
     Driven {
         requests: mpsc::Sender<Request>,
@@ -44,9 +44,17 @@ impl Registry {
 
     /// Finds a workspace, or a one-shot machine, by its id or its name.
     pub(super) fn resolve(&self, reference: &str, one_shot: bool) -> Result<WorkspaceId, Error> {
-        let all = self.all().into_iter().map(|seen| seen.record);
-        let records: Vec<WorkspaceRecord> = all.filter(|record| record.one_shot == one_shot).collect();
-        naming::resolve(records.iter(), reference)
+        let entries = self.lock();
+        let by_id = reference.parse().ok().and_then(|id: WorkspaceId| Some((entries.get(&id)?, id)));
+        if let Some((entry, id)) = by_id
+            && entry.with_record(|record| record.one_shot == one_shot)
+        {
+            return Ok(id);
+        }
+        let is_meant =
+            |record: &WorkspaceRecord| record.one_shot == one_shot && naming::is_named(record, reference);
+        let named = entries.iter().filter(|(_, entry)| entry.with_record(is_meant));
+        naming::only_one(named.map(|(id, _)| id.clone()).collect(), reference)
     }
 
     pub(super) fn all(&self) -> Vec<Seen> {
@@ -93,9 +101,17 @@ impl Registry {
 }
 
 impl Entry {
+    /// Looks at the record where it is.
+    fn with_record<T>(&self, look: impl FnOnce(&WorkspaceRecord) -> T) -> T {
+        match self {
+            Self::Creating(record) => look(record),
+            Self::Driven { seen, .. } => look(&seen.borrow().record),
+        }
+    }
+
     fn seen(&self) -> Seen {
         match self {
-            Self::Creating(record) => Seen { record: (**record).clone(), machine: None },
+            Self::Creating(record) => Seen { record: Arc::clone(record), machine: None },
             Self::Driven { seen, .. } => seen.borrow().clone(),
         }
     }
@@ -111,5 +127,63 @@ fn still_created(record: &WorkspaceRecord) -> Error {
         workspace: record.id.clone(),
         state: record.state.name(),
         reason: "is still being created".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use pyro_engine::{MachineShape, Nic};
+
+    use super::{
+        super::{SeedRecord, WorkspaceState},
+        *,
+    };
+
+    fn record(id: u8, name: Option<&str>, one_shot: bool) -> WorkspaceRecord {
+        WorkspaceRecord {
+            id: WorkspaceId::from_bytes([id; 6]),
+            name: name.map(str::to_owned),
+            labels: BTreeMap::new(),
+            environment: "debian:12".to_owned(),
+            environment_version: "1".to_owned(),
+            boot_digest: "digest".to_owned(),
+            kernel_arguments: Vec::new(),
+            shape: MachineShape { vcpus: 1, mem_mib: 64, nic: Nic::None },
+            disk_bytes: 1 << 30,
+            ttl: None,
+            created_at: SystemTime::UNIX_EPOCH,
+            last_activity_at: SystemTime::UNIX_EPOCH,
+            one_shot,
+            state: WorkspaceState::Creating { machine: None },
+            seed: SeedRecord::default(),
+            last_error: None,
+        }
+    }
+
+    #[test]
+    fn an_id_is_found_before_a_name_and_a_name_only_if_one_has_it() {
+        let registry = Registry::default();
+        let id = |number: u8| WorkspaceId::from_bytes([number; 6]);
+        for record in [
+            record(1, Some("twice"), false),
+            record(2, Some("twice"), false),
+            // Somebody may name a workspace as another one's id.
+            record(3, Some(id(1).as_str()), false),
+            record(4, Some("once"), false),
+            record(5, Some("once"), true),
+        ] {
+            registry.insert(record.id.clone(), Entry::Creating(record.into()));
+        }
+        let resolve = |reference: &str| registry.resolve(reference, false);
+        assert_eq!(resolve(id(1).as_str()).unwrap(), id(1));
+        assert_eq!(resolve(" once ").unwrap(), id(4));
+        assert!(
+            matches!(resolve("twice"), Err(Error::AmbiguousName { candidates, .. }) if candidates.len() == 2)
+        );
+        assert!(matches!(resolve("never"), Err(Error::UnknownWorkspace { .. })));
+        assert!(matches!(resolve(id(5).as_str()), Err(Error::UnknownWorkspace { .. })));
+        assert_eq!(registry.resolve(id(5).as_str(), true).unwrap(), id(5));
     }
 }

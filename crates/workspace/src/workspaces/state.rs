@@ -1,4 +1,25 @@
 //! What may be asked of a workspace in which state: the one table, pure.
+//!
+//! | | use | start | stop | delete | update |
+//! | --- | --- | --- | --- | --- | --- |
+//! | creating | – | – | – | – | – |
+//! | started | yes | is so | yes | yes | yes |
+//! | started, stands still: disk full, disk failed, paused | stalled | stalled | stalled | yes | yes |
+//! | started, stands still: broken | stalled | stalled | yes | yes | yes |
+//! | stopping | – | – | yes | yes | – |
+//! | stopping, stands still: disk full, disk failed, paused | – | – | stalled | yes | – |
+//! | stopping, stands still: broken | – | – | yes | yes | – |
+//! | stopped | – | yes | is so | yes | yes |
+//! | starting | – | – | – | yes | – |
+//! | deleting | – | – | – | yes | – |
+//!
+//! A machine that stands still is not shut down: its guest holds what is not on the disk yet, and it goes on. One that
+//! is broken never does, and is ended.
+//!
+//! A driver does one thing at a time, so it is asked in a state between two others only after something failed there:
+//! then what was begun may be done again, and the workspace may go.
+
+use pyro_engine::StallCause;
 
 use super::record::{StopReason, WorkspaceState};
 
@@ -24,26 +45,39 @@ pub(crate) enum Verdict {
     Accepted,
     /// Nothing is to be done.
     AlreadySo,
+    /// Not while the machine stands still for this cause.
+    Stalled(StallCause),
     /// Not now, for this reason: a fragment that reads after "workspace `x` ".
     Denied(String),
 }
 
-/// Asks the table. A driver does one thing at a time, so the states in between are only met after a crash, before
-/// reconciliation, or while a workspace is being made.
-pub(crate) fn decide(state: &WorkspaceState, wish: Wish) -> Verdict {
-    use Verdict::{Accepted, AlreadySo};
+/// Asks the table about a workspace in this state, whose machine stands still for that cause if it does.
+pub(crate) fn decide(state: &WorkspaceState, stall: Option<StallCause>, wish: Wish) -> Verdict {
+    use StallCause::{Broken, DiskFailed, DiskFull, Paused};
+    use Verdict::{Accepted, AlreadySo, Denied, Stalled};
     use WorkspaceState::{Creating, Deleting, Started, Starting, Stopped, Stopping};
     match (state, wish) {
-        (Started { .. }, Wish::Use | Wish::Stop | Wish::Delete | Wish::Update) => Accepted,
-        (Started { .. }, Wish::Start) => AlreadySo,
+        (Creating { .. }, _) => Denied("is still being created".to_owned()),
+        (Started { .. }, wish) => match (stall, wish) {
+            (_, Wish::Delete | Wish::Update) | (None, Wish::Use | Wish::Stop) => Accepted,
+            (None, Wish::Start) => AlreadySo,
+            (Some(Broken), Wish::Stop) => Accepted,
+            (Some(cause @ (DiskFull | DiskFailed | Paused)), Wish::Stop) => Stalled(cause),
+            (Some(cause), Wish::Use | Wish::Start) => Stalled(cause),
+        },
+        (Stopping { .. }, Wish::Stop) => match stall {
+            None | Some(Broken) => Accepted,
+            Some(cause @ (DiskFull | DiskFailed | Paused)) => Stalled(cause),
+        },
+        (Stopping { .. }, Wish::Delete) => Accepted,
+        (Stopping { .. }, _) => Denied("is stopping".to_owned()),
         (Stopped { .. }, Wish::Start | Wish::Delete | Wish::Update) => Accepted,
         (Stopped { .. }, Wish::Stop) => AlreadySo,
-        (Stopped { reason }, Wish::Use) => Verdict::Denied(format!("is stopped ({})", reason.explanation())),
-        (Creating { .. }, _) => Verdict::Denied("is still being created".to_owned()),
-        (Starting { .. }, _) => Verdict::Denied("is starting".to_owned()),
-        (Stopping { .. }, _) => Verdict::Denied("is stopping".to_owned()),
+        (Stopped { reason }, Wish::Use) => Denied(format!("is stopped ({})", reason.explanation())),
+        (Starting { .. }, Wish::Delete) => Accepted,
+        (Starting { .. }, _) => Denied("is starting".to_owned()),
         (Deleting { .. }, Wish::Delete) => Accepted,
-        (Deleting { .. }, _) => Verdict::Denied("is being deleted".to_owned()),
+        (Deleting { .. }, _) => Denied("is being deleted".to_owned()),
     }
 }
 
@@ -104,37 +138,42 @@ mod tests {
     #[test]
     fn the_whole_table() {
         let machine = MachineId::from_bytes([0; 6]);
-        let states = [
-            WorkspaceState::Creating { machine: None },
-            WorkspaceState::Started { machine: machine.clone() },
-            WorkspaceState::Stopping { machine: machine.clone(), reason: StopReason::Requested },
-            WorkspaceState::Stopped { reason: StopReason::Expired },
-            WorkspaceState::Starting { machine },
-            WorkspaceState::Deleting { machine: None },
+        let started = WorkspaceState::Started { machine: machine.clone() };
+        let stopping = WorkspaceState::Stopping { machine: machine.clone(), reason: StopReason::Requested };
+        let rows = [
+            (WorkspaceState::Creating { machine: None }, None, "-----"),
+            (started.clone(), None, "a=aaa"),
+            (started.clone(), Some(StallCause::DiskFull), "sssaa"),
+            (started.clone(), Some(StallCause::DiskFailed), "sssaa"),
+            (started.clone(), Some(StallCause::Paused), "sssaa"),
+            (started, Some(StallCause::Broken), "ssaaa"),
+            (stopping.clone(), None, "--aa-"),
+            (stopping.clone(), Some(StallCause::DiskFull), "--sa-"),
+            (stopping.clone(), Some(StallCause::DiskFailed), "--sa-"),
+            (stopping.clone(), Some(StallCause::Paused), "--sa-"),
+            (stopping, Some(StallCause::Broken), "--aa-"),
+            (WorkspaceState::Stopped { reason: StopReason::Expired }, None, "-a=aa"),
+            (WorkspaceState::Starting { machine }, None, "---a-"),
+            (WorkspaceState::Deleting { machine: None }, None, "---a-"),
         ];
-        let wishes = [Wish::Use, Wish::Start, Wish::Stop, Wish::Delete, Wish::Update];
-        let table: Vec<String> = states
-            .iter()
-            .map(|state| {
-                wishes
-                    .iter()
-                    .map(|wish| match decide(state, *wish) {
-                        Verdict::Accepted => 'a',
-                        Verdict::AlreadySo => '=',
-                        Verdict::Denied(_) => '-',
-                    })
-                    .collect()
-            })
-            .collect();
-        //                 use, start, stop, delete, update
-        assert_eq!(table, ["-----", "a=aaa", "-----", "-a=aa", "-----", "---a-"]);
+        for (state, stall, expected) in rows {
+            let wishes = [Wish::Use, Wish::Start, Wish::Stop, Wish::Delete, Wish::Update];
+            let verdicts = wishes.map(|wish| match decide(&state, stall, wish) {
+                Verdict::Accepted => 'a',
+                Verdict::AlreadySo => '=',
+                Verdict::Stalled(cause) if Some(cause) == stall => 's',
+                Verdict::Stalled(cause) => panic!("{cause}"),
+                Verdict::Denied(_) => '-',
+            });
+            assert_eq!(String::from_iter(verdicts), expected, "{state:?}, {stall:?}");
+        }
     }
 
     #[test]
     fn a_refusal_says_why() {
         let stopped = WorkspaceState::Stopped { reason: StopReason::Expired };
         assert_eq!(
-            decide(&stopped, Wish::Use),
+            decide(&stopped, None, Wish::Use),
             Verdict::Denied("is stopped (it was not used within its time to live)".into())
         );
     }

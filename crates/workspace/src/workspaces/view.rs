@@ -1,6 +1,9 @@
 //! What is told about a workspace.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use pyro_engine::{Isolation, Stall};
 
@@ -46,14 +49,14 @@ impl WorkspaceRecord {
 /// What the driver lets everybody see, without being asked.
 #[derive(Clone, Debug)]
 pub(super) struct Seen {
-    pub(super) record: WorkspaceRecord,
+    pub(super) record: Arc<WorkspaceRecord>,
     pub(super) machine: Option<MachineView>,
 }
 
 impl Seen {
     pub(super) fn view(self, commands: CommandCounts, disk: &WorkspaceDisk) -> WorkspaceView {
         WorkspaceView {
-            record: self.record,
+            record: Arc::unwrap_or_clone(self.record),
             machine: self.machine,
             commands,
             disk_used_bytes: disk.used_bytes(),

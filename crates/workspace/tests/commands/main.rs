@@ -6,3 +6,4 @@ mod calls;
 mod harness;
 mod losses;
 mod memory;
+mod waiting;

@@ -14,7 +14,7 @@ use pyro_api::{
 use pyro_workspace::{
     Error, Host, StartKind,
     commands::{ExecEvent, ExecIo, ExecRequest},
-    workspaces::{CreateIo, CreateRequest, WorkspaceView},
+    workspaces::{CreateIo, CreateRequest, OneShotOutcome, WorkspaceView},
 };
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -95,7 +95,7 @@ pub(in crate::daemon) async fn exec(
     let one_shots = host.workspaces().one_shots();
     let running = one_shots.exec(&request.vm_id, exec, ExecIo { events, stdin, cancel });
     let (outcome, ()) = tokio::join!(running, tell(told, &output, &request.vm_id));
-    let (view, outcome) = outcome.map_err(body)?;
+    let OneShotOutcome { machine: view, command: outcome, cleanup } = outcome.map_err(body)?;
     let record = &outcome.command;
     let Ending { exit_code, signal, timed_out, out_of_memory } = Ending::of(record);
     let machine = view.machine.as_ref();
@@ -120,7 +120,11 @@ pub(in crate::daemon) async fn exec(
         start: start.to_owned(),
         stdout_bytes: record.stdout.total_bytes,
         stderr_bytes: record.stderr.total_bytes,
-        cleanup: Cleanup { vm_id: vm_id.clone(), deleted: true, reason: "post_exec_cleanup".to_owned() },
+        cleanup: Cleanup {
+            vm_id: vm_id.clone(),
+            deleted: cleanup.is_ok(),
+            reason: "post_exec_cleanup".to_owned(),
+        },
         vm_id,
     })
 }

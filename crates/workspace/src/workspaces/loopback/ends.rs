@@ -52,7 +52,7 @@ fn a_guest_that_powers_off_is_told_from_a_machine_that_is_lost() {
         let home = Home::new();
         let (host, id) = with_a_file(&home).await;
         let in_use = host.workspaces().use_machine(&id).await.unwrap();
-        in_use.session().power_off(Duration::ZERO).await.unwrap();
+        in_use.session().unwrap().power_off(Duration::ZERO).await.unwrap();
         drop(in_use);
         assert_eq!(stopped(&host, &id).await, StopReason::PoweredOff);
         assert_eq!(view(&host, &id).await.record.last_error, None);
@@ -91,9 +91,9 @@ fn a_lost_session_is_renewed_and_nothing_is_lost_by_it() {
         let job = exec(&host, &id, detached(&script)).await.unwrap().command.sequence;
         for _ in 0..3 {
             let in_use = host.workspaces().use_machine(&id).await.unwrap();
-            let before = in_use.session().name().to_owned();
-            in_use.session().close().await;
-            while in_use.session().name() == before {
+            let before = in_use.session().unwrap().name().to_owned();
+            in_use.session().unwrap().close().await;
+            while in_use.session().unwrap().name() == before {
                 tokio::task::yield_now().await;
             }
             drop(in_use);
@@ -109,21 +109,18 @@ fn a_lost_session_is_renewed_and_nothing_is_lost_by_it() {
 #[test]
 fn a_guest_that_stays_silent_after_a_lost_session_is_ended() {
     in_namespace("a_guest_that_stays_silent_after_a_lost_session_is_ended", || async {
-        let home = small_home();
+        let home = Home::new();
         let (host, id) = with_a_file(&home).await;
         let in_use = host.workspaces().use_machine(&id).await.unwrap();
-        // It stands still and nothing lets it go on.
-        let ballast = ballast(&home);
-        in_use.machine.pause().await.unwrap();
+        assert!(home.engine.hush(&home.machines()[0]));
         let session = in_use.session();
         drop(in_use);
         tokio::time::pause();
-        session.close().await;
+        session.unwrap().close().await;
         assert_eq!(stopped(&host, &id).await, StopReason::MachineLost);
         tokio::time::resume();
         let error = view(&host, &id).await.record.last_error.unwrap();
         assert!(error.contains("did not answer within 30 s"), "{error}");
-        fs::remove_file(ballast).unwrap();
         assert_starts_with_its_file(&host, &id).await;
     });
 }

@@ -216,7 +216,7 @@ async fn settled(host: &Host, id: &WorkspaceId) {
 /// Waits until it is stopped; why.
 async fn stopped(host: &Host, id: &WorkspaceId) -> StopReason {
     let is_stopped = |seen: &Seen| matches!(seen.record.state, WorkspaceState::Stopped { .. });
-    match seen(host.workspaces(), id, is_stopped).await.record.state {
+    match seen(host.workspaces(), id, is_stopped).await.record.state.clone() {
         WorkspaceState::Stopped { reason } => reason,
         other => panic!("{other:?}"),
     }
