@@ -128,11 +128,9 @@ async fn settle(shared: &Arc<Shared>, mut record: WorkspaceRecord, was_restarted
         (WorkspaceState::Stopped { .. }, _) => None,
         (WorkspaceState::Started { .. }, Some(running)) => match talk(resources, &running).await {
             Ok(session) => {
-                let live =
-                    LiveMachine::new(running, None, session.clone(), FileWorkers::new(session.clone()));
-                live.files().end_stale().await?;
-                commands.adopt(session).await?;
-                Some(live)
+                commands.adopt(session.clone()).await?;
+                let files = FileWorkers::taking_over(session.clone());
+                Some(LiveMachine::new(running, None, session, files))
             }
             Err(error) => {
                 warn!(workspace = %record.id, error = %chain(&error), "cannot talk to a guest; its machine is ended");
