@@ -18,6 +18,7 @@ mod reference_faults;
 mod refusals;
 mod run;
 mod signals;
+mod transfer_faults;
 mod workspace_changes;
 mod workspace_contents;
 mod workspace_faults;

@@ -23,6 +23,7 @@ use tokio::sync::mpsc;
 use super::{
     archive,
     binary_parts::{BinaryParts, is_beyond_text},
+    claims::Claims,
     conversation::Conversation,
     error::FileError,
     gathered::Gathered,
@@ -92,13 +93,15 @@ impl FileWorkers {
     pub(crate) async fn export(
         &self,
         request: ExportRequest,
+        claims: &Claims,
         progress: impl Fn(TransferProgress) + Send + Sync + 'static,
     ) -> Result<Exported, FileError> {
         let ExportRequest { path, form, to } = request;
         // Before anything is asked: whoever may not write there need not wait.
         let to = match to {
             ExportTo::Place { path, force } => {
-                Target::Place(blocking(move || OutputPlace::claim(&path, force)).await?)
+                let claims = claims.clone();
+                Target::Place(blocking(move || OutputPlace::claim(&path, force, &claims)).await?)
             }
             ExportTo::Caller(pieces) => Target::Caller(pieces),
         };

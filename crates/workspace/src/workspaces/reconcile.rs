@@ -28,7 +28,7 @@ use super::{
 };
 use crate::{
     error::{Error, chain},
-    files::FileWorkers,
+    files::{Claims, FileWorkers},
     greeting::{self, RESTORE_PATIENCE},
     host::Resources,
     layout::Layout,
@@ -80,6 +80,10 @@ pub(super) async fn reconcile(shared: &Arc<Shared>) -> Result<(), Error> {
         for path in recordless(&layout.workspaces(), &known)? {
             info!(path = %path.display(), "removed the files of a workspace without a record");
             fs::remove_dir_all(&path).map_err(|source| Error::Store { operation: "remove", path, source })?;
+        }
+        // Whoever exported something held the lock that is ours now.
+        if let Err(error) = Claims::of(&layout).settle() {
+            warn!(error = %chain(&error), "cannot look over exports that were cut off");
         }
         kept_environment::remove_partial(&layout)?;
         for path in kept_environment::unneeded(&layout, &needed)? {
