@@ -185,7 +185,7 @@ impl FileWorkers {
         let packing = self.pack(path, EntryKind::Directory).await?;
         let unpacking = move |archive: Received| {
             let root = place.tree()?;
-            let options = unpack::Options { owner: Owner::Caller, keep_set_id: false };
+            let options = unpack::Options { owner: Owner::Caller, keep_set_id: false, asks_for_room: false };
             let mut reader = Reader::new(archive, Limits::default(), Special::Skip);
             let unpacked = unpack(&mut reader, &root, options).map_err(|source| FileError::Unpack {
                 path: place.path().to_owned(),
