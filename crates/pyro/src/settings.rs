@@ -80,7 +80,7 @@ pub(crate) const VARIABLES: &[Variable] = &[
     Variable {
         name: "PYRO_FAULT",
         key: None,
-        doc: "Name of a fault point and what happens there (kill or disk-full), as POINT=FAULT; only for tests",
+        doc: "Fault points and what happens there (kill or disk-full), as POINT=FAULT[,POINT=FAULT…]; only for tests",
     },
     Variable {
         name: "XDG_CONFIG_HOME",
@@ -125,8 +125,8 @@ pub(crate) struct Settings {
     pub(crate) daemon_idle: Duration,
     /// Filter of the daemon's log.
     pub(crate) log_filter: String,
-    /// Fault to arm: point and fault.
-    pub(crate) fault: Option<(String, String)>,
+    /// Faults to arm: point and fault.
+    pub(crate) faults: Vec<(String, String)>,
     /// Where programs are looked up.
     pub(crate) search_path: Vec<PathBuf>,
     /// What git needs to find itself and the user's settings.
@@ -277,13 +277,7 @@ impl Settings {
                     parse_seconds("PYRO_DAEMON_IDLE_SECONDS", &seconds)
                 })?,
             log_filter: text("PYRO_LOG")?.unwrap_or_else(|| "info".to_owned()),
-            fault: text("PYRO_FAULT")?
-                .map(|fault| {
-                    let parts =
-                        fault.split_once('=').map(|(point, fault)| (point.to_owned(), fault.to_owned()));
-                    parts.ok_or_else(|| bad("PYRO_FAULT", "is not POINT=FAULT"))
-                })
-                .transpose()?,
+            faults: text("PYRO_FAULT")?.map_or_else(|| Ok(Vec::new()), |faults| parse_faults(&faults))?,
             git_environment: ["HOME", "PATH", "XDG_CONFIG_HOME"]
                 .into_iter()
                 .filter_map(|name| set(name).map(|value| (OsString::from(name), value)))
@@ -321,6 +315,14 @@ fn parse_uids(text: &str) -> Result<RangeInclusive<u32>, ErrorBody> {
     range
         .filter(|range| !range.is_empty() && *range.start() > 0 && *range.end() < u32::MAX)
         .ok_or_else(|| bad("PYRO_VMM_UIDS", "is not a range of user ids FIRST-LAST without 0"))
+}
+
+fn parse_faults(text: &str) -> Result<Vec<(String, String)>, ErrorBody> {
+    let fault = |one: &str| {
+        let parts = one.split_once('=').map(|(point, fault)| (point.to_owned(), fault.to_owned()));
+        parts.ok_or_else(|| bad("PYRO_FAULT", "is not POINT=FAULT"))
+    };
+    text.split(',').map(fault).collect()
 }
 
 /// Names a state directory, so that two of them never share a socket (64-bit FNV-1a).

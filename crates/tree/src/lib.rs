@@ -4,7 +4,7 @@
 //! - [`path`]: the checked form in which every path arrives.
 //! - [`beneath`]: a directory below which the kernel keeps every path.
 //! - [`archive`]: tar streams, written and read member by member.
-//! - [`unpack`]: an untrusted archive becomes files below a root.
+//! - [`unpack`]: an untrusted archive becomes files below a root; [`room`]: as long as they fit.
 //! - [`walk`] and [`pack`]: files below a root become an archive.
 //! - [`transaction`]: changes to a tree in use that happen whole or not at all, also when the machine dies.
 //! - `seed` and `compressed` (feature `host`): which files of a host directory are taken, and compressed archives.
@@ -21,6 +21,7 @@ pub mod notes;
 pub mod pack;
 pub mod path;
 mod removal;
+pub mod room;
 #[cfg(feature = "host")]
 pub mod seed;
 pub mod transaction;

@@ -32,6 +32,7 @@ use crate::{
     beneath::{self, Root, only_mtime},
     notes::{Notes, Remark},
     path::RelativePath,
+    room,
     transaction::STAGING_NAME,
 };
 
@@ -58,6 +59,8 @@ pub struct Options {
     pub owner: Owner,
     /// Whether set-user-id and set-group-id bits are kept; otherwise they are cleared.
     pub keep_set_id: bool,
+    /// Whether a file that cannot fit is refused before it is written; see [`room::ask`].
+    pub asks_for_room: bool,
 }
 
 /// What was unpacked.
@@ -186,7 +189,7 @@ impl Unpacker {
         let current = self.current.as_ref().ok_or_else(|| at.io("open")(Errno::BADF))?;
         match &member.kind {
             Kind::Directory => Ok(()),
-            Kind::File { .. } => at.file(current.as_fd(), name, reader),
+            Kind::File { size_bytes } => at.file(current.as_fd(), name, *size_bytes, reader),
             Kind::Symlink { target } => at.symlink(current.as_fd(), name, target),
             Kind::HardLink { target } => {
                 let target_place = self.root.parent("link", target);
@@ -356,7 +359,16 @@ impl Place<'_> {
         make().map_err(self.io(operation))
     }
 
-    fn file<R: Read>(&self, directory: BorrowedFd<'_>, name: &OsStr, reader: &mut Reader<R>) -> Result<()> {
+    fn file<R: Read>(
+        &self,
+        directory: BorrowedFd<'_>,
+        name: &OsStr,
+        size_bytes: u64,
+        reader: &mut Reader<R>,
+    ) -> Result<()> {
+        if self.options.asks_for_room {
+            room::ask(directory, size_bytes).map_err(self.io("write"))?;
+        }
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         // Nobody else reads it before it has its owner and mode.
         let private = Mode::RUSR | Mode::WUSR;

@@ -120,7 +120,7 @@ proptest! {
         let target = tempfile::tempdir().unwrap();
         let (archive, packed) = pack(source.path());
         prop_assert!(packed.notes.is_empty(), "{:?}", packed.notes);
-        let options = Options { owner: Owner::Keep, keep_set_id: true };
+        let options = Options { owner: Owner::Keep, keep_set_id: true, asks_for_room: false };
         let mut reader = Reader::new(archive.as_slice(), Limits::default(), Special::Refuse);
         let unpacked = unpack(&mut reader, &Root::open(target.path()).unwrap(), options).unwrap();
         prop_assert_eq!(describe(source.path()), describe(target.path()));

@@ -75,6 +75,7 @@ fn change(root: &Root, hook: Hook<'_>) -> Result<Committed, Error> {
     transaction.put_hard_link(&at("fresh/same"), &at("fresh/deep/file"))?;
     transaction.remove(&at("removed"))?;
     transaction.remove(&at("sealed"))?;
+    transaction.put_file(&at("sealed"), &mut b"broken".as_slice(), MTIME)?;
     transaction.remove(&at("becomes-file"))?;
     transaction.put_file(&at("becomes-file"), &mut b"a file now".as_slice(), MTIME)?;
     transaction.remove(&at("emptied/last"))?;
@@ -117,7 +118,7 @@ fn before_and_after() -> (Description, Description) {
     let trial = Trial::new();
     let before = trial.describe();
     let committed = change(&trial.root, &|_| Ok(())).unwrap();
-    assert_eq!(committed, Committed { placed: 7, removed: 5 });
+    assert_eq!(committed, Committed { placed: 8, removed: 5 });
     (before, trial.describe())
 }
 
@@ -157,6 +158,7 @@ fn the_change_itself() {
     assert_eq!(text("link"), Some("120777 5.000000007 -> ../anywhere"));
     assert_eq!(text("third-name"), Some("100600 1000.000000000 other = kept/other"));
     assert_eq!(text("becomes-file"), Some("100644 5.000000007 a file now"));
+    assert_eq!(text("sealed"), Some("100644 5.000000007 broken"));
     assert_eq!((text("removed"), text("emptied")), (None, None));
     assert_eq!((text("filled"), text("filled/two").is_some()), (Some("40755"), true));
     assert_eq!(text("script"), Some("100755 5.000000007 #!/bin/sh"));

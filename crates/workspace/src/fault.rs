@@ -2,7 +2,10 @@
 //!
 //! Each point is declared once, in the list below, and reached with [`reach`]. A test lists them all
 //! (`pyro daemon fault-points`), arms one after the other in a real process, and fails on a point that was
-//! never reached. Unarmed, a point costs one relaxed load.
+//! never reached. Unarmed, a point costs one relaxed load. Two are armed together where only a failure leads to the second.
+//!
+//! Crates below this one declare points of their own and have them reached by name: the steps of a transaction, and those of
+//! the environments.
 
 use std::{
     io,
@@ -11,6 +14,8 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
 };
+
+use pyro_tree::transaction;
 
 macro_rules! fault_points {
     ($($(#[$doc:meta])+ $variant:ident = $name:literal;)+) => {
@@ -83,6 +88,41 @@ fault_points! {
     WorkspaceMachineGone = "workspace.machine-gone";
     /// The files of a workspace that is being deleted are gone.
     WorkspaceFilesRemoved = "workspace.files-removed";
+    /// The guest is asked for a push; nothing of it was sent.
+    PushAsked = "push.asked";
+    /// All that is pushed was read; the guest has not been told that it is all.
+    PushRead = "push.read";
+    /// The guest has been told that it has everything; what it made of it is not known.
+    PushSent = "push.sent";
+    /// The guest has pushed; nobody was told.
+    PushAnswered = "push.answered";
+    /// The guest is asked to patch; nothing of the patch was sent.
+    PatchAsked = "patch.asked";
+    /// The guest has been told that it has the whole patch; what it made of it is not known.
+    PatchSent = "patch.sent";
+    /// The guest has patched; nobody was told.
+    PatchAnswered = "patch.answered";
+    /// What a pull takes is decided; nothing was written.
+    PullPlanned = "pull.planned";
+    /// All contents have come; the steps of the transaction follow.
+    PullReceived = "pull.received";
+    /// The host's directory is as after; the guest has not been told what both sides have in common.
+    PullCarriedOut = "pull.carried-out";
+    /// The guest knows what both sides have in common; nobody was told.
+    PullAgreed = "pull.agreed";
+    /// The place of an export is written down; nothing was made there.
+    ExportClaimed = "export.claimed";
+    /// What is exported is being made beside its place; it is empty.
+    ExportMade = "export.made";
+    /// What is exported is whole; it is not in its place.
+    ExportWritten = "export.written";
+    /// What is exported is in its place; what it replaced is still beside it.
+    ExportPlaced = "export.placed";
+}
+
+/// Every point that can be armed here: those above and the steps of transactions on the host.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    FaultPoint::ALL.iter().map(|point| point.name()).chain(transaction::POINTS)
 }
 
 /// What happens at the armed point.
@@ -95,12 +135,12 @@ pub enum Fault {
 }
 
 static ARMED: AtomicBool = AtomicBool::new(false);
-static FAULT: OnceLock<(String, Fault)> = OnceLock::new();
+static FAULTS: OnceLock<Vec<(String, Fault)>> = OnceLock::new();
 
-/// Arms one fault for the life of this process. Called by the binary at start, before any work; later calls do nothing.
-/// `point` may also be a point of the environments crate, which reports its own by name.
-pub fn arm(point: &str, fault: Fault) {
-    if FAULT.set((point.to_owned(), fault)).is_ok() {
+/// Arms faults for the life of this process. Called by the binary at start, before any work; later calls do nothing.
+/// A point may also be one of the environments crate, which reports its own by name.
+pub fn arm(faults: Vec<(String, Fault)>) {
+    if FAULTS.set(faults).is_ok() {
         ARMED.store(true, Ordering::Release);
     }
 }
@@ -115,10 +155,8 @@ pub fn reach_name(point: &str) -> io::Result<()> {
     if !ARMED.load(Ordering::Relaxed) {
         return Ok(());
     }
-    match FAULT.get() {
-        Some((armed, fault)) if armed == point => happen(*fault),
-        _ => Ok(()),
-    }
+    let armed = FAULTS.get().into_iter().flatten().find(|(armed, _)| armed == point);
+    armed.map_or(Ok(()), |(_, fault)| happen(*fault))
 }
 
 fn happen(fault: Fault) -> io::Result<()> {

@@ -16,6 +16,7 @@
 //!     workspace.json            the record once more, from which the index can be rebuilt
 //!     disk/{base.raw,active.qcow2}  the template's disk (a hard link) and what was written since
 //!     commands/                 outputs of its commands
+//!   exports/<token>             a place of the host where an export is being made
 //!   store.sqlite                index of workspaces and commands
 //! <cache>/                      can be deleted at any time
 //!   environments/               owned by the environments crate
@@ -101,6 +102,11 @@ impl Layout {
     /// Directory of one workspace.
     pub fn workspace(&self, id: &WorkspaceId) -> PathBuf {
         self.workspaces().join(id.as_str())
+    }
+
+    /// Places of the host where exports are being made, one file for each.
+    pub fn exports(&self) -> PathBuf {
+        self.state.join("exports")
     }
 
     /// Cache of environments.

@@ -24,7 +24,10 @@ fn every_point_that_the_program_has_is_reached_by_a_test_here() {
     let home = Home::bare();
     let outcome = home.pyro(["daemon", "fault-points"]).output().succeeds();
     let there: BTreeSet<String> = outcome.lines().into_iter().collect();
-    let others = super::environments::FAULT_POINTS.iter().chain(super::workspace_faults::points());
+    let others = super::environments::FAULT_POINTS
+        .iter()
+        .chain(super::workspace_faults::points())
+        .chain(super::transfer_faults::points());
     let reached = RUN.iter().chain(&TEMPLATE).chain(others);
     assert_eq!(there, reached.map(|point| (*point).to_owned()).collect());
 }
@@ -91,7 +94,8 @@ fn unfinished(home: &Home) -> Vec<String> {
     names.filter(|name| name.starts_with(".partial")).collect()
 }
 
-/// Makes the request of a daemon that is killed at the point; fails if it is never reached.
+/// Makes the request of a daemon that is killed at the point; fails if it is never reached. Before the point other faults
+/// may be named, with commas, that lead to it.
 pub(crate) fn killed_at(home: &Home, point: &str, request: Invocation) -> Outcome {
     let mut daemon = home.pyro(["daemon", "serve"]).env("PYRO_FAULT", format!("{point}=kill")).start();
     assert_eq!(daemon.line(), "ready");

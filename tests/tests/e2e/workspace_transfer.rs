@@ -1,15 +1,14 @@
-//! Files into workspaces and out of them, on real machines: whole or not at all, whatever dies on the way, and never
-//! outside of the place that was named, whatever the other side made up.
+//! Files into workspaces and out of them, on real machines: whole or not at all, and never outside of the place that was
+//! named, whatever the other side made up. What dies on the way: [`transfer_faults`](super::transfer_faults).
 
 use std::{
     fs,
     os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink},
     path::{Path, PathBuf},
     process::Command,
-    time::Duration,
 };
 
-use pyro_e2e::{ENVIRONMENT, Home, Invocation, Outcome, Signal, wait_until};
+use pyro_e2e::{ENVIRONMENT, Home, Invocation, Outcome};
 use serde_json::Value;
 
 fn workspace<const N: usize>(home: &Home, words: [&str; N]) -> Invocation {
@@ -29,28 +28,6 @@ fn delete(home: &Home) {
     home.wait_until_nothing_is_left();
 }
 
-fn kill_daemon(home: &Home) {
-    let daemon = home.daemon().unwrap();
-    daemon.signal(Signal::KILL);
-    daemon.assert_ends("the killed daemon");
-}
-
-/// Fills `place` with so many files, all with this content.
-fn fill(place: &Path, files: usize, content: &str) {
-    for number in 0..files {
-        let directory = place.join(format!("d{:02}", number % 20));
-        fs::create_dir_all(&directory).unwrap();
-        fs::write(directory.join(format!("f{number:05}")), format!("{content}\n")).unwrap();
-    }
-}
-
-/// Contents that the files of a tree have, each once.
-const CONTENTS: &str = "cat d*/f* | sort -u";
-
-fn contents(place: &Path) -> Vec<u8> {
-    Command::new("sh").args(["-c", CONTENTS]).current_dir(place).output().unwrap().stdout
-}
-
 fn directory(home: &Home, name: &str) -> PathBuf {
     let place = home.scratch().join(name);
     fs::create_dir(&place).unwrap();
@@ -59,67 +36,6 @@ fn directory(home: &Home, name: &str) -> PathBuf {
 
 fn list(value: &Value, key: &str) -> Vec<Value> {
     value[key].as_array().unwrap_or_else(|| panic!("no {key} in {value}")).clone()
-}
-
-#[test]
-fn a_push_and_a_pull_whose_daemon_is_killed_leave_before_or_after() {
-    let home = Home::warm();
-    home.tolerate_errors_in_the_log();
-    let seed = directory(&home, "seed");
-    fill(&seed, 600, "v0");
-    create(&home, &seed).output().succeeds();
-    let directory = seed.to_str().unwrap();
-    let mut there = "v0\n".to_owned();
-    // While it is staged, and while it is carried out: what the guest itself sees of it says when.
-    for (version, sign) in
-        [("v1", "[ -e .pyro-transaction ]"), ("v2", "{ read x < d00/f00000 && [ $x = v2 ]; }")]
-    {
-        fill(&seed, 600, version);
-        let script = format!("echo watches; until {sign}; do :; done; echo seen");
-        let mut watcher =
-            workspace(&home, ["exec", "w", "-n", "-q", "--timeout-seconds", "60", "--", "sh", "-c", &script])
-                .start();
-        assert_eq!(watcher.line(), "watches");
-        let push = workspace(&home, ["sync", "push", "w", directory, "--json"]).start();
-        assert_eq!(watcher.line(), "seen");
-        kill_daemon(&home);
-        let pushed = push.finish();
-        watcher.finish();
-        // The next worker makes it whole before it looks.
-        workspace(&home, ["file", "list", "w"]).output().succeeds();
-        let now = sh(&home, CONTENTS).succeeds().text();
-        let after = format!("{version}\n");
-        assert!(now == after || (pushed.code() != 0 && now == there), "at {version}: {now:?} of {pushed}");
-        sh(&home, "ls -d .pyro-transaction; find . -type f | wc -l").prints("600\n");
-        there = now;
-    }
-    // The same way back.
-    workspace(&home, ["sync", "push", "w", directory]).output().succeeds();
-    for (version, in_the_midst) in [("v3", false), ("v4", true)] {
-        let before = contents(&seed);
-        sh(&home, &format!("for f in d*/f*; do echo {version} > $f; done")).succeeds();
-        let pull = workspace(&home, ["sync", "pull", "w", directory, "--json"]).start();
-        let after = format!("{version}\n");
-        let (place, first) = (seed.join("d00"), seed.join("d00/f00000"));
-        if in_the_midst {
-            wait_until("the first file is replaced", &place, Duration::from_secs(60), || {
-                fs::read_to_string(&first).is_ok_and(|text| text == after)
-            });
-        } else {
-            wait_until("it is staged", &seed, Duration::from_secs(60), || {
-                seed.join(".pyro-transaction").exists()
-            });
-        }
-        kill_daemon(&home);
-        let pulled = pull.finish();
-        workspace(&home, ["sync", "pull", "w", directory, "--dry-run", "--json"]).output().succeeds();
-        let now = contents(&seed);
-        assert!(now == after.as_bytes() || (pulled.code() != 0 && now == before), "{version}: {pulled}");
-        assert!(!seed.join(".pyro-transaction").exists(), "{pulled}");
-        workspace(&home, ["sync", "pull", "w", directory]).output().succeeds();
-        assert_eq!(String::from_utf8(contents(&seed)).unwrap(), after);
-    }
-    delete(&home);
 }
 
 #[test]
@@ -381,9 +297,17 @@ fn what_does_not_fit_on_the_disk_is_told_and_changes_nothing() {
     fs::write(&zeros, archive(&[Member("zeros", b'0', "", &vec![0; 96 << 20])])).unwrap();
     assert!(Command::new("gzip").args(["-1", "-n"]).arg(&zeros).status().unwrap().success());
     let zeros = home.scratch().join("zeros.tar.gz");
-    workspace(&home, ["sync", "push", "w", zeros.to_str().unwrap(), "--json"])
-        .output()
-        .fails_with("guest_disk_full");
+    // A single file that cannot fit is refused at once; many fill the disk.
+    let names: Vec<String> = (0..120).map(|number| format!("part{number}")).collect();
+    let part = vec![0; 500_000];
+    let parts: Vec<_> = names.iter().map(|name| Member(name, b'0', "", &part)).collect();
+    let many = home.scratch().join("many.tar");
+    fs::write(&many, archive(&parts)).unwrap();
+    for source in [&zeros, &many] {
+        workspace(&home, ["sync", "push", "w", source.to_str().unwrap(), "--json"])
+            .output()
+            .fails_with("guest_disk_full");
+    }
     workspace(&home, ["file", "write", "w", "large", "--stdin", "--json"])
         .stdin(vec![0; 64 << 20])
         .output()

@@ -49,7 +49,7 @@ fn fill(disk: &Root, input: &mut Input<'_>) -> Result<Unpacked> {
     let seed = disk.descend(&RelativePath::new(SEED)?)?;
     // To whom the worker is, which in a machine is root.
     let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
-    let options = Options { owner: Owner::All { uid, gid }, keep_set_id: true };
+    let options = Options { owner: Owner::All { uid, gid }, keep_set_id: true, asks_for_room: true };
     let mut reader = Reader::new(&mut *input, Limits::default(), Special::Skip);
     let unpacked = unpack(&mut reader, &seed, options)?;
     reader.finish()?;

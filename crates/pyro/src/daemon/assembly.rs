@@ -91,7 +91,7 @@ fn git(settings: &Settings) -> Git {
 pub(crate) fn environments(settings: &Settings) -> Result<Environments, ErrorBody> {
     let config = EnvironmentsConfig {
         program_path: search_path(settings),
-        fault_point: settings.fault.is_some().then(|| Arc::new(fault::reach_name) as _),
+        fault_point: (!settings.faults.is_empty()).then(|| Arc::new(fault::reach_name) as _),
         ..EnvironmentsConfig::new(&settings.environments)
     };
     Environments::open(config).map_err(|error| ErrorBody::from_chain(environment_code(&error), &error))

@@ -45,7 +45,7 @@ use pyro_environments::{
 };
 use pyro_workspace::{
     Error, Host, RunEvent, RunIo,
-    fault::{self, Fault, FaultPoint},
+    fault::{self, Fault},
 };
 use tokio::sync::{OnceCell, mpsc};
 
@@ -59,11 +59,7 @@ use crate::settings::Settings;
 
 /// Every place where a test can make this program fail.
 pub(crate) fn fault_points() -> Vec<&'static str> {
-    FaultPoint::ALL
-        .iter()
-        .map(|point| point.name())
-        .chain(EnvironmentsConfig::FAULT_POINTS.iter().copied())
-        .collect()
+    fault::names().chain(EnvironmentsConfig::FAULT_POINTS.iter().copied()).collect()
 }
 
 /// The library. Environments can be had on any host; machines as soon as the host has what they need, so that a
@@ -79,9 +75,7 @@ pub(super) struct Library {
 impl Library {
     /// Opens what can be opened, which ends the machines of daemons that died.
     pub(super) async fn open(settings: &Settings) -> Result<Self, ErrorBody> {
-        if let Some((point, fault)) = &settings.fault {
-            arm(point, fault)?;
-        }
+        arm(&settings.faults)?;
         let environments = Arc::new(assembly::environments(settings)?);
         let library = Self { settings: settings.clone(), environments, host: OnceCell::new() };
         if let Err(error) = library.host().await {
@@ -159,17 +153,23 @@ impl Drop for CancelOnDrop {
     }
 }
 
-fn arm(point: &str, fault: &str) -> Result<(), ErrorBody> {
+fn arm(faults: &[(String, String)]) -> Result<(), ErrorBody> {
     let refuse = |text: String| ErrorBody::new(ErrorCode::InvalidRequest, text);
-    if !fault_points().contains(&point) {
-        return Err(refuse(format!("PYRO_FAULT names no fault point: {point}")));
-    }
-    let fault = match fault {
-        "kill" => Fault::Kill,
-        "disk-full" => Fault::DiskFull,
-        other => return Err(refuse(format!("PYRO_FAULT names no fault: {other}"))),
+    let known = fault_points();
+    let fault = |(point, fault): &(String, String)| {
+        if !known.contains(&point.as_str()) {
+            return Err(refuse(format!("PYRO_FAULT names no fault point: {point}")));
+        }
+        match fault.as_str() {
+            "kill" => Ok((point.clone(), Fault::Kill)),
+            "disk-full" => Ok((point.clone(), Fault::DiskFull)),
+            other => Err(refuse(format!("PYRO_FAULT names no fault: {other}"))),
+        }
     };
-    fault::arm(point, fault);
+    let faults = faults.iter().map(fault).collect::<Result<Vec<_>, _>>()?;
+    if !faults.is_empty() {
+        fault::arm(faults);
+    }
     Ok(())
 }
 

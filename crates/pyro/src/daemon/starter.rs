@@ -31,7 +31,7 @@ impl DaemonStarter {
     /// Has a daemon end what one that was lost has left behind; returns when that is done. Whatever fault a test asked
     /// for was for the lost one.
     pub(crate) async fn replace_lost(mut self) -> Result<(), ErrorBody> {
-        self.settings.fault = None;
+        self.settings.faults.clear();
         self.start().await
     }
 
@@ -58,7 +58,7 @@ impl DaemonStarter {
         let cannot_start = |error: io::Error| unavailable(format!("cannot start the daemon: {error}"));
         let log = log::open(&self.settings.log()).map_err(cannot_start)?;
         let mut daemon = Command::new(program().map_err(cannot_start)?);
-        if self.settings.fault.is_none() {
+        if self.settings.faults.is_empty() {
             daemon.env_remove("PYRO_FAULT");
         }
         daemon

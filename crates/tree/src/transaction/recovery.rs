@@ -106,7 +106,11 @@ pub(super) fn carry_out(
 ) -> std::result::Result<(), Failure> {
     let done = steps
         .iter()
-        .try_for_each(|step| step.carry_out(staging, hook))
+        .enumerate()
+        .try_for_each(|(index, step)| match step.is_outdated(steps.get(index + 1), staging)? {
+            true => Ok(()),
+            false => step.carry_out(staging, hook),
+        })
         .and_then(|()| staging.conclude(Name::Journal, durability, hook));
     let first = match done {
         Ok(()) => {

@@ -40,6 +40,18 @@ impl Step {
         }
     }
 
+    /// Whether this made a directory movable that the step after it has moved away: what has its name now is something else.
+    pub(super) fn is_outdated(&self, next: Option<&Self>, staging: &Staging) -> Result<bool> {
+        match (self, next) {
+            (Self::Attributes { target, .. }, Some(Self::Remove { number, target: removed }))
+                if target == removed =>
+            {
+                staging.has(&Name::Old.numbered(*number))
+            }
+            _ => Ok(false),
+        }
+    }
+
     pub(super) fn carry_out(&self, staging: &Staging, hook: Hook<'_>) -> Result<()> {
         reach(hook, self.point(), self.target())?;
         let root = &staging.root;

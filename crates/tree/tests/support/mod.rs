@@ -59,7 +59,7 @@ pub(crate) fn pax(records: &[(&str, &[u8])]) -> Vec<u8> {
     member(b'x', b"pax", b"", &bytes)
 }
 
-pub(crate) const OPTIONS: Options = Options { owner: Owner::Caller, keep_set_id: true };
+pub(crate) const OPTIONS: Options = Options { owner: Owner::Caller, keep_set_id: true, asks_for_room: false };
 
 pub(crate) fn unpack_bytes(archive: &[u8], directory: &Path) -> Result<Unpacked, unpack::Error> {
     let mut reader = Reader::new(archive, Limits::default(), Special::Refuse);

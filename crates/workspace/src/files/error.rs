@@ -1,11 +1,17 @@
 //! Why a file operation failed.
 
-use std::{io, path::PathBuf};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 use pyro_protocol::work::{WorkFailure, WorkFailureCode};
 use pyro_tree::{archive, transaction, unpack};
 
-use crate::session::SessionError;
+use crate::{
+    fault::{self, FaultPoint},
+    session::SessionError,
+};
 
 /// A file operation was not carried out.
 #[derive(Debug, thiserror::Error)]
@@ -190,4 +196,13 @@ impl From<SessionError> for FileError {
     fn from(source: SessionError) -> Self {
         Self::Session { source }
     }
+}
+
+/// Reaches a fault point of an operation on a file or directory.
+pub(super) fn reach(point: FaultPoint, path: &Path) -> Result<(), FileError> {
+    fault::reach(point).map_err(|source| FileError::Host {
+        operation: "go on with",
+        path: path.to_owned(),
+        source,
+    })
 }

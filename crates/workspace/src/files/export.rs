@@ -23,6 +23,7 @@ use tokio::sync::mpsc;
 use super::{
     archive,
     binary_parts::{BinaryParts, is_beyond_text},
+    claims::Claims,
     conversation::Conversation,
     error::FileError,
     gathered::Gathered,
@@ -92,13 +93,15 @@ impl FileWorkers {
     pub(crate) async fn export(
         &self,
         request: ExportRequest,
+        claims: &Claims,
         progress: impl Fn(TransferProgress) + Send + Sync + 'static,
     ) -> Result<Exported, FileError> {
         let ExportRequest { path, form, to } = request;
         // Before anything is asked: whoever may not write there need not wait.
         let to = match to {
             ExportTo::Place { path, force } => {
-                Target::Place(blocking(move || OutputPlace::claim(&path, force)).await?)
+                let claims = claims.clone();
+                Target::Place(blocking(move || OutputPlace::claim(&path, force, &claims)).await?)
             }
             ExportTo::Caller(pieces) => Target::Caller(pieces),
         };
@@ -364,7 +367,7 @@ async fn unpacked<T: Send + 'static>(
 /// Makes a tree of what an archive holds, nowhere but in its place.
 fn unpack_into(place: OutputPlace, archive: Received) -> Result<(OutputPlace, Unpacked), FileError> {
     let root = place.tree()?;
-    let options = unpack::Options { owner: Owner::Caller, keep_set_id: false };
+    let options = unpack::Options { owner: Owner::Caller, keep_set_id: false, asks_for_room: false };
     let mut reader = Reader::new(archive, Limits::default(), Special::Skip);
     let unpacked = unpack(&mut reader, &root, options)
         .map_err(|source| FileError::Unpack { path: place.path().to_owned(), source: Box::new(source) })?;
@@ -453,6 +456,7 @@ mod tests {
     use tar::{EntryType, Header};
 
     use super::*;
+    use crate::layout::Layout;
 
     /// A member whose name and target are taken as they are.
     fn member(kind: EntryType, name: &str, target: &str, mode: u32, content: &[u8]) -> Vec<u8> {
@@ -518,6 +522,10 @@ mod tests {
         ]
     }
 
+    fn claims(state: &Path) -> Claims {
+        Claims::of(&Layout::new(state, state.join("cache")))
+    }
+
     #[test]
     fn a_hostile_archive_makes_nothing_beside_the_place_and_is_no_result() {
         for (what, mut archive) in hostile() {
@@ -526,7 +534,8 @@ mod tests {
             }
             let home = tempfile::tempdir().unwrap();
             let out = home.path().join("out");
-            let place = OutputPlace::claim(&out, false).unwrap();
+            let state = tempfile::tempdir().unwrap();
+            let place = OutputPlace::claim(&out, false, &claims(state.path())).unwrap();
             let unpacked = unpack_into(place, sent(&archive));
             let is_refused = unpacked.is_err();
             drop(unpacked);
@@ -571,7 +580,8 @@ mod tests {
         ]
         .concat();
         let home = tempfile::tempdir().unwrap();
-        let place = OutputPlace::claim(&home.path().join("out"), false).unwrap();
+        let state = tempfile::tempdir().unwrap();
+        let place = OutputPlace::claim(&home.path().join("out"), false, &claims(state.path())).unwrap();
         let (place, unpacked) = unpack_into(place, sent(&archive)).unwrap();
         assert_eq!((unpacked.entries, unpacked.notes.list.len()), (1, 2));
         place.fill().unwrap();

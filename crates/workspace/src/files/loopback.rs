@@ -24,6 +24,7 @@ use tokio::sync::mpsc;
 
 use super::*;
 use crate::{
+    layout::Layout,
     loopback::{self, Target},
     session::GuestSession,
     workspaces::SeedRecord,
@@ -89,7 +90,11 @@ impl Guest {
 
     async fn export(&self, path: &str, form: ExportForm, place: &Path) -> Result<Exported, FileError> {
         let to = ExportTo::Place { path: place.to_owned(), force: false };
-        self.files.export(ExportRequest { path: path.into(), form, to }, |_| {}).await
+        self.files.export(ExportRequest { path: path.into(), form, to }, &self.claims(), |_| {}).await
+    }
+
+    fn claims(&self) -> Claims {
+        Claims::of(&Layout::new(self.beside("state"), self.beside("cache")))
     }
 }
 
@@ -380,7 +385,7 @@ fn exports_are_made_whole_and_nowhere_else() {
         let (pieces, mut sent) = mpsc::channel(64);
         let to = ExportTo::Caller(pieces);
         let request = ExportRequest { path: path("dir"), form: ExportForm::Tar, to };
-        let exported = guest.files.export(request, |_| {}).await.unwrap();
+        let exported = guest.files.export(request, &guest.claims(), |_| {}).await.unwrap();
         let mut bytes = 0;
         while let Some(piece) = sent.recv().await {
             bytes += piece.len() as u64;
@@ -388,7 +393,7 @@ fn exports_are_made_whole_and_nowhere_else() {
         assert_eq!((bytes, exported.entry_count), (exported.content_bytes, tar.entry_count));
         let to = ExportTo::Caller(mpsc::channel(1).0);
         let request = ExportRequest { path: path("dir"), form: ExportForm::Tree, to };
-        let unsuited = guest.files.export(request, |_| {}).await.unwrap_err();
+        let unsuited = guest.files.export(request, &guest.claims(), |_| {}).await.unwrap_err();
         assert!(matches!(unsuited, FileError::Unsuited { .. }), "{unsuited}");
     });
 }

@@ -9,13 +9,15 @@
 //! - [`operations`]: single files and directories; [`diff`]: what changed.
 //! - [`seed`]: what `/workspace` is filled with; [`push`]: files of the host over it, whole or not at all.
 //! - [`pull`]: what changed in the guest back to the host, merged with what changed there.
-//! - [`export`]: results out of it, never over something and never beside the place that was named.
+//! - [`export`]: results out of it, never over something and never beside the place that was named; [`claims`]: so that
+//!   nothing of them stays when the daemon is killed.
 //!
 //! What a guest sends is bounded and checked: it may be hostile. On the host nothing is touched outside the directory
 //! that was named, whatever links lie in it.
 
 mod archive;
 mod binary_parts;
+mod claims;
 mod conversation;
 mod diff;
 mod error;
@@ -32,7 +34,7 @@ mod seed;
 mod transfer;
 mod workers;
 
-pub(crate) use self::workers::FileWorkers;
+pub(crate) use self::{claims::Claims, workers::FileWorkers};
 pub use self::{
     diff::DiffReport,
     error::FileError,

@@ -1,6 +1,8 @@
 //! Operations on single files and directories of a workspace, one method each. Requests and answers are those of the
 //! worker's wire, whose documentation says what each means.
 
+use std::path::Path;
+
 use bytes::{Bytes, BytesMut};
 use pyro_protocol::work::{
     Delete, Entry, Glob, Grep, List, Listed, MakeDirectory, Match, Patch, Patched, PathRef, Read, ReadDone,
@@ -8,7 +10,13 @@ use pyro_protocol::work::{
 };
 use tokio::sync::mpsc;
 
-use super::{conversation::Conversation, error::FileError, gathered::Gathered, workers::FileWorkers};
+use super::{
+    conversation::Conversation,
+    error::{FileError, reach},
+    gathered::Gathered,
+    workers::FileWorkers,
+};
+use crate::fault::FaultPoint;
 
 /// Entries and how the listing ended.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -199,10 +207,16 @@ impl FileWorkers {
 
     /// Applies a patch, all or nothing.
     pub(crate) async fn patch(&self, request: Patch, patch: Bytes) -> Result<Patched, FileError> {
+        /// The guest's.
+        const PLACE: &str = "/workspace";
         let mut conversation = self.ask(work_request::Body::Patch(request)).await?;
+        reach(FaultPoint::PatchAsked, Path::new(PLACE))?;
         conversation.send(patch).await?;
         conversation.end().await?;
-        end!(conversation, Patched)
+        reach(FaultPoint::PatchSent, Path::new(PLACE))?;
+        let patched = end!(conversation, Patched)?;
+        reach(FaultPoint::PatchAnswered, Path::new(PLACE))?;
+        Ok(patched)
     }
 }
 

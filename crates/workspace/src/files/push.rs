@@ -14,13 +14,16 @@ use pyro_tree::{
 
 use super::{
     archive,
-    error::FileError,
+    error::{FileError, reach},
     ignored,
     seed::SeedSource,
     transfer::{self, TransferProgress},
     workers::FileWorkers,
 };
-use crate::workspaces::{SeedMode, SeedRecord};
+use crate::{
+    fault::{self, FaultPoint},
+    workspaces::{SeedMode, SeedRecord},
+};
 
 /// What is pushed where.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -70,18 +73,23 @@ impl FileWorkers {
             dry_run,
         };
         let mut conversation = self.ask(work_request::Body::Push(push)).await?;
+        let place = source.path().to_owned();
+        reach(FaultPoint::PushAsked, &place)?;
         let git = git.clone();
         let write = move |output: &mut dyn io::Write| {
             let notes = source.pack(&git, output)?;
             refuse_incomplete(source.path(), &notes, delete)?;
+            reach(FaultPoint::PushRead, source.path())?;
             Ok(archive::told(&notes))
         };
-        let sent = transfer::send(&mut conversation, progress, write).await?;
-        let work_reply::Body::Pushed(mut pushed) = sent.answer else {
+        let notes = transfer::send_input(&mut conversation, progress, write).await?;
+        reach(FaultPoint::PushSent, &place)?;
+        let work_reply::Body::Pushed(mut pushed) = conversation.next().await? else {
             return Err(FileError::Protocol("a push was answered with something else"));
         };
+        reach(FaultPoint::PushAnswered, &place)?;
         let received = pushed.received.get_or_insert_default();
-        let notes = sent.written.into_iter().chain(std::mem::take(&mut received.notes)).collect();
+        let notes = notes.into_iter().chain(std::mem::take(&mut received.notes)).collect();
         Ok(PushOutcome { pushed, notes })
     }
 }
@@ -102,7 +110,7 @@ fn recover(source: &SeedSource) -> Result<(), FileError> {
         path: path.clone(),
         source,
     })?;
-    let recovered = transaction::recover(&root, Durability::Machine, &|_| Ok(()));
+    let recovered = transaction::recover(&root, Durability::Machine, &fault::reach_name);
     recovered.map(drop).map_err(|source| FileError::Change { path: path.clone(), source: Box::new(source) })
 }
 

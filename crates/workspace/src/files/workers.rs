@@ -1,21 +1,28 @@
 //! Which worker does what: idle ones are kept, busy ones are not disturbed.
+//!
+//! A guest in which others worked before may have a change in it that is half done. It is settled first, by a worker, and
+//! whoever wants to work there waits for that ([`FileWorkers::settled`]). Programs that run already are bystanders.
 
-use std::sync::{
-    Arc, Mutex, PoisonError,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
 use pyro_protocol::{
     message::{Builtin, Overflow, Start, Stdin},
-    work::work_request,
+    work::{PathRef, work_request},
 };
-use tokio::sync::Semaphore;
+use tokio::sync::{OnceCell, Semaphore};
+use tracing::warn;
 
 use super::{
     conversation::{Conversation, Worker},
     error::FileError,
 };
-use crate::session::GuestSession;
+use crate::{error::chain, session::GuestSession};
 
 /// Workers that may be busy at once; more would only make each slower.
 const MOST_BUSY: usize = 8;
@@ -25,6 +32,9 @@ const MOST_IDLE: usize = 2;
 const SPOOL_BYTES: u64 = 1 << 20;
 /// Before the number in the id of a worker's process.
 const PROCESS_PREFIX: &str = "worker.";
+/// How long a guest may take to settle what others left half done. A machine that stands still, or a program that takes
+/// everything, must not keep its owner out for ever; the next worker tries again.
+const SETTLE_PATIENCE: Duration = Duration::from_secs(120);
 
 /// The file workers of one guest. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -38,25 +48,59 @@ pub(super) struct Pool {
     idle: Mutex<Vec<Worker>>,
     busy: Arc<Semaphore>,
     next: AtomicU64,
+    settled: OnceCell<()>,
 }
 
 impl FileWorkers {
-    /// No worker is started until it is needed.
+    /// Those of a new guest, in which nobody has worked. None is started until it is needed.
     pub(crate) fn new(session: GuestSession) -> Self {
+        Self::with(session, OnceCell::new_with(Some(())))
+    }
+
+    /// Those of a guest that an earlier session served, or whose disk an earlier machine had: what was left half done there
+    /// begins to be settled.
+    pub(crate) fn taking_over(session: GuestSession) -> Self {
+        let workers = Self::with(session, OnceCell::new());
+        let settling = workers.clone();
+        tokio::spawn(async move { settling.settled().await });
+        workers
+    }
+
+    fn with(session: GuestSession, settled: OnceCell<()>) -> Self {
         let pool = Pool {
             session,
             idle: Mutex::default(),
             busy: Arc::new(Semaphore::new(MOST_BUSY)),
             next: AtomicU64::new(0),
+            settled,
         };
         Self { pool: Arc::new(pool) }
     }
 
-    /// Ends workers that served an earlier session. What they had committed is finished by the next worker.
-    pub(crate) async fn end_stale(&self) -> Result<(), FileError> {
+    /// Returns when no change of an earlier worker is half done any more. Where that cannot be, the next change says why.
+    pub(crate) async fn settled(&self) {
+        let settle = || async {
+            match tokio::time::timeout(SETTLE_PATIENCE, self.settle()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => warn!(error = %chain(&error), "cannot settle the files of a guest"),
+                Err(_) => warn!("a guest takes too long to settle its files"),
+            }
+        };
+        self.pool.settled.get_or_init(settle).await;
+    }
+
+    async fn settle(&self) -> Result<(), FileError> {
+        self.end_stale().await?;
+        // Before its first answer a worker completes or undoes what a dead one left.
+        self.stat(PathRef::default()).await.map(drop)
+    }
+
+    /// Ends workers that served an earlier session, which may be in the midst of a change.
+    async fn end_stale(&self) -> Result<(), FileError> {
         const KILL: i32 = 9;
+        let own = self.pool.own_prefix();
         for process in self.pool.session.list().await?.processes {
-            if process.id.starts_with(PROCESS_PREFIX) {
+            if process.id.starts_with(PROCESS_PREFIX) && !process.id.starts_with(&own) {
                 // It may end in this moment.
                 drop(self.pool.session.signal(&process.id, KILL, true).await);
                 drop(self.pool.session.wait(&process.id).await);
@@ -79,6 +123,11 @@ impl FileWorkers {
 }
 
 impl Pool {
+    /// The session's own name keeps workers of earlier sessions apart from this one's.
+    fn own_prefix(&self) -> String {
+        format!("{PROCESS_PREFIX}{}.", self.session.name())
+    }
+
     fn take_idle(&self) -> Option<Worker> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop()
     }
@@ -96,9 +145,8 @@ impl Pool {
     }
 
     async fn start(&self) -> Result<Worker, FileError> {
-        // The session's own name keeps workers of earlier sessions apart from this one's.
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let id = format!("{PROCESS_PREFIX}{}.{number}", self.session.name());
+        let id = format!("{}{number}", self.own_prefix());
         let start = Start {
             id: id.clone(),
             builtin: Builtin::FileWorker.into(),

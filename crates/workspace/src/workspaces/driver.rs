@@ -417,7 +417,7 @@ impl Driver {
         match running.greet(&self.resources.release, identity).await {
             Ok(session) => {
                 let start = Some(running.start);
-                let files = FileWorkers::new(session.clone());
+                let files = FileWorkers::taking_over(session.clone());
                 Ok(LiveMachine::new(running, start, session, files))
             }
             Err(error) => {

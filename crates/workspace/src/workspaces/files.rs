@@ -8,9 +8,9 @@ use super::{InUse, SeedRecord, WorkspaceId, Workspaces};
 use crate::{
     error::Error,
     files::{
-        Content, Delete, Diff, DiffReport, Entry, ExportRequest, Exported, FileError, Found, Glob, Grep,
-        List, Listing, MakeDirectory, Patch, Patched, PathRef, PullRequest, Pulled, PushOutcome, PushRequest,
-        Read, ReadDone, Replace, Replaced, Transfer, TransferProgress, Unpacked, Write, Written,
+        Claims, Content, Delete, Diff, DiffReport, Entry, ExportRequest, Exported, FileError, Found, Glob,
+        Grep, List, Listing, MakeDirectory, Patch, Patched, PathRef, PullRequest, Pulled, PushOutcome,
+        PushRequest, Read, ReadDone, Replace, Replaced, Transfer, TransferProgress, Unpacked, Write, Written,
     },
 };
 
@@ -20,6 +20,7 @@ pub struct WorkspaceFiles {
     id: WorkspaceId,
     seed: SeedRecord,
     git: Git,
+    claims: Claims,
     in_use: InUse,
 }
 
@@ -29,7 +30,9 @@ impl Workspaces {
         let id = self.resolve(reference)?;
         let seed = self.shared.registry.seen(&id)?.record.seed.clone();
         let in_use = self.use_machine(&id).await?;
-        Ok(WorkspaceFiles { id, seed, git: self.shared.resources.git.clone(), in_use })
+        let resources = &self.shared.resources;
+        let claims = Claims::of(&resources.layout);
+        Ok(WorkspaceFiles { id, seed, git: resources.git.clone(), claims, in_use })
     }
 }
 
@@ -82,8 +85,6 @@ ask_the_guest! {
     patch(request: Patch, patch: Bytes) -> Patched;
     /// What changed since the workspace was seeded.
     diff(request: Diff) -> DiffReport;
-    /// Takes something out, to the host's file system or to the caller.
-    export(request: ExportRequest, progress: impl Fn(TransferProgress) + Send + Sync + 'static) -> Exported;
 }
 
 impl WorkspaceFiles {
@@ -125,6 +126,15 @@ impl WorkspaceFiles {
         progress: impl Fn(TransferProgress) + Send + Sync + 'static,
     ) -> Result<Pulled, Error> {
         self.told(self.in_use.files().pull(request, &self.seed, progress).await).await
+    }
+
+    /// Takes something out, to the host's file system or to the caller.
+    pub async fn export(
+        &self,
+        request: ExportRequest,
+        progress: impl Fn(TransferProgress) + Send + Sync + 'static,
+    ) -> Result<Exported, Error> {
+        self.told(self.in_use.files().export(request, &self.claims, progress).await).await
     }
 
     /// The outcome for the caller; a talk that broke off is mostly the end of the machine.

@@ -148,6 +148,6 @@ impl LiveMachine {
 
 impl Talk {
     fn new(session: GuestSession) -> Self {
-        Self { files: FileWorkers::new(session.clone()), session }
+        Self { files: FileWorkers::taking_over(session.clone()), session }
     }
 }

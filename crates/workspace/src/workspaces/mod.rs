@@ -212,9 +212,12 @@ impl Workspaces {
         Ok(id)
     }
 
-    /// The right to work in a workspace's guest, which counts as activity when it begins and when it ends.
+    /// The right to work in a workspace's guest, which counts as activity when it begins and when it ends. No change that
+    /// was cut off is half done there any more.
     pub(crate) async fn use_machine(&self, id: &WorkspaceId) -> Result<InUse, Error> {
-        self.ask(id, Request::Use).await
+        let in_use = self.ask(id, Request::Use).await?;
+        in_use.files().settled().await;
+        Ok(in_use)
     }
 
     /// Something was done to a workspace that needs no machine and counts as activity.

@@ -32,7 +32,7 @@ use super::{
 use crate::{
     commands::Commands,
     error::{Error, chain},
-    files::FileWorkers,
+    files::{Claims, FileWorkers},
     greeting::{self, RESTORE_PATIENCE},
     host::Resources,
     layout::Layout,
@@ -85,6 +85,10 @@ pub(super) async fn reconcile(shared: &Arc<Shared>) -> Result<(), Error> {
             info!(path = %path.display(), "removed the files of a workspace without a record");
             fs::remove_dir_all(&path).map_err(|source| Error::Store { operation: "remove", path, source })?;
         }
+        // Whoever exported something held the lock that is ours now.
+        if let Err(error) = Claims::of(&layout).settle() {
+            warn!(error = %chain(&error), "cannot look over exports that were cut off");
+        }
         kept_environment::remove_partial(&layout)?;
         for path in kept_environment::unneeded(&layout, &needed)? {
             fs::remove_dir_all(&path).map_err(|source| Error::Store { operation: "remove", path, source })?;
@@ -135,13 +139,12 @@ async fn settle(shared: &Arc<Shared>, mut record: WorkspaceRecord, was_restarted
         }
         (WorkspaceState::Started { .. }, Some(running)) => match talk(resources, &running).await {
             Ok(session) => {
-                let live =
-                    LiveMachine::new(running, None, session.clone(), FileWorkers::new(session.clone()));
+                commands.move_in(running.machine.stalls());
+                commands.adopt(session.clone()).await?;
+                let files = FileWorkers::taking_over(session.clone());
+                let live = LiveMachine::new(running, None, session, files);
                 // Nobody saw whether the host slept since.
                 live.tell_time();
-                FileWorkers::new(session.clone()).end_stale().await?;
-                commands.move_in(live.machine.stalls());
-                commands.adopt(session).await?;
                 Some(live)
             }
             // Since a moment ago.

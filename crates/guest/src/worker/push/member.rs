@@ -6,6 +6,7 @@ use pyro_protocol::work::{ChangeStatus, Entry, EntryKind, WorkFailureCode};
 use pyro_tree::archive::{Kind, Member, Reader};
 use pyro_tree::attributes::{FileKind, Metadata};
 use pyro_tree::path::RelativePath;
+use pyro_tree::room;
 use pyro_tree::transaction::NewAttributes;
 
 use super::{Incoming, Outcome};
@@ -101,13 +102,13 @@ impl Incoming<'_> {
         };
         let with_digest = self.record.as_ref().is_some_and(|record| record.is_wanted(path));
         let Some((file, present_mode)) = present else {
-            let digest = self.put_file(path, reader, attributes)?;
+            let digest = self.put_file(path, reader, size_bytes, attributes)?;
             self.remember(path, Outcome::Changed, EntryKind::File, member, digest)?;
             return Ok(Outcome::Changed);
         };
         match compare(reader, file, with_digest || present_mode != mode && self.record.is_some())? {
             Compared::Other(mut other) => {
-                let digest = self.put_file(path, &mut other, attributes)?;
+                let digest = self.put_file(path, &mut other, size_bytes, attributes)?;
                 self.remember(path, Outcome::Changed, EntryKind::File, member, digest)?;
                 Ok(Outcome::Changed)
             }
@@ -128,9 +129,11 @@ impl Incoming<'_> {
         &mut self,
         path: &RelativePath,
         content: &mut dyn Read,
+        size_bytes: u64,
         attributes: NewAttributes,
     ) -> Result<Option<Vec<u8>>> {
         let Some(transaction) = &mut self.transaction else { return Ok(None) };
+        room::ask(&self.root, size_bytes).map_err(WorkError::at("write", path))?;
         if self.record.is_none() {
             transaction.put_file(path, content, attributes)?;
             return Ok(None);

@@ -46,9 +46,8 @@ pub(super) fn carry_out<R: Read>(
     durability: Durability,
     may_commit: impl FnOnce() -> bool,
 ) -> Result<Written, FileError> {
-    let hook = |point: &'static str| fault::reach_name(point);
     let options = Options { durability, owner: None };
-    let change = Transaction::begin(&host.root, options, &hook).map_err(host_failed(host))?;
+    let change = Transaction::begin(&host.root, options, &fault::reach_name).map_err(host_failed(host))?;
     let mut staging = Staging { host, plan, change, digests: BTreeMap::new(), content_bytes: 0 };
     staging.clear()?;
     for archive in archives {

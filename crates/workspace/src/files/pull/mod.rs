@@ -35,14 +35,17 @@ use self::{
 };
 use super::{
     diff::seed_directory,
-    error::FileError,
+    error::{FileError, reach},
     gathered::Gathered,
     ignored::Ignored,
     push::is_same_directory,
     transfer::{self, Received, TransferProgress},
     workers::FileWorkers,
 };
-use crate::workspaces::{SeedMode, SeedRecord};
+use crate::{
+    fault::{self, FaultPoint},
+    workspaces::{SeedMode, SeedRecord},
+};
 
 /// Changes and conflicts that are told one by one.
 const MOST_TOLD: usize = 1000;
@@ -120,6 +123,7 @@ impl FileWorkers {
         let mut pulled = told(&host, &plan);
         notes.extend(plan.notes.iter().cloned());
         if !request.dry_run {
+            reach(FaultPoint::PullPlanned, &pulled.target)?;
             let mut common: Vec<_> =
                 plan.alike.iter().map(|(path, now)| in_common(path, now.as_ref(), None)).collect();
             if !plan.takes.is_empty() {
@@ -127,9 +131,11 @@ impl FileWorkers {
                 pulled.content_bytes = written.content_bytes;
                 common.extend(written.entries);
                 notes.extend(said);
+                reach(FaultPoint::PullCarriedOut, &pulled.target)?;
             }
             if is_seeds {
                 self.synced(common).await?;
+                reach(FaultPoint::PullAgreed, &pulled.target)?;
             }
         }
         Ok(Pulled { notes, ..pulled })
@@ -160,6 +166,7 @@ impl FileWorkers {
         progress: impl Fn(TransferProgress) + Send + Sync + 'static,
     ) -> Result<(Written, Vec<String>), FileError> {
         let requests = pack_requests(&plan);
+        let place = host.path.clone();
         let (senders, archives): (Vec<_>, Vec<_>) = requests.iter().map(|_| Received::channel()).unzip();
         let (commit, may_commit) = oneshot::channel::<()>();
         let writing = tokio::task::spawn_blocking(move || {
@@ -174,6 +181,7 @@ impl FileWorkers {
                     _ => return Err(FileError::Protocol("packing was answered with something else")),
                 }
             }
+            reach(FaultPoint::PullReceived, &place)?;
             Ok(notes)
         };
         let sent = sending.await;
@@ -231,7 +239,7 @@ impl Place {
     /// Brings the directory out of a change that was cut off, and compares. Blocks.
     fn plan(self, changes: Vec<Change>, paths: &[RelativePath]) -> Result<(HostTree, Plan), FileError> {
         let host = HostTree::open(self.path)?;
-        transaction::recover(&host.root, Durability::Machine, &|point| crate::fault::reach_name(point))
+        transaction::recover(&host.root, Durability::Machine, &fault::reach_name)
             .map_err(|source| FileError::Change { path: host.path.clone(), source: Box::new(source) })?;
         let mut ignored = Ignored::new(&host.root, &host.path, &self.exclude)?;
         let plan = plan::plan(&host, changes, paths, &mut ignored)?;
