@@ -16,8 +16,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::{
-    Shared, WorkspaceId, WorkspaceRecord, WorkspaceState, disk::WorkspaceDisk, kept_environment,
-    live::LiveMachine, naming, record::SeedRecord, registry::Entry,
+    Shared, WorkspaceId, WorkspaceRecord, WorkspaceState, disk::WorkspaceDisk, guest_deadline::life_in_guest,
+    kept_environment, live::LiveMachine, naming, record::SeedRecord, registry::Entry,
 };
 use crate::{
     entropy,
@@ -32,8 +32,8 @@ use crate::{
     template::DISK_BYTES,
 };
 
-/// The guest's own deadline comes this much later than the host's.
-const DEADLINE_MARGIN: Duration = Duration::from_secs(60);
+/// A guest that was still being made powers off after this long at the latest, if its daemon died and no other one came.
+const LONGEST_CREATION: Duration = Duration::from_secs(24 * 3600);
 
 /// A workspace to make.
 #[derive(Clone, Debug)]
@@ -241,10 +241,9 @@ impl Making {
         reach(FaultPoint::WorkspaceMachineRecorded, claimed.directory().path())?;
         let running = self.running.insert(claimed.start(&resources).await?);
 
-        let identity = GuestIdentity {
-            id: self.record.id.to_string(),
-            deadline: self.record.ttl.map(|ttl| ttl + DEADLINE_MARGIN),
-        };
+        // How long a seed takes is not known; the driver sets the right deadline when it is there.
+        let life = self.record.ttl.map(|ttl| ttl.max(LONGEST_CREATION));
+        let identity = GuestIdentity { id: self.record.id.to_string(), deadline: life_in_guest(life) };
         let (record, path) = (&mut self.record, running.directory.path());
         let work = async {
             let session = running.greet(&resources.release, identity).await?;

@@ -7,20 +7,18 @@
 
 use std::{
     sync::{Arc, Weak},
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use pyro_engine::{ExitCause, ExitReport};
-use tokio::{
-    sync::{mpsc, oneshot, watch},
-    time::Instant,
-};
+use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{info, warn};
 
 use super::{
     Shared, WorkspaceRecord, WorkspaceUpdate,
     clock::WallClock,
     disk::WorkspaceDisk,
+    guest_deadline::{GuestDeadline, life_in_guest},
     in_use::{InUse, UseCount},
     kept_environment,
     live::LiveMachine,
@@ -45,10 +43,8 @@ use crate::{
 const STOP_GRACE: Duration = Duration::from_secs(5);
 /// How much longer the machine itself may take before it is ended.
 const POWER_OFF_PATIENCE: Duration = Duration::from_secs(30);
-/// The guest's own deadline comes this much later than the host's, so that it is the host that ends it, if it lives.
-const DEADLINE_MARGIN: Duration = Duration::from_secs(60);
-/// The guest's deadline is moved when it is off by this much or by a tenth of the time to live.
-const DEADLINE_SLACK: Duration = Duration::from_secs(30);
+/// How long after an expiry that failed the next one is tried.
+const EXPIRY_PAUSE: Duration = Duration::from_secs(60);
 /// How often the clock and a machine that stands still are looked at.
 const LOOK_INTERVAL: Duration = Duration::from_secs(5);
 /// How often a machine that waits for room on the host's disk is looked at.
@@ -84,8 +80,9 @@ pub(super) struct Driver {
     pub(super) seen: watch::Sender<Seen>,
     pub(super) uses: UseCount,
     pub(super) clock: WallClock,
-    /// When the guest powers off by itself, as far as it was told.
-    pub(super) guest_deadline: Option<Instant>,
+    pub(super) guest_deadline: GuestDeadline,
+    /// Ending it failed: not again at once.
+    pub(super) no_expiry_before: Option<Instant>,
 }
 
 /// What wakes a driver.
@@ -103,6 +100,7 @@ enum Event {
 impl Driver {
     /// Runs until the workspace is deleted or the host is closed.
     pub(super) async fn drive(mut self) {
+        self.move_guest_deadline();
         loop {
             match self.next_event().await {
                 Event::Closed => return,
@@ -185,7 +183,8 @@ impl Driver {
         if self.is_in_use() {
             return None;
         }
-        self.record.remaining(SystemTime::now())
+        let pause = self.no_expiry_before.map(|end| end.saturating_duration_since(Instant::now()));
+        self.record.remaining(SystemTime::now()).map(|left| left.max(pause.unwrap_or_default()))
     }
 
     fn is_in_use(&self) -> bool {
@@ -269,26 +268,24 @@ impl Driver {
         if let Err(error) = touched {
             warn!(workspace = %self.record.id, error = %chain(&error), "cannot write down the last activity");
         }
-        self.extend_guest_deadline().await;
+        self.move_guest_deadline();
     }
 
-    /// The guest's deadline follows the host's, but not at every turn.
-    async fn extend_guest_deadline(&mut self) {
+    /// How long the workspace will live if nothing more is done with it. Work is activity for as long as it lasts.
+    fn life(&self) -> Option<Duration> {
+        if self.is_in_use() { self.record.ttl } else { self.record.remaining(SystemTime::now()) }
+    }
+
+    /// The guest's deadline follows the host's.
+    fn move_guest_deadline(&mut self) {
         let Some(live) = &self.live else { return };
-        let wanted = self.record.ttl.map(|ttl| Instant::now() + ttl + DEADLINE_MARGIN);
-        let is_near = match (self.guest_deadline, wanted) {
-            (None, None) => true,
-            (Some(told), Some(wanted)) => {
-                let slack = DEADLINE_SLACK.min(self.record.ttl.unwrap_or_default() / 10);
-                wanted.duration_since(told) < slack && told.duration_since(wanted) < slack
-            }
-            _ => false,
-        };
-        if is_near {
+        let (now, life) = (Instant::now(), self.life());
+        if !self.guest_deadline.is_off(now, life) {
             return;
         }
-        let told = live.session().set_deadline(self.record.ttl.map(|ttl| ttl + DEADLINE_MARGIN));
-        self.guest_deadline = wanted;
+        let life = life_in_guest(life);
+        let told = live.session().set_deadline(life);
+        self.guest_deadline = GuestDeadline::told(now, life);
         // A guest that cannot hear it is noticed by its session.
         tokio::spawn(async move { drop(told.await) });
     }
@@ -300,7 +297,7 @@ impl Driver {
         record.last_activity_at = SystemTime::now();
         self.store.update_workspace(&record).await?;
         self.record = record;
-        self.extend_guest_deadline().await;
+        self.move_guest_deadline();
         Ok(())
     }
 
@@ -343,7 +340,7 @@ impl Driver {
             live.end().await?;
             return Err(error);
         }
-        self.guest_deadline = self.record.ttl.map(|ttl| Instant::now() + ttl + DEADLINE_MARGIN);
+        self.guest_deadline = GuestDeadline::told(Instant::now(), life_in_guest(self.record.ttl));
         self.live = Some(live);
         Ok(())
     }
@@ -356,10 +353,7 @@ impl Driver {
         let disk = WorkspaceDisk::of(layout, &record.id).layers();
         let claimed = Claimed::from_disk(record.shape, boot, directory, disk);
         let running = claimed.start(&self.resources).await?;
-        let identity = GuestIdentity {
-            id: record.id.to_string(),
-            deadline: record.ttl.map(|ttl| ttl + DEADLINE_MARGIN),
-        };
+        let identity = GuestIdentity { id: record.id.to_string(), deadline: life_in_guest(record.ttl) };
         match running.greet(&self.resources.release, identity).await {
             Ok(session) => {
                 let start = Some(running.start);
@@ -420,7 +414,7 @@ impl Driver {
     /// The machine is gone: its commands are, and the workspace is stopped.
     async fn settle(&mut self, reason: StopReason) -> Result<(), Error> {
         self.live = None;
-        self.guest_deadline = None;
+        self.guest_deadline = GuestDeadline::Unknown;
         self.commands.machine_gone(reason.explanation()).await?;
         self.write(WorkspaceState::Stopped { reason }).await
     }
@@ -461,6 +455,9 @@ impl Driver {
             Ok(session) => self.commands.adopt(session).await,
             Err(error) => Err(error),
         };
+        // The guest may not have heard what it was told last.
+        self.guest_deadline = GuestDeadline::Unknown;
+        self.move_guest_deadline();
         if let Err(error) = adopted {
             self.record.last_error = Some(chain(&error));
             warn!(workspace = %self.record.id, error = %chain(&error), "lost the session with a guest");
@@ -471,7 +468,7 @@ impl Driver {
 
     /// Ends what was not used for so long; whether the workspace is gone now.
     async fn expire(&mut self) -> bool {
-        if self.is_in_use() || self.until_expiry().is_none_or(|left| !left.is_zero()) {
+        if self.until_expiry().is_none_or(|left| !left.is_zero()) {
             return false;
         }
         let one_shot = self.record.one_shot;
@@ -479,13 +476,12 @@ impl Driver {
         let ended = if one_shot { self.delete(true).await } else { self.stop(StopReason::Expired).await };
         if let Err(error) = &ended {
             warn!(workspace = %self.record.id, error = %chain(error), "cannot end an expired workspace");
-            // Not again at once.
-            self.record.last_activity_at = SystemTime::now();
+            self.no_expiry_before = Some(Instant::now() + EXPIRY_PAUSE);
         }
         one_shot && ended.is_ok()
     }
 
-    /// Looks after what nobody reports: room on the disk, a clock that jumped.
+    /// Looks after what nobody reports: room on the disk, a clock that jumped, work that goes on.
     async fn look(&mut self) {
         let Some(live) = self.live.clone() else { return };
         if live.machine.stall().is_some() {

@@ -28,6 +28,7 @@ mod disk;
 mod driver;
 mod files;
 mod gc;
+mod guest_deadline;
 mod id;
 mod in_use;
 mod kept_environment;
@@ -283,8 +284,9 @@ impl Shared {
         };
         self.registry.insert(record.id.clone(), entry);
         let driver = driver::Driver {
-            // An older daemon's word for it is not known: it is told anew with the first activity.
-            guest_deadline: None,
+            // Told by the creation, or by an earlier daemon, some time ago.
+            guest_deadline: guest_deadline::GuestDeadline::Unknown,
+            no_expiry_before: None,
             record,
             shared: Arc::downgrade(self),
             resources: Arc::clone(&self.resources),
