@@ -12,12 +12,14 @@ pub const LABEL_KEY_CHARS: usize = 64;
 
 /// A name as it is kept: trimmed, printable, not empty.
 pub(super) fn name(text: &str) -> Result<String, Error> {
-    words("name", text)
+    words("name", text, char::is_control)
 }
 
 /// Labels as they are kept.
 pub(super) fn labels(labels: &BTreeMap<String, String>) -> Result<BTreeMap<String, String>, Error> {
-    labels.iter().map(|(key, value)| Ok((label_key(key)?, words("labels", value)?))).collect()
+    // Tabs are kept: other tools write them into values.
+    let is_refused = |c: char| c.is_control() && c != '\t';
+    labels.iter().map(|(key, value)| Ok((label_key(key)?, words("labels", value, is_refused)?))).collect()
 }
 
 /// The key of a label: begins with a letter or digit, goes on with these, `.`, `_` and `-`.
@@ -34,7 +36,7 @@ pub fn label_key(key: &str) -> Result<String, Error> {
     Err(Error::Invalid { field: "labels", reason })
 }
 
-fn words(field: &'static str, text: &str) -> Result<String, Error> {
+fn words(field: &'static str, text: &str, is_refused: impl Fn(char) -> bool) -> Result<String, Error> {
     let text = text.trim();
     let refuse = |reason: String| Err(Error::Invalid { field, reason });
     if text.is_empty() {
@@ -43,7 +45,7 @@ fn words(field: &'static str, text: &str) -> Result<String, Error> {
     if text.chars().count() > NAME_CHARS {
         return refuse(format!("it has more than {NAME_CHARS} characters"));
     }
-    if text.chars().any(char::is_control) {
+    if text.chars().any(is_refused) {
         return refuse("it contains a control character".to_owned());
     }
     Ok(text.to_owned())
@@ -85,7 +87,7 @@ pub struct WorkspaceUpdate {
     pub ttl: Option<Option<std::time::Duration>>,
 }
 
-/// Applies the update; whether it changed anything is an error if not.
+/// Applies the update. One that changes nothing is refused; a time to live that is given begins anew, so it always does.
 pub(crate) fn apply(record: &mut WorkspaceRecord, update: &WorkspaceUpdate) -> Result<(), Error> {
     let before = record.clone();
     if update.name.is_some() && update.clear_name {
@@ -106,7 +108,7 @@ pub(crate) fn apply(record: &mut WorkspaceRecord, update: &WorkspaceUpdate) -> R
         crate::policy::admit_ttl(ttl, crate::policy::SHORTEST_WORKSPACE_TTL)?;
         record.ttl = ttl;
     }
-    if *record == before {
+    if update.ttl.is_none() && *record == before {
         let reason = "nothing would change".to_owned();
         return Err(Error::Invalid { field: "update", reason });
     }
@@ -120,7 +122,7 @@ mod tests {
     #[test]
     fn names_are_trimmed_printable_words() {
         assert_eq!(name("  fix 42 ").unwrap(), "fix 42");
-        for bad in ["", "   ", "a\nb", "a\u{7}", &"x".repeat(121)] {
+        for bad in ["", "   ", "a\nb", "a\tb", "a\u{7}", &"x".repeat(121)] {
             assert!(name(bad).is_err(), "{bad:?}");
         }
         assert!(name(&"é".repeat(120)).is_ok());
