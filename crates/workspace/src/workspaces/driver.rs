@@ -229,6 +229,9 @@ impl Driver {
         match decide(&self.record.state, wish) {
             Verdict::Accepted => Ok(true),
             Verdict::AlreadySo => Ok(false),
+            Verdict::Denied(_) if self.record.state.has_expired() => {
+                Err(Error::WorkspaceExpired { operation, workspace: self.record.id.clone() })
+            }
             Verdict::Denied(reason) => Err(Error::WrongState {
                 operation,
                 workspace: self.record.id.clone(),

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use pyro_api::{
     ErrorBody, ErrorCode,
+    error::Work,
     frame::Kind,
     run::{CapturedOutput, Collected, EXECUTION_MODE},
     text::{self, ByteString},
@@ -20,7 +21,7 @@ use pyro_api::{
     },
 };
 use pyro_workspace::{
-    Host,
+    Error, Host,
     commands::{
         CommandLine, CommandRecord, Excerpt, Excerption, ExecEvent, ExecIo, ExecRequest, FollowIo, job_id,
     },
@@ -59,13 +60,37 @@ pub(in crate::daemon) async fn exec(
     };
     let workspaces = host.workspaces();
     let running = workspaces.exec(request.workspace.as_str(), exec, ExecIo { events, stdin, cancel });
-    let (outcome, ()) = tokio::join!(running, tell(told, &output));
-    let (view, outcome) = outcome.map_err(|error| {
-        let body = error_body(&error);
-        tracing::warn!(code = %body.code, %error, "a command failed");
-        body
-    })?;
-    Ok(report(&view, &outcome.command, outcome.repeated))
+    let (outcome, accepted) = tokio::join!(running, tell(told, &output));
+    match outcome {
+        Ok((view, outcome)) => Ok(report(&view, &outcome.command, outcome.repeated)),
+        Err(error) => {
+            tracing::warn!(%error, "a command failed");
+            let record = match accepted {
+                Some(sequence) => workspaces.command(request.workspace.as_str(), sequence).await.ok(),
+                None => None,
+            };
+            Err(exec_failure(&error, accepted, record.map(|(_, record)| record.state)))
+        }
+    }
+}
+
+/// A failure with what became of the command: `accepted` is its number, if it got one, and `state` what is on record of it.
+pub(super) fn exec_failure(error: &Error, accepted: Option<u64>, state: Option<State>) -> ErrorBody {
+    let body = error_body(error);
+    // Told with the error itself.
+    if body.work.is_some() {
+        return body;
+    }
+    let work = match (accepted, state) {
+        (Some(_), Some(State::Starting | State::Running)) => Work::Running,
+        (Some(_), Some(State::Finished { .. })) => Work::Finished,
+        (Some(_), Some(State::NeverStarted { .. })) => Work::NeverStarted,
+        (Some(_), Some(State::Unknown { .. }) | None) => Work::Unknown,
+        // Whoever went away did not wait for the word.
+        (None, _) if matches!(error, Error::Cancelled | Error::Task(_)) => Work::Unknown,
+        (None, _) => Work::NeverStarted,
+    };
+    body.with_work(work, accepted.map(job_id))
 }
 
 pub(super) fn command_line(command: &pyro_api::run::CommandLine) -> CommandLine {
@@ -75,12 +100,14 @@ pub(super) fn command_line(command: &pyro_api::run::CommandLine) -> CommandLine 
     }
 }
 
-/// Passes on what happens to a command until the library says no more.
-async fn tell(mut events: mpsc::Receiver<ExecEvent>, output: &StreamOutput) {
+/// Passes on what happens to a command until the library says no more. Its number, as far as that was heard of.
+async fn tell(mut events: mpsc::Receiver<ExecEvent>, output: &StreamOutput) -> Option<u64> {
+    let mut accepted = None;
     while let Some(event) = events.recv().await {
         let sent = match event {
             ExecEvent::Accepted { sequence, repeated } => {
                 let started =
+                accepted = Some(sequence);
                     ContractEvent::Started { sequence, job_id: job_id(sequence), attached: repeated };
                 output.event(&started).await
             }
@@ -91,10 +118,11 @@ async fn tell(mut events: mpsc::Receiver<ExecEvent>, output: &StreamOutput) {
         };
         // Dropping the channel tells the library that nobody waits any more.
         if sent.is_err() {
-            return;
+            break;
         }
     }
 }
+    accepted
 
 fn report(view: &WorkspaceView, record: &CommandRecord, attached: bool) -> ExecReport {
     let Ending { exit_code, signal, timed_out, out_of_memory } = Ending::of(record);
@@ -200,7 +228,7 @@ pub(in crate::daemon) async fn logs(
     })
 }
 
-/// Both outputs of a command, at most so many bytes of each.
+/// The ends of both outputs of a command, at most so many bytes of each.
 async fn captured(
     host: &Host,
     id: &str,
@@ -208,8 +236,8 @@ async fn captured(
     most_bytes: u64,
     which: Excerption,
 ) -> Result<CapturedOutput, ErrorBody> {
-    let stdout = collected(host, id, sequence, OutputKind::Stdout, most_bytes, which.clone()).await?;
-    let stderr = collected(host, id, sequence, OutputKind::Stderr, most_bytes, which).await?;
+    let stdout = collected(host, id, sequence, OutputKind::Stdout, most_bytes).await?;
+    let stderr = collected(host, id, sequence, OutputKind::Stderr, most_bytes).await?;
     Ok(CapturedOutput::new(&stdout, &stderr))
 }
 
@@ -229,11 +257,13 @@ async fn collected(
     }
     let is_whole = bytes.len() as u64 == excerpt.total_bytes;
     let mut collected = Collected::up_to(bytes.len());
-    collected.push(&bytes);
+    collected.push(bytes);
+    let of_a_character = bytes.iter().take(3).take_while(|byte| **byte & 0xc0 == 0x80).count();
+    let bytes = if is_whole { &bytes[..] } else { &bytes[of_a_character..] };
     if !is_whole {
         collected.cut();
     }
-    Ok(collected)
+    collected
 }
 
 pub(in crate::daemon) async fn output(
@@ -340,6 +370,15 @@ pub(in crate::daemon) async fn job_list(host: &Host, request: JobListRequest) ->
     Ok(JobList { workspace_id: id.to_string(), count: jobs.len() as u64, running_count, jobs })
 }
 
+/// Here it is jobs that are named.
+fn job_error(error: &Error) -> ErrorBody {
+    let body = error_body(error);
+    match error {
+        Error::UnknownCommand { .. } => ErrorBody { code: ErrorCode::UnknownJob, ..body },
+        _ => body,
+    }
+}
+
 pub(in crate::daemon) async fn job_wait(
     host: &Host,
     request: JobWaitRequest,
@@ -366,15 +405,15 @@ pub(in crate::daemon) async fn job_wait(
         };
         tokio::select! {
             ended = ended => ended,
-            () = cancel.cancelled() => Err(pyro_workspace::Error::Cancelled),
+            () = cancel.cancelled() => Err(Error::Cancelled),
             () = patience => {
                 let (id, record) = workspaces.command(reference, sequence).await?;
                 Ok((workspaces.view(id.as_str()).await?, record))
             }
         }
     };
-    let (waited, ()) = tokio::join!(waiting, tell(told, &output));
-    let (view, record) = waited.map_err(|error| error_body(&error))?;
+    let (waited, _) = tokio::join!(waiting, tell(told, &output));
+    let (view, record) = waited.map_err(|error| job_error(&error))?;
     Ok(report(&view, &record, true))
 }
 
@@ -398,7 +437,7 @@ pub(in crate::daemon) async fn job_kill(
         JobSignal::Term => 15,
     };
     let killed = host.workspaces().kill(request.workspace.as_str(), request.job.0, number).await;
-    let (id, record, signalled) = killed.map_err(|error| error_body(&error))?;
+    let (id, record, signalled) = killed.map_err(|error| job_error(&error))?;
     Ok(JobKilled {
         workspace_id: id.to_string(),
         sent_signal: request.signal,
