@@ -373,6 +373,7 @@ impl Driver {
     /// Shuts the guest down, so that its disk is whole, and ends the machine.
     async fn stop(&mut self, reason: StopReason) -> Result<(), Error> {
         if !self.admit("stop it", Wish::Stop)? {
+            self.touch().await;
             return Ok(());
         }
         let Some(live) = self.live.clone() else { return Ok(()) };
@@ -499,6 +500,10 @@ impl Driver {
         if self.clock.has_jumped() {
             // A guest that cannot hear it is noticed by its session.
             drop(live.session().set_clock(crate::machine_start::realtime_ns()).await);
+        }
+        // Neither side may take work for idleness.
+        if self.is_in_use() && self.guest_deadline.is_off(Instant::now(), self.life()) {
+            self.touch().await;
         }
     }
 
