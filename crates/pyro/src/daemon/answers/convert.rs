@@ -195,7 +195,7 @@ pub(super) fn garbage(garbage: &Garbage) -> GcItem {
         path: ByteString(garbage.path.as_os_str().as_bytes().to_vec()),
         reason: garbage.reason.clone(),
         size_bytes: garbage.bytes,
-        failure: None,
+        failure: garbage.failure.clone(),
     }
 }
 

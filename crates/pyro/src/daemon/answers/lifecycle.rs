@@ -196,8 +196,8 @@ pub(in crate::daemon) async fn collect_garbage(
     let items: Vec<_> = collected.map_err(|error| error_body(&error))?.iter().map(convert::garbage).collect();
     Ok(GcResult {
         dry_run: request.dry_run,
-        count: items.len() as u64,
-        bytes_freed: items.iter().map(|item| item.size_bytes).sum(),
+        count: items.iter().filter(|item| item.failure.is_none()).count() as u64,
+        bytes_freed: items.iter().filter(|item| item.failure.is_none()).map(|item| item.size_bytes).sum(),
         items,
     })
 }
