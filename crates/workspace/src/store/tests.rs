@@ -50,6 +50,7 @@ fn workspace(number: u8) -> WorkspaceRecord {
         seed: SeedRecord::default(),
         last_error: None,
         one_shot: false,
+        allow_host_compat: true,
     }
 }
 

@@ -56,6 +56,8 @@ pub struct CreateRequest {
     pub seed: Option<SeedSource>,
     /// A machine for one command, which is not listed among workspaces.
     pub one_shot: bool,
+    /// Kept to be told, and means nothing.
+    pub allow_host_compat: bool,
 }
 
 impl CreateRequest {
@@ -71,6 +73,7 @@ impl CreateRequest {
             ttl: Some(Duration::from_secs(600)),
             seed: None,
             one_shot: false,
+            allow_host_compat: false,
         }
     }
 }
@@ -189,6 +192,7 @@ async fn enter(
         created_at: now,
         last_activity_at: now,
         one_shot: request.one_shot,
+        allow_host_compat: request.allow_host_compat,
         state: WorkspaceState::Creating { machine: None },
         seed: SeedRecord::default(),
         last_error: None,

@@ -143,8 +143,7 @@ impl Workspaces {
     async fn view_of(&self, id: &WorkspaceId) -> Result<WorkspaceView, Error> {
         let seen = self.shared.registry.seen(id)?;
         let counts = self.shared.store.command_counts(id).await?;
-        let disk = disk::WorkspaceDisk::of(&self.shared.resources.layout, id);
-        Ok(seen.view(counts, &disk))
+        Ok(seen.view(counts, &self.shared.resources.layout))
     }
 
     /// Those that pass the filter, last used first.
@@ -155,9 +154,8 @@ impl Workspaces {
             if !filter.accepts(&seen.record) {
                 continue;
             }
-            let disk = disk::WorkspaceDisk::of(&self.shared.resources.layout, &seen.record.id);
             let counts = counts.remove(&seen.record.id).unwrap_or_default();
-            views.push(seen.view(counts, &disk));
+            views.push(seen.view(counts, &self.shared.resources.layout));
         }
         views.sort_by(|a, b| {
             let (a, b) = (&a.record, &b.record);

@@ -128,6 +128,62 @@ mod tests {
         assert!(name(&"é".repeat(120)).is_ok());
     }
 
+    fn record() -> WorkspaceRecord {
+        use std::time::{Duration, SystemTime};
+
+        use pyro_engine::{MachineShape, Nic};
+
+        use super::super::record::{SeedRecord, StopReason, WorkspaceState};
+        WorkspaceRecord {
+            id: WorkspaceId::from_bytes([1; 6]),
+            name: Some("a".into()),
+            labels: BTreeMap::from([("k".into(), "v".into())]),
+            environment: "debian:12".into(),
+            environment_version: "1".into(),
+            boot_digest: "d".into(),
+            kernel_arguments: Vec::new(),
+            shape: MachineShape { vcpus: 1, mem_mib: 512, nic: Nic::None },
+            disk_bytes: 0,
+            ttl: Some(Duration::from_secs(600)),
+            created_at: SystemTime::UNIX_EPOCH,
+            last_activity_at: SystemTime::UNIX_EPOCH,
+            one_shot: false,
+            allow_host_compat: false,
+            state: WorkspaceState::Stopped { reason: StopReason::Requested },
+            seed: SeedRecord::default(),
+            last_error: None,
+        }
+    }
+
+    #[test]
+    fn an_update_without_effect_is_refused_but_a_life_can_always_begin_anew() {
+        let update = |update: WorkspaceUpdate| {
+            let mut record = record();
+            apply(&mut record, &update).map(|()| record)
+        };
+        for nothing in [
+            WorkspaceUpdate::default(),
+            WorkspaceUpdate { name: Some(" a ".into()), ..WorkspaceUpdate::default() },
+            WorkspaceUpdate { labels: record().labels, ..WorkspaceUpdate::default() },
+            WorkspaceUpdate { clear_labels: vec!["unknown".into()], ..WorkspaceUpdate::default() },
+        ] {
+            assert!(update(nothing.clone()).is_err(), "{nothing:?}");
+        }
+        let same = update(WorkspaceUpdate { ttl: Some(record().ttl), ..WorkspaceUpdate::default() });
+        assert_eq!(same.unwrap(), record());
+        let cleared = WorkspaceUpdate { clear_labels: vec!["k".into()], ..WorkspaceUpdate::default() };
+        assert!(update(cleared).unwrap().labels.is_empty());
+    }
+
+    #[test]
+    fn values_of_labels_may_hold_tabs_and_no_other_control_characters() {
+        let label = |value: &str| labels(&BTreeMap::from([("k".to_owned(), value.to_owned())]));
+        assert_eq!(label("a\tb").unwrap()["k"], "a\tb");
+        for bad in ["", "\t", "a\nb", "a\rb", "a\u{1b}b"] {
+            assert!(label(bad).is_err(), "{bad:?}");
+        }
+    }
+
     #[test]
     fn label_keys_follow_the_contract() {
         for good in ["a", "A.b_c-9", "0"] {

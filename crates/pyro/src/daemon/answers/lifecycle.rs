@@ -65,6 +65,7 @@ async fn create_request(request: WorkspaceCreateRequest) -> Result<CreateRequest
         disk_mib: request.disk_mib.unwrap_or(defaults.disk_mib),
         ttl: ttl(request.ttl_seconds),
         seed,
+        allow_host_compat: request.allow_host_compat,
         ..defaults
     })
 }

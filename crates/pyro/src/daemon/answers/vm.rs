@@ -36,6 +36,7 @@ pub(in crate::daemon) async fn create(host: &Host, request: VmCreateRequest) -> 
         vcpus: u8::try_from(request.vcpu_count).unwrap_or(u8::MAX),
         mem_mib: request.mem_mib,
         ttl: ttl(request.ttl_seconds),
+        allow_host_compat: request.allow_host_compat,
         ..CreateRequest::new(request.environment)
     };
     let (events, mut told) = mpsc::channel(16);
@@ -149,7 +150,6 @@ async fn tell(mut events: mpsc::Receiver<ExecEvent>, output: &StreamOutput, vm_i
 
 fn vm(view: &WorkspaceView) -> Vm {
     let record = &view.record;
-    let execution_mode = if view.machine.is_some() { EXECUTION_MODE } else { "pending" };
     Vm {
         vm_id: record.id.to_string(),
         environment: record.environment.clone(),
@@ -161,11 +161,11 @@ fn vm(view: &WorkspaceView) -> Vm {
         expires_at: record.expires_at().map(seconds),
         state: convert::state(record),
         network_enabled: false,
-        allow_host_compat: false,
+        allow_host_compat: record.allow_host_compat,
         guest_ip: None,
         tap_name: None,
-        execution_mode: execution_mode.to_owned(),
-        metadata: convert::metadata(record),
+        execution_mode: convert::execution_mode(record).to_owned(),
+        metadata: convert::metadata(view),
     }
 }
 
