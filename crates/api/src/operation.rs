@@ -330,11 +330,11 @@ operations! {
         errors [PathNotFound, PathEscapes, WrongFileType, OutputExists, FileFailed, DiskFull];
     /// Removes what the daemon keeps without need, or says what it would remove and why. Never a workspace.
     "gc" CollectGarbage(GcRequest) -> GcResult, events NoEvent, Unary, Destroys, command "gc", needs Nothing, errors [];
-    /// Makes an unnamed machine, which does not run yet.
+    /// Makes an unnamed machine, which runs at once.
     "vm_create" CreateVm(VmCreateRequest) -> Vm, events NoEvent, Unary, Writes, command "", needs Nothing,
         errors [InvalidSize, NotYetSupported, LimitReached, UnknownEnvironment, EnvironmentDamaged, EnvironmentFailed,
                 HostRequirement, DiskFull];
-    /// Starts a machine.
+    /// Starts a machine that was stopped.
     "vm_start" StartVm(VmStartRequest) -> Vm, events NoEvent, Unary, Writes, command "", needs Nothing,
         errors [UnknownVm, WrongState, LimitReached, HostRequirement, DiskFull, StartFailed, MachineLost, GuestMisbehaved,
                 GuestRefused];
