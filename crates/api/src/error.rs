@@ -141,6 +141,8 @@ error_codes! {
     IdempotencyConflict = "idempotency_conflict", exit 1, retryable false;
     /// Nobody knows whether the command ran: its machine was lost before it could say.
     WorkUnknown = "work_unknown", exit 1, retryable false;
+    /// The command never ran; the text says why not. It may be run again, with another idempotency key if it had one.
+    NeverStarted = "never_started", exit 1, retryable false;
     /// The workspace has no job of that id.
     UnknownJob = "unknown_job", exit 1, retryable false;
     /// The workspace has no command of that number.
@@ -223,7 +225,7 @@ pub struct ErrorBody {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Work {
-    /// It never ran; the same request may be sent again.
+    /// It never ran. It may be run again; if it is a job by now, with another idempotency key.
     NeverStarted,
     /// It runs on.
     Running,
@@ -271,8 +273,7 @@ impl ErrorBody {
     pub fn with_work(mut self, work: Work, job_id: Option<String>) -> Self {
         self.work_started = match work {
             Work::NeverStarted => Some(false),
-            Work::Running | Work::Finished => Some(true),
-            Work::Unknown => None,
+            Work::Running | Work::Finished | Work::Unknown => Some(true),
         };
         self.work = Some(work);
         self.job_id = job_id;
@@ -348,6 +349,23 @@ mod tests {
                     | ErrorCode::Conflict
             );
             assert_eq!(ErrorBody::new(code.clone(), "x").retryable, passes_by_itself, "{code}");
+        }
+    }
+
+    #[test]
+    fn what_became_of_a_command_also_says_whether_it_may_have_run() {
+        for (work, token, may_have_run) in [
+            (Work::NeverStarted, "never_started", false),
+            (Work::Running, "running", true),
+            (Work::Finished, "finished", true),
+            (Work::Unknown, "unknown", true),
+        ] {
+            let body = ErrorBody::new(ErrorCode::Internal, "x").with_work(work, Some("c7".to_owned()));
+            let json = serde_json::to_value(&body).unwrap();
+            assert_eq!(
+                (&json["work"], &json["work_started"], &json["job_id"]),
+                (&token.into(), &may_have_run.into(), &"c7".into())
+            );
         }
     }
 

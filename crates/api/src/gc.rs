@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::text::ByteString;
 
-/// Removes what nothing leads to any more: directories of machines that are gone, disks without a workspace, copies of
-/// environments that no workspace uses. Never a workspace.
+/// Removes what nothing leads to any more: machines whose daemon died, what no workspace boots from any more, templates that
+/// no environment leads to, files without a workspace. Never a workspace.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GcRequest {
@@ -19,18 +19,18 @@ pub struct GcRequest {
 pub struct GcResult {
     /// Whether it was only looked at.
     pub dry_run: bool,
-    /// How many things.
+    /// How many things were removed, or would be.
     pub count: u64,
-    /// What they took on disk, together.
+    /// What these took on disk, together.
     pub bytes_freed: u64,
-    /// Each thing.
+    /// Each thing, those that could not be removed too.
     pub items: Vec<GcItem>,
 }
 
 /// A thing that is kept without need.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct GcItem {
-    /// What it is: `machine`, `workspace_directory`, `environment_copy`, `command_output`, …
+    /// What it is: `machine`, `kept_environment`, `template` or `workspace_files`.
     pub kind: String,
     /// Where it is.
     pub path: ByteString,

@@ -243,7 +243,7 @@ operations! {
     /// Runs a command in a workspace, at most once, and streams its output.
     "workspace_exec" ExecInWorkspace(WorkspaceExecRequest) -> ExecReport, events ExecEvent, Streaming, Writes,
         command "workspace exec", needs Machine,
-        errors [InvalidSize, MissingCommand, NotYetSupported, IdempotencyConflict, WorkUnknown, DiskFull];
+        errors [InvalidSize, MissingCommand, NotYetSupported, IdempotencyConflict, NeverStarted, WorkUnknown, DiskFull];
     /// Gives the history of a workspace's commands, by the page, with the end of their output.
     "workspace_logs" GetWorkspaceLogs(WorkspaceLogsRequest) -> WorkspaceLogs, events NoEvent, Unary, Reads,
         command "workspace logs", needs Workspace, errors [InvalidSize];
@@ -330,30 +330,30 @@ operations! {
         errors [PathNotFound, PathEscapes, WrongFileType, OutputExists, FileFailed, DiskFull];
     /// Removes what the daemon keeps without need, or says what it would remove and why. Never a workspace.
     "gc" CollectGarbage(GcRequest) -> GcResult, events NoEvent, Unary, Destroys, command "gc", needs Nothing, errors [];
-    /// Makes an unnamed machine, which does not run yet.
+    /// Makes an unnamed machine, which runs at once.
     "vm_create" CreateVm(VmCreateRequest) -> Vm, events NoEvent, Unary, Writes, command "", needs Nothing,
         errors [InvalidSize, NotYetSupported, LimitReached, UnknownEnvironment, EnvironmentDamaged, EnvironmentFailed,
                 HostRequirement, DiskFull];
-    /// Starts a machine.
+    /// Starts a machine that was stopped.
     "vm_start" StartVm(VmStartRequest) -> Vm, events NoEvent, Unary, Writes, command "", needs Nothing,
-        errors [UnknownVm, WrongState, LimitReached, HostRequirement, DiskFull, StartFailed, MachineLost, MachineExpired,
-                GuestMisbehaved, GuestRefused];
+        errors [UnknownVm, WrongState, LimitReached, HostRequirement, DiskFull, StartFailed, MachineLost, GuestMisbehaved,
+                GuestRefused];
     /// Runs a command in a machine, streams its output, and deletes the machine.
     "vm_exec" ExecInVm(VmExecRequest) -> RunReport, events RunEvent, Streaming, Destroys, command "", needs Nothing,
-        errors [UnknownVm, WrongState, InvalidSize, MissingCommand, MachineLost, MachineExpired, GuestMisbehaved,
-                GuestRefused];
+        errors [UnknownVm, WrongState, InvalidSize, MissingCommand, NeverStarted, WorkUnknown, MachineLost,
+                MachineExpired, GuestMisbehaved, GuestRefused];
     /// Stops a machine. Its disk stays.
     "vm_stop" StopVm(VmStopRequest) -> Vm, events NoEvent, Unary, Writes, command "", needs Nothing,
-        errors [UnknownVm, MachineExpired];
+        errors [UnknownVm];
     /// Deletes a machine.
     "vm_delete" DeleteVm(VmDeleteRequest) -> VmDeleted, events NoEvent, Unary, Destroys, command "", needs Nothing,
         errors [UnknownVm];
     /// Says everything about a machine.
     "vm_status" GetVmStatus(VmStatusRequest) -> Vm, events NoEvent, Unary, Reads, command "", needs Nothing,
-        errors [UnknownVm, MachineExpired];
+        errors [UnknownVm];
     /// Says how a machine is connected.
     "vm_network_info" GetVmNetworkInfo(VmNetworkInfoRequest) -> VmNetworkInfo, events NoEvent, Unary, Reads, command "",
-        needs Nothing, errors [UnknownVm, MachineExpired];
+        needs Nothing, errors [UnknownVm];
     /// Deletes the machines that are past their time.
     "vm_reap_expired" ReapVms(VmReapRequest) -> VmsReaped, events NoEvent, Unary, Destroys, command "", needs Nothing,
         errors [];

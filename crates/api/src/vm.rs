@@ -15,7 +15,7 @@ use crate::{
     workspace::{create::check_ttl, view::WorkspaceState},
 };
 
-/// Makes a machine that does not run yet.
+/// Makes a machine, which runs at once.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct VmCreateRequest {
@@ -103,7 +103,7 @@ macro_rules! names_a_machine {
 }
 
 names_a_machine! {
-    /// Starts a machine that was made, or stopped.
+    /// Starts a machine that was stopped.
     VmStartRequest;
     /// Stops a machine. Its disk stays.
     VmStopRequest;

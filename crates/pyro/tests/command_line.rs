@@ -186,6 +186,45 @@ fn ten_clients_at_once_start_one_daemon() {
 }
 
 #[test]
+fn a_daemon_is_started_as_it_is_asked_to_be() {
+    let home = Home::new();
+    assert_eq!(home.output(&["daemon", "start", "--max-workspaces", "0"]).status.code(), Some(2));
+    assert_eq!(home.daemon_pid(), None);
+    let started = home.json(&["daemon", "start", "--max-workspaces", "7", "--json"]);
+    let pid = started["pid"].as_u64().unwrap_or_else(|| panic!("{started}"));
+    let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap();
+    let limit = b"PYRO_MAX_WORKSPACES=7".as_slice();
+    assert!(environment.split(|byte| *byte == 0).any(|variable| variable == limit));
+    // It stays as it is, and is not taken for what was asked.
+    assert_eq!(home.json(&["daemon", "start", "--json"])["pid"], pid);
+    let refused = home.json(&["daemon", "start", "--max-workspaces", "8", "--json"]);
+    assert_eq!(refused["code"], "daemon_busy", "{refused}");
+}
+
+#[test]
+fn settings_are_shown_with_what_holds_where_nobody_set_them() {
+    let home = Home::new();
+    let setting = |command: &mut Command, name: &str| -> (String, String) {
+        let shown: Value = serde_json::from_slice(&command.output().unwrap().stdout).unwrap();
+        let settings = shown["settings"].as_array().unwrap();
+        let setting = settings.iter().find(|setting| setting["variable"] == name).unwrap().clone();
+        let text = |key: &str| setting[key].as_str().unwrap_or_else(|| panic!("{setting}")).to_owned();
+        (text("value"), text("source"))
+    };
+    let show = || home.pyro(&["config", "show", "--json"]);
+    let default = |value: &str| (value.to_owned(), "default".to_owned());
+    assert_eq!(setting(&mut show(), "PYRO_MAX_WORKSPACES"), default("100"));
+    assert_eq!(setting(&mut show(), "PYRO_LOG"), default("info"));
+    for drawn_from_the_host in ["PYRO_MEMORY_BUDGET_MIB", "PYRO_DISK_BUDGET_MIB"] {
+        let (value, source) = setting(&mut show(), drawn_from_the_host);
+        assert_eq!(source, "default");
+        assert!((1..u64::MAX >> 20).contains(&value.parse().unwrap()), "{drawn_from_the_host}: {value}");
+    }
+    let set = setting(show().env("PYRO_MAX_WORKSPACES", "7"), "PYRO_MAX_WORKSPACES");
+    assert_eq!(set, ("7".to_owned(), "environment".to_owned()));
+}
+
+#[test]
 fn a_home_of_two_hundred_characters_works() {
     let home = Home::named(&"h".repeat(200));
     assert!(home.json(&["env", "list", "--json"])["environments"].is_array());

@@ -113,6 +113,14 @@ pub enum Error {
         /// Whether the command may have run.
         work_started: bool,
     },
+    /// The machine of a workspace ended while it was needed; the workspace is stopped, with its disk.
+    #[error("the machine of the workspace ended while it was used: {reason}{}", evidence(console))]
+    WorkspaceMachineLost {
+        /// What is known of its end.
+        reason: String,
+        /// The end of the console, if it said anything.
+        console: String,
+    },
     /// The machine reached the end of its life.
     #[error("the machine reached its time to live of {seconds} s and was ended")]
     Expired {
@@ -147,6 +155,16 @@ pub enum Error {
         state: &'static str,
         /// Why not: a fragment that reads after the workspace's id.
         reason: String,
+    },
+    /// The workspace is stopped since nobody used it.
+    #[error(
+        "cannot {operation}: workspace `{workspace}` is stopped, it was not used within its time to live"
+    )]
+    WorkspaceExpired {
+        /// What was asked.
+        operation: &'static str,
+        /// Of which workspace.
+        workspace: WorkspaceId,
     },
     /// Commands run in the workspace, and it was not said that they may be lost.
     #[error("{running} commands run in workspace `{workspace}`")]
@@ -195,7 +213,9 @@ impl Error {
                 Some("`pyro workspace logs` shows the commands of a workspace".to_owned())
             }
             Self::KeyTaken { .. } => Some("a new call needs a new idempotency key".to_owned()),
-            Self::CommandLost { fate: Fate::NeverStarted, .. } => Some("run it again".to_owned()),
+            Self::CommandLost { fate: Fate::NeverStarted, .. } => {
+                Some("run it again; if the call had an idempotency key, with a new one".to_owned())
+            }
             Self::CommandLost { fate: Fate::Unknown, .. } => {
                 Some("look at what it did before it is run again".to_owned())
             }
@@ -215,7 +235,12 @@ impl Error {
             Self::Expired { .. } => Some("ask for a longer life with `--ttl-seconds`".to_owned()),
             Self::UnknownWorkspace { .. } => Some("`pyro workspace list` shows what there is".to_owned()),
             Self::AmbiguousName { .. } => Some("name it by its id".to_owned()),
-            Self::WrongState { state: "stopped", workspace, .. } => Some(format!(
+            Self::WorkspaceMachineLost { .. } => Some(
+                "its disk is kept: `pyro workspace start` boots it; look at what was done before it is done again"
+                    .to_owned(),
+            ),
+            Self::WrongState { state: "stopped", workspace, .. }
+            | Self::WorkspaceExpired { workspace, .. } => Some(format!(
                 "`pyro workspace start {workspace}` boots it from its disk; nothing on it is lost"
             )),
             Self::Busy { .. } => Some("wait for them, or delete it all the same with `--force`".to_owned()),
@@ -235,6 +260,7 @@ impl Error {
         matches!(
             self,
             Self::MachineLost { work_started: true, .. }
+                | Self::WorkspaceMachineLost { .. }
                 | Self::Expired { .. }
                 | Self::CommandLost { fate: Fate::Unknown, .. }
         )

@@ -24,7 +24,8 @@ pub const DEFAULT_LOG_OUTPUT_BYTES: u64 = 64 << 10;
 pub const OUTPUT_BYTES: RangeInclusive<u64> = 1..=1 << 20;
 /// Bytes of one piece of output when nothing is said.
 pub const DEFAULT_OUTPUT_BYTES: u64 = 64 << 10;
-/// Output that one answer holds at most, all entries together; what does not fit any more is on the next page.
+/// Output that one answer holds at most, all entries together. Each stream gets at most half of what is left, the newest
+/// command first (with `after` the oldest); the rest is cut, or empty, and says so as `stdout_truncated`.
 pub const MAX_OUTPUT_BYTES_OF_ANSWER: u64 = 2 << 20;
 
 const MAX_PATTERN_BYTES: usize = 4096;
@@ -189,7 +190,8 @@ pub struct LogEntry {
     /// The command.
     #[serde(flatten)]
     pub record: CommandRecord,
-    /// What it wrote: at most `max_output_bytes` of each stream, the last ones. Empty unless output was asked for.
+    /// What it wrote: at most `max_output_bytes` of each stream, the last ones, and less where
+    /// [`MAX_OUTPUT_BYTES_OF_ANSWER`] is used up. `workspace_output` has all. Empty unless output was asked for.
     #[serde(flatten)]
     pub output: CapturedOutput,
 }
@@ -274,7 +276,7 @@ pub struct WorkspaceLogs {
     pub workspace_id: String,
     /// How many commands are on this page.
     pub count: u64,
-    /// How many commands fit the request, those of other pages included.
+    /// How many commands the workspace has on record.
     pub total_count: u64,
     /// In order of their numbers.
     pub entries: Vec<LogEntry>,

@@ -71,7 +71,7 @@ pub struct FileEntry {
     pub path: ByteString,
     /// What it is.
     pub artifact_type: ArtifactType,
-    /// Size of a file; 0 for everything else.
+    /// Size of a file; of a symbolic link the length of its target; 0 for everything else.
     pub size_bytes: u64,
     /// Where a symbolic link points, as it stands there.
     pub link_target: Option<ByteString>,

@@ -140,7 +140,7 @@ fn default_read_bytes() -> u64 {
 }
 
 fn default_encoding() -> WantedEncoding {
-    WantedEncoding::Auto
+    WantedEncoding::Utf8
 }
 
 impl FileReadRequest {
@@ -153,7 +153,7 @@ impl FileReadRequest {
             offset: None,
             first_line: None,
             last_line: None,
-            encoding: WantedEncoding::Auto,
+            encoding: WantedEncoding::Utf8,
         }
     }
 
@@ -190,10 +190,13 @@ pub struct FileRead {
     pub size_bytes: u64,
     /// As it was asked.
     pub max_bytes: u64,
-    /// The bytes.
+    /// The bytes, as text with replacement characters where they are no UTF-8, unless asked otherwise.
     pub content: String,
     /// How they stand in `content`.
     pub encoding: Encoding,
+    /// The exact bytes, only where `content` has replacement characters for some of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content_base64: Option<String>,
     /// Whether `max_bytes` cut off what was asked for.
     pub truncated: bool,
     /// How it was done.

@@ -69,7 +69,7 @@ checked_text! {
     WorkspaceName, check_name;
     /// The key of a label: a letter or digit, then letters, digits, `.`, `_` and `-`, at most [`MAX_LABEL_KEY_CHARS`].
     LabelKey, check_label_key;
-    /// The value of a label: 1 to [`MAX_NAME_CHARS`] characters, no control characters.
+    /// The value of a label: 1 to [`MAX_NAME_CHARS`] characters, no control characters but tabs.
     LabelValue, check_label_value;
 }
 
@@ -77,25 +77,25 @@ checked_text! {
 pub type Labels = BTreeMap<LabelKey, LabelValue>;
 
 fn check_reference(text: &str) -> Result<(), ErrorBody> {
-    check_text("the id or name of a workspace", text)
+    check_text("the id or name of a workspace", text, char::is_control)
 }
 
 fn check_name(text: &str) -> Result<(), ErrorBody> {
-    check_text("the name of a workspace", text)
+    check_text("the name of a workspace", text, char::is_control)
 }
 
 fn check_label_value(text: &str) -> Result<(), ErrorBody> {
-    check_text("the value of a label", text)
+    check_text("the value of a label", text, |c| c.is_control() && c != '\t')
 }
 
-fn check_text(what: &str, text: &str) -> Result<(), ErrorBody> {
+fn check_text(what: &str, text: &str, is_refused: fn(char) -> bool) -> Result<(), ErrorBody> {
     if text.is_empty() {
         return Err(invalid(format!("{what} is blank")));
     }
     if text.chars().count() > MAX_NAME_CHARS {
         return Err(invalid(format!("{what} is longer than {MAX_NAME_CHARS} characters")));
     }
-    if text.contains(char::is_control) {
+    if text.contains(is_refused) {
         return Err(invalid(format!("{what} contains a control character")));
     }
     Ok(())
@@ -125,6 +125,8 @@ mod tests {
             assert!(WorkspaceRef::new(bad).is_err(), "{bad:?}");
             assert!(LabelValue::new(bad).is_err(), "{bad:?}");
         }
+        assert!(LabelValue::new("a\tb").is_ok());
+        assert!(WorkspaceName::new("a\tb").is_err());
     }
 
     #[test]

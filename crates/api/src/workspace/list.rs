@@ -34,7 +34,8 @@ pub struct WorkspaceListRequest {
     /// At most so many, within [`PAGE_SIZES`]; as many as may be when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<u64>,
-    /// Go on where the page with this `next_cursor` ended.
+    /// Go on where the page with this `next_cursor` ended. A workspace that is used meanwhile moves to the front of the list,
+    /// and may be seen twice or not at all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cursor: Option<String>,
 }

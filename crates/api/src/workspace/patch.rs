@@ -70,14 +70,21 @@ pub struct PatchResult {
     pub changed: bool,
     /// How many files changed and how.
     pub summary: PatchSummary,
-    /// In the order of the patch.
+    /// In the order of the patch, as many as one answer can hold.
     pub entries: Vec<PatchedFile>,
+    /// How many files changed that `entries` has no room for. They count in `summary.total` and nowhere else.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub left_out_count: u64,
     /// The patch as it was given.
     pub patch: ByteString,
     /// How it was done.
     pub execution_mode: String,
     /// Whether it was only tried.
     pub checked_only: bool,
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// How many files changed and how.

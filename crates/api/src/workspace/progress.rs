@@ -21,10 +21,7 @@ pub struct WorkProgress {
     /// Bytes of files that were passed in this step.
     #[serde(default)]
     pub bytes: u64,
-    /// Entries that were passed in this step.
-    #[serde(default)]
-    pub entries: u64,
-    /// Share of the whole work, 0 to 1; absent as long as nobody knows.
+    /// Share of the step, 0 to 1; absent where nobody knows how much there is in all, as of a tree that is being read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fraction: Option<f64>,
 }

@@ -42,7 +42,9 @@ pub(crate) fn type_of(stat: &Stat) -> FileType {
 /// The entry of anything but a symbolic link, whose target would be missing.
 pub(crate) fn entry(path: &[u8], stat: &Stat) -> Entry {
     let kind = kind_of(type_of(stat));
-    let size_bytes = if kind == EntryKind::File { u64::try_from(stat.st_size).unwrap_or(0) } else { 0 };
+    // Of a link it is the length of its target; what the kernel says of others depends on the file system.
+    let has_size = matches!(kind, EntryKind::File | EntryKind::Symlink);
+    let size_bytes = if has_size { u64::try_from(stat.st_size).unwrap_or(0) } else { 0 };
     let nanoseconds = i64::try_from(stat.st_mtime_nsec).unwrap_or(0);
     Entry {
         path: path.to_vec(),

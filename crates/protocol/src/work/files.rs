@@ -25,7 +25,7 @@ pub struct Entry {
     /// What it is.
     #[prost(enumeration = "EntryKind", tag = "2")]
     pub kind: i32,
-    /// Size of a file, bytes; 0 for all else.
+    /// Size of a file, bytes; of a symbolic link the length of its target; 0 for all else.
     #[prost(uint64, tag = "3")]
     pub size_bytes: u64,
     /// Permission bits, 07777.

@@ -1,10 +1,13 @@
 //! `pyro config`: what is configured, and where each value comes from.
 
+use std::path::PathBuf;
+
 use clap::{Args, Subcommand};
 use pyro_api::ErrorBody;
 use serde::Serialize;
 
 use crate::{
+    daemon::assembly,
     output::{self, Failure, Status},
     settings::{self, Layers, Origin, Settings, VARIABLES},
 };
@@ -47,9 +50,9 @@ struct Setting {
     key: Option<&'static str>,
     /// Environment variable.
     variable: &'static str,
-    /// None: the default holds.
+    /// What holds; none if nothing does.
     value: Option<String>,
-    /// `environment`, `file` or `default`.
+    /// `environment`, `file` or `default`; a default may be drawn from the host.
     source: &'static str,
     /// What it means.
     doc: &'static str,
@@ -57,9 +60,8 @@ struct Setting {
 
 /// Says it without asking a daemon, since a wrong setting may be why there is none.
 pub(crate) fn perform(command: &Command) -> Result<Status, Failure> {
-    let configuration = read()?;
     // What cannot be understood is an error here too, and not only for the daemon.
-    Settings::from_environment()?;
+    let configuration = read(&Settings::from_environment()?)?;
     if command.json() {
         output::json(&configuration)?;
         return Ok(0);
@@ -76,10 +78,27 @@ pub(crate) fn perform(command: &Command) -> Result<Status, Failure> {
     Ok(0)
 }
 
-fn read() -> Result<Configuration, ErrorBody> {
+/// What a setting comes to that nobody made, as far as it comes to anything.
+fn default_of(variable: &str, settings: &Settings) -> Option<String> {
+    let path = |path: PathBuf| path.display().to_string();
+    let limits = assembly::limits(settings);
+    match variable {
+        "PYRO_ENVIRONMENT_CACHE_DIR" => Some(path(settings.environments.clone())),
+        "PYRO_QEMU" => settings.find_program("qemu-system-x86_64").map(path),
+        "PYRO_GUEST" => assembly::guest(settings).ok().map(path),
+        "PYRO_MAX_WORKSPACES" => Some(limits.max_workspaces.to_string()),
+        "PYRO_MEMORY_BUDGET_MIB" => Some(limits.memory_budget_mib.to_string()),
+        "PYRO_DISK_BUDGET_MIB" => Some((limits.disk_budget_bytes >> 20).to_string()),
+        "PYRO_DAEMON_IDLE_SECONDS" => Some(settings.daemon_idle.as_secs_f64().to_string()),
+        "PYRO_LOG" => Some(settings.log_filter.clone()),
+        _ => None,
+    }
+}
+
+fn read(settings: &Settings) -> Result<Configuration, ErrorBody> {
     let path = settings::config_path(settings::environment)?;
     let layers = Layers::read(settings::environment)?;
-    let settings = VARIABLES
+    let all = VARIABLES
         .iter()
         .map(|variable| {
             let found = layers.find(variable);
@@ -89,12 +108,16 @@ fn read() -> Result<Configuration, ErrorBody> {
                 None => "default",
             };
             let value = found.map(|(value, _)| value.to_string_lossy().into_owned());
+            let value = match variable.name {
+                "PYRO_CONFIG" => value.or_else(|| path.as_ref().map(|path| path.display().to_string())),
+                name => value.or_else(|| default_of(name, settings)),
+            };
             Setting { key: variable.key, variable: variable.name, value, source, doc: variable.doc }
         })
         .collect();
     Ok(Configuration {
         config_file_exists: path.as_ref().is_some_and(|path| path.exists()),
         config_file: path.map(|path| path.display().to_string()),
-        settings,
+        settings: all,
     })
 }

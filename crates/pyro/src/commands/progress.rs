@@ -59,9 +59,6 @@ impl Indicator {
 
     fn show_work(&mut self, progress: &WorkProgress) {
         let mut detail = progress.detail.clone();
-        if progress.entries > 0 {
-            detail = format!("{} entries {detail}", progress.entries);
-        }
         if progress.bytes > 0 {
             detail = format!("{} {detail}", HumanBytes(progress.bytes));
         }
@@ -81,7 +78,11 @@ impl Indicator {
                     bar.set_draw_target(indicatif::ProgressDrawTarget::stderr());
                     bar.enable_steady_tick(std::time::Duration::from_millis(200));
                 }
-                bar.set_position(units(fraction.unwrap_or(0.0)));
+                if let Some(fraction) = fraction {
+                    bar.set_position(units(fraction));
+                }
+                let style = ProgressStyle::with_template(template(fraction.is_some()));
+                bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
                 bar.set_message(output::printable(format!("{step} {detail}").trim_end()));
             }
         }
@@ -116,9 +117,15 @@ impl Drop for Indicator {
 }
 
 fn hidden_bar() -> ProgressBar {
-    let bar = ProgressBar::with_draw_target(Some(BAR_UNITS), indicatif::ProgressDrawTarget::hidden());
-    let style = ProgressStyle::with_template("{bar:30} {percent:>3}% {elapsed:>4} {wide_msg}");
-    bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+    ProgressBar::with_draw_target(Some(BAR_UNITS), indicatif::ProgressDrawTarget::hidden())
+}
+
+/// A bar where it is known how much there is in all, and otherwise a sign of life.
+fn template(is_measured: bool) -> &'static str {
+    match is_measured {
+        true => "{bar:30} {percent:>3}% {elapsed:>4} {wide_msg}",
+        false => "{spinner} {elapsed:>4} {wide_msg}",
+    }
 }
 
 #[expect(
@@ -128,4 +135,16 @@ fn hidden_bar() -> ProgressBar {
 )]
 fn units(fraction: f64) -> u64 {
     (fraction.clamp(0.0, 1.0) * 1000.0) as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn there_is_a_share_only_where_it_is_known() {
+        assert!(template(true).contains("{percent"));
+        assert!(!template(false).contains("{percent") && !template(false).contains("{bar"));
+        assert_eq!([-1.0, 0.0, 0.5, 2.0].map(units), [0, 0, 500, BAR_UNITS]);
+    }
 }

@@ -60,11 +60,13 @@ pub(crate) async fn open_host(
 }
 
 /// Bounds over all workspaces, as configured or as this host allows.
-fn limits(settings: &Settings) -> Limits {
+pub(crate) fn limits(settings: &Settings) -> Limits {
     let named = settings.limits;
     let memory_mib = || host_memory_bytes() >> 20;
     let disk_mib = || {
-        let disk = rustix::fs::statvfs(&settings.state).ok();
+        // The directory itself may not be there yet.
+        let place = settings.state.ancestors().find(|place| place.exists());
+        let disk = place.and_then(|place| rustix::fs::statvfs(place).ok());
         disk.map_or(u64::MAX >> 20, |disk| ((disk.f_blocks * disk.f_frsize) >> 20) / 5 * 4)
     };
     Limits {

@@ -4,12 +4,15 @@ use std::{collections::BTreeMap, io, time::Duration};
 
 use pyro_api::{
     ErrorBody, ErrorCode, environment as contract,
+    error::Work,
     run::{self, Cleanup, EXECUTION_MODE, RunEvent as ContractEvent, RunReport},
 };
 use pyro_engine::EngineError;
 use pyro_environments::{CATALOGUE_VERSION, Environment, EnvironmentInfo, Source};
 use pyro_workspace::{
-    CommandEnd, Error, RunEvent, RunOutcome, RunRequest, StartKind, commands::Fate, session::SessionError,
+    CommandEnd, Error, RunEvent, RunOutcome, RunRequest, StartKind,
+    commands::{Fate, job_id},
+    session::SessionError,
 };
 use rustix::io::Errno;
 
@@ -167,11 +170,17 @@ pub(crate) fn error_body(error: &Error) -> ErrorBody {
         ErrorCode::HostExhausted if is_exhaustion(error) => Some(EXHAUSTION_HINT.to_owned()),
         _ => error.hint(),
     };
-    body.work_started = match error {
-        Error::CommandLost { fate, .. } => Some(*fate == Fate::Unknown),
-        error => error.work_started().then_some(true),
-    };
-    body
+    match error {
+        Error::CommandLost { sequence, fate, .. } => {
+            let work = match fate {
+                Fate::NeverStarted => Work::NeverStarted,
+                Fate::Unknown => Work::Unknown,
+            };
+            body.with_work(work, Some(job_id(*sequence)))
+        }
+        error if error.work_started() => body.with_work_started(true),
+        _ => body,
+    }
 }
 
 /// The contract has fewer codes than the libraries have errors: one for each thing that a caller can do about it.
@@ -181,6 +190,7 @@ fn code(error: &Error) -> ErrorCode {
     }
     match error {
         Error::Invalid { field, .. } if SIZES.contains(field) => ErrorCode::InvalidSize,
+        Error::Invalid { field: "pattern", .. } => ErrorCode::BadPattern,
         Error::Invalid { .. } => ErrorCode::InvalidRequest,
         Error::Environment(error) => environment_code(error),
         Error::Store { source, .. } => store_code(source),
@@ -188,18 +198,20 @@ fn code(error: &Error) -> ErrorCode {
         Error::Engine { source, .. } => engine_code(source),
         Error::Guest { source, .. } => guest_code(source),
         Error::Tool { source: None, .. } | Error::GuestSilent { .. } => ErrorCode::StartFailed,
-        Error::MachineLost { .. } => ErrorCode::MachineLost,
+        Error::MachineLost { .. } | Error::WorkspaceMachineLost { .. } => ErrorCode::MachineLost,
         Error::Expired { .. } => ErrorCode::MachineExpired,
         Error::Cancelled => ErrorCode::Cancelled,
         Error::UnknownWorkspace { .. } => ErrorCode::UnknownWorkspace,
         Error::AmbiguousName { .. } => ErrorCode::AmbiguousName,
         Error::WrongState { .. } => ErrorCode::WrongState,
+        Error::WorkspaceExpired { .. } => ErrorCode::WorkspaceExpired,
         Error::Busy { .. } => ErrorCode::WorkspaceBusy,
         Error::LimitReached { .. } => ErrorCode::LimitReached,
         Error::Stalled { .. } => ErrorCode::WorkspaceStalled,
         Error::UnknownCommand { .. } => ErrorCode::UnknownSequence,
         Error::KeyTaken { .. } => ErrorCode::IdempotencyConflict,
-        Error::CommandLost { .. } => ErrorCode::WorkUnknown,
+        Error::CommandLost { fate: Fate::NeverStarted, .. } => ErrorCode::NeverStarted,
+        Error::CommandLost { fate: Fate::Unknown, .. } => ErrorCode::WorkUnknown,
         Error::Index(error) if error.is_disk_full() => ErrorCode::DiskFull,
         Error::Index(_) => ErrorCode::StoreFailed,
         Error::Files(error) => super::answers::failures::file_code(error),
@@ -350,5 +362,39 @@ mod tests {
         let body = error_body(&lost);
         assert_eq!((body.work_started, body.retryable), (Some(true), true));
         assert_eq!(error_body(&Error::Cancelled).code, ErrorCode::Cancelled);
+    }
+
+    #[test]
+    fn a_lost_command_says_whether_it_ran() {
+        let lost = |fate| error_body(&Error::CommandLost { sequence: 7, fate, reason: "x".into() });
+        let never = lost(Fate::NeverStarted);
+        assert_eq!(
+            (never.code, never.work, never.work_started),
+            (ErrorCode::NeverStarted, Some(Work::NeverStarted), Some(false))
+        );
+        let unknown = lost(Fate::Unknown);
+        assert_eq!(
+            (unknown.code, unknown.work, unknown.work_started),
+            (ErrorCode::WorkUnknown, Some(Work::Unknown), Some(true))
+        );
+        assert_eq!((never.job_id.as_deref(), unknown.job_id.as_deref()), (Some("c7"), Some("c7")));
+    }
+
+    #[test]
+    fn nobody_is_told_to_repeat_blindly_what_a_workspace_may_have_done() {
+        let lost = Error::WorkspaceMachineLost { reason: "killed".into(), console: String::new() };
+        let body = error_body(&lost);
+        assert_eq!((body.code, body.work_started), (ErrorCode::MachineLost, Some(true)));
+        assert!(body.hint.unwrap().contains("workspace start"));
+    }
+
+    #[test]
+    fn each_refusal_has_the_code_that_is_documented_for_it() {
+        let pattern = Error::Invalid { field: "pattern", reason: "unclosed group".into() };
+        assert_eq!(error_body(&pattern).code, ErrorCode::BadPattern);
+        let workspace = pyro_workspace::workspaces::WorkspaceId::from_bytes([0; 6]);
+        let expired = error_body(&Error::WorkspaceExpired { operation: "work in it", workspace });
+        assert_eq!(expired.code, ErrorCode::WorkspaceExpired);
+        assert!(expired.hint.unwrap().contains("workspace start"));
     }
 }

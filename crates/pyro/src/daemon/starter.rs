@@ -61,6 +61,10 @@ impl DaemonStarter {
         if self.settings.faults.is_empty() {
             daemon.env_remove("PYRO_FAULT");
         }
+        // It reads everything else where we did; this may have been a flag.
+        if let Some(most) = self.settings.limits.max_workspaces {
+            daemon.env("PYRO_MAX_WORKSPACES", most.to_string());
+        }
         daemon
             .args(["daemon", "serve"])
             .stdin(Stdio::null())

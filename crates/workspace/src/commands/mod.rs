@@ -34,6 +34,7 @@ mod supervisor;
 mod tests;
 
 use std::{
+    collections::BTreeMap,
     fmt,
     path::PathBuf,
     sync::Arc,
@@ -211,6 +212,21 @@ impl Commands {
     pub fn jobs(&self) -> Vec<CommandRecord> {
         let jobs = self.shared.lock_jobs();
         jobs.values().map(|job| job.snapshot()).filter(|record| record.state.is_active()).collect()
+    }
+
+    /// Commands that have not ended, and the newest `most_ended` of the detached ones that have, oldest first.
+    pub async fn jobs_and_ended(&self, most_ended: u32) -> Result<Vec<CommandRecord>, Error> {
+        // First those that are written down: one that ends meanwhile is then in both, and not in none.
+        let active = self.shared.store.active_commands(&self.shared.workspace).await?;
+        let ended = self.shared.store.detached_commands(&self.shared.workspace, most_ended).await?;
+        let mut jobs = BTreeMap::new();
+        for record in active {
+            let record = self.shared.current(record).await?;
+            jobs.insert(record.sequence, record);
+        }
+        jobs.extend(ended.into_iter().map(|record| (record.sequence, record)));
+        jobs.retain(|_, record| record.state.is_active() || (record.detached && most_ended > 0));
+        Ok(jobs.into_values().collect())
     }
 
     /// How many have not ended.

@@ -122,9 +122,7 @@ impl Shared {
         let connection = connections.wait_for(known).await.map(|connection| connection.guest.clone());
         match connection {
             Ok(Guest::Here(session)) => Ok(session),
-            Ok(Guest::Gone(reason)) => {
-                Err(Error::MachineLost { reason, console: String::new(), work_started: false })
-            }
+            Ok(Guest::Gone(reason)) => Err(Error::WorkspaceMachineLost { reason, console: String::new() }),
             Ok(Guest::Away) | Err(_) => Err(Error::Cancelled),
         }
     }

@@ -151,6 +151,36 @@ impl Store {
         .await
     }
 
+    /// The newest commands that have ended and for which nobody waited, newest first.
+    pub(crate) async fn detached_commands(
+        &self,
+        workspace: &WorkspaceId,
+        limit: u32,
+    ) -> Result<Vec<CommandRecord>, Error> {
+        let workspace = workspace.clone();
+        self.transact("list jobs", Durability::Process, move |transaction| {
+            let sql = "SELECT sequence, record FROM commands
+                       WHERE workspace = ?1 AND active = 0 AND json_extract(record, '$.detached')
+                       ORDER BY sequence DESC LIMIT ?2";
+            rows(transaction, sql, params![workspace.as_str(), limit])
+        })
+        .await
+    }
+
+    /// The newest command that has ended.
+    pub(crate) async fn last_ended_command(
+        &self,
+        workspace: &WorkspaceId,
+    ) -> Result<Option<CommandRecord>, Error> {
+        let workspace = workspace.clone();
+        self.transact("read a command", Durability::Process, move |transaction| {
+            let sql = "SELECT sequence, record FROM commands WHERE workspace = ?1 AND active = 0
+                       ORDER BY sequence DESC LIMIT 1";
+            Ok(rows(transaction, sql, params![workspace.as_str()])?.pop())
+        })
+        .await
+    }
+
     /// How many commands a workspace has.
     pub async fn command_counts(&self, workspace: &WorkspaceId) -> Result<CommandCounts, Error> {
         let workspace = workspace.clone();

@@ -50,6 +50,7 @@ fn workspace(number: u8) -> WorkspaceRecord {
         seed: SeedRecord::default(),
         last_error: None,
         one_shot: false,
+        allow_host_compat: true,
     }
 }
 
@@ -175,6 +176,27 @@ async fn commands_are_numbered_and_keys_are_unique_in_a_workspace() {
     store.remove_workspace(&id(1)).await.unwrap();
     assert_eq!(store.command_counts(&id(1)).await.unwrap().total, 0);
     assert!(store.insert_command(&id(1), command(None)).await.is_err());
+}
+
+#[tokio::test]
+async fn jobs_are_found_behind_any_number_of_other_commands() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = store(directory.path()).await;
+    store.insert_workspace(&workspace(1)).await.unwrap();
+    assert_eq!(store.last_ended_command(&id(1)).await.unwrap(), None);
+    for detached in [true, false, true, false, false] {
+        let inserted = CommandRecord { detached, ..insert(&store, None).await };
+        let ended = finished(inserted, 0, 0);
+        store.update_command(&id(1), &ended, Durability::Process).await.unwrap();
+    }
+    insert(&store, None).await;
+    let found = async |limit| -> Vec<u64> {
+        let jobs = store.detached_commands(&id(1), limit).await.unwrap();
+        jobs.iter().map(|job| job.sequence).collect()
+    };
+    assert_eq!(found(10).await, [3, 1]);
+    assert_eq!(found(1).await, [3]);
+    assert_eq!(store.last_ended_command(&id(1)).await.unwrap().unwrap().sequence, 5);
 }
 
 #[tokio::test]

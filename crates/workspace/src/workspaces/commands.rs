@@ -10,9 +10,6 @@ use crate::{
     store::{CommandPage, CommandQuery},
 };
 
-/// How far back the newest command that has ended is looked for.
-const LAST_COMMANDS: u32 = 16;
-
 impl Workspaces {
     /// Runs a command, once; see [`Commands::exec`](crate::commands::Commands::exec). Also says where it ran.
     pub async fn exec(
@@ -44,11 +41,19 @@ impl Workspaces {
 
     /// The newest command that has ended.
     pub async fn last_command(&self, id: &WorkspaceId) -> Result<Option<CommandRecord>, Error> {
-        let Ok(commands) = self.commands(id) else { return Ok(None) };
-        let query =
-            CommandQuery { failed_only: false, newest_first: true, after: None, limit: LAST_COMMANDS };
-        let page = commands.logs(query).await?;
-        Ok(page.commands.into_iter().find(|record| !record.state.is_active()))
+        self.shared.store.last_ended_command(id).await
+    }
+
+    /// Commands that have not ended, and the newest `most_ended` of those that have and for which nobody waited; oldest
+    /// first.
+    pub async fn jobs(
+        &self,
+        reference: &str,
+        most_ended: u32,
+    ) -> Result<(WorkspaceId, Vec<CommandRecord>), Error> {
+        let id = self.resolve(reference)?;
+        let jobs = self.commands(&id)?.jobs_and_ended(most_ended).await?;
+        Ok((id, jobs))
     }
 
     /// Waits for the end of a command, and tells its output if asked to. Going away is no harm to it.
@@ -59,7 +64,9 @@ impl Workspaces {
         io: Option<FollowIo>,
     ) -> Result<(WorkspaceView, CommandRecord), Error> {
         let id = self.resolve(reference)?;
-        let record = self.commands(&id)?.wait(sequence, io).await?;
+        let commands = self.commands(&id)?;
+        self.touch(&id);
+        let record = commands.wait(sequence, io).await?;
         Ok((self.view_of(&id).await?, record))
     }
 
@@ -72,6 +79,7 @@ impl Workspaces {
     ) -> Result<(WorkspaceId, CommandRecord, bool), Error> {
         let id = self.resolve(reference)?;
         let commands = self.commands(&id)?;
+        self.touch(&id);
         let record = commands.job(sequence).await?;
         if matches!(record.state, CommandState::Finished { .. }) {
             return Ok((id, record, false));
@@ -82,7 +90,6 @@ impl Workspaces {
         {
             return Err(Error::Stalled { workspace: id, cause: stall.cause });
         }
-        self.touch(&id);
         let signalled = commands.kill(sequence, signal).await?;
         Ok((id, commands.job(sequence).await?, signalled))
     }

@@ -16,8 +16,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::{
-    Shared, WorkspaceId, WorkspaceRecord, WorkspaceState, disk::WorkspaceDisk, kept_environment,
-    live::LiveMachine, naming, record::SeedRecord, registry::Entry,
+    Shared, WorkspaceId, WorkspaceRecord, WorkspaceState, disk::WorkspaceDisk, guest_deadline::life_in_guest,
+    kept_environment, live::LiveMachine, naming, record::SeedRecord, registry::Entry,
 };
 use crate::{
     entropy,
@@ -32,8 +32,8 @@ use crate::{
     template::DISK_BYTES,
 };
 
-/// The guest's own deadline comes this much later than the host's.
-const DEADLINE_MARGIN: Duration = Duration::from_secs(60);
+/// A guest that was still being made powers off after this long at the latest, if its daemon died and no other one came.
+const LONGEST_CREATION: Duration = Duration::from_secs(24 * 3600);
 
 /// A workspace to make.
 #[derive(Clone, Debug)]
@@ -56,6 +56,8 @@ pub struct CreateRequest {
     pub seed: Option<SeedSource>,
     /// A machine for one command, which is not listed among workspaces.
     pub one_shot: bool,
+    /// Kept to be told, and means nothing.
+    pub allow_host_compat: bool,
 }
 
 impl CreateRequest {
@@ -71,6 +73,7 @@ impl CreateRequest {
             ttl: Some(Duration::from_secs(600)),
             seed: None,
             one_shot: false,
+            allow_host_compat: false,
         }
     }
 }
@@ -184,6 +187,7 @@ async fn enter(
         created_at: now,
         last_activity_at: now,
         one_shot: request.one_shot,
+        allow_host_compat: request.allow_host_compat,
         state: WorkspaceState::Creating { machine: None },
         seed: SeedRecord::default(),
         last_error: None,
@@ -241,10 +245,9 @@ impl Making {
         reach(FaultPoint::WorkspaceMachineRecorded, claimed.directory().path())?;
         let running = self.running.insert(claimed.start(&resources).await?);
 
-        let identity = GuestIdentity {
-            id: self.record.id.to_string(),
-            deadline: self.record.ttl.map(|ttl| ttl + DEADLINE_MARGIN),
-        };
+        // How long a seed takes is not known; the driver sets the right deadline when it is there.
+        let life = self.record.ttl.map(|ttl| ttl.max(LONGEST_CREATION));
+        let identity = GuestIdentity { id: self.record.id.to_string(), deadline: life_in_guest(life) };
         let (record, path) = (&mut self.record, running.directory.path());
         let work = async {
             let session = running.greet(&resources.release, identity).await?;

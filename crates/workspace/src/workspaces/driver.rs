@@ -23,6 +23,7 @@ use super::{
     Shared, WorkspaceRecord, WorkspaceUpdate,
     clock::WallClock,
     disk::WorkspaceDisk,
+    guest_deadline::{GuestDeadline, life_in_guest},
     in_use::{InUse, UseCount},
     kept_environment,
     live::LiveMachine,
@@ -44,13 +45,11 @@ use crate::{
     task,
 };
 
-/// The guest's own deadline comes this much later than the host's, so that it is the host that ends it, if it lives.
-const DEADLINE_MARGIN: Duration = Duration::from_secs(60);
-/// The guest's deadline is moved when it is off by this much or by a tenth of the time to live.
-const DEADLINE_SLACK: Duration = Duration::from_secs(30);
 /// How often it is tried to write down an end that the store did not take.
 const RECORD_RETRY: Duration = Duration::from_secs(5);
-/// How often the clock is looked at.
+/// How long after an expiry that failed the next one is tried.
+const EXPIRY_PAUSE: Duration = Duration::from_secs(60);
+/// How often the clock is looked at, and whether work goes on.
 const LOOK_INTERVAL: Duration = Duration::from_secs(5);
 
 /// What a driver is asked; each with where the answer goes.
@@ -90,8 +89,9 @@ pub(super) struct Driver {
     pub(super) revival: Revival,
     /// The record says stopped, and the store does not know it.
     pub(super) is_unwritten: bool,
-    /// When the guest powers off by itself, as far as it was told.
-    pub(super) guest_deadline: Option<Instant>,
+    pub(super) guest_deadline: GuestDeadline,
+    /// Ending it failed: not again at once.
+    pub(super) no_expiry_before: Option<Instant>,
 }
 
 /// What wakes a driver.
@@ -116,6 +116,7 @@ impl Driver {
             self.look().await;
             self.show();
         }
+        self.move_guest_deadline();
         loop {
             match self.next_event().await {
                 Event::Closed => return,
@@ -216,7 +217,8 @@ impl Driver {
         if !has_an_end || self.is_in_use() {
             return None;
         }
-        self.record.remaining(SystemTime::now())
+        let pause = self.no_expiry_before.map(|end| end.saturating_duration_since(Instant::now()));
+        self.record.remaining(SystemTime::now()).map(|left| left.max(pause.unwrap_or_default()))
     }
 
     fn is_in_use(&self) -> bool {
@@ -263,6 +265,9 @@ impl Driver {
             Verdict::Accepted => Ok(true),
             Verdict::AlreadySo => Ok(false),
             Verdict::Stalled(cause) => Err(Error::Stalled { workspace: self.record.id.clone(), cause }),
+            Verdict::Denied(_) if self.record.state.has_expired() => {
+                Err(Error::WorkspaceExpired { operation, workspace: self.record.id.clone() })
+            }
             Verdict::Denied(reason) => Err(Error::WrongState {
                 operation,
                 workspace: self.record.id.clone(),
@@ -311,26 +316,24 @@ impl Driver {
         if let Err(error) = touched {
             warn!(workspace = %self.record.id, error = %chain(&error), "cannot write down the last activity");
         }
-        self.extend_guest_deadline().await;
+        self.move_guest_deadline();
     }
 
-    /// The guest's deadline follows the host's, but not at every turn.
-    async fn extend_guest_deadline(&mut self) {
+    /// How long the workspace will live if nothing more is done with it. Work is activity for as long as it lasts.
+    fn life(&self) -> Option<Duration> {
+        if self.is_in_use() { self.record.ttl } else { self.record.remaining(SystemTime::now()) }
+    }
+
+    /// The guest's deadline follows the host's.
+    fn move_guest_deadline(&mut self) {
         let Some(session) = self.live.as_ref().and_then(|live| live.session()) else { return };
-        let wanted = self.record.ttl.map(|ttl| Instant::now() + ttl + DEADLINE_MARGIN);
-        let is_near = match (self.guest_deadline, wanted) {
-            (None, None) => true,
-            (Some(told), Some(wanted)) => {
-                let slack = DEADLINE_SLACK.min(self.record.ttl.unwrap_or_default() / 10);
-                wanted.duration_since(told) < slack && told.duration_since(wanted) < slack
-            }
-            _ => false,
-        };
-        if is_near {
+        let (now, life) = (Instant::now(), self.life());
+        if !self.guest_deadline.is_off(now, life) {
             return;
         }
-        let told = session.set_deadline(self.record.ttl.map(|ttl| ttl + DEADLINE_MARGIN));
-        self.guest_deadline = wanted;
+        let life = life_in_guest(life);
+        let told = session.set_deadline(life);
+        self.guest_deadline = GuestDeadline::told(now, life);
         // A guest that cannot hear it is noticed by its session.
         tokio::spawn(async move { drop(told.await) });
     }
@@ -342,7 +345,7 @@ impl Driver {
         record.last_activity_at = SystemTime::now();
         self.store.update_workspace(&record).await?;
         self.record = record;
-        self.extend_guest_deadline().await;
+        self.move_guest_deadline();
         Ok(())
     }
 
@@ -395,7 +398,7 @@ impl Driver {
             live.end().await?;
             return Err(error);
         }
-        self.guest_deadline = self.record.ttl.map(|ttl| Instant::now() + ttl + DEADLINE_MARGIN);
+        self.guest_deadline = GuestDeadline::told(Instant::now(), life_in_guest(self.record.ttl));
         self.live = Some(live);
         self.is_adopted = true;
         self.revival = Revival::default();
@@ -410,10 +413,7 @@ impl Driver {
         let disk = WorkspaceDisk::of(layout, &record.id).layers();
         let claimed = Claimed::from_disk(record.shape, boot, directory, disk);
         let running = claimed.start(&self.resources).await?;
-        let identity = GuestIdentity {
-            id: record.id.to_string(),
-            deadline: record.ttl.map(|ttl| ttl + DEADLINE_MARGIN),
-        };
+        let identity = GuestIdentity { id: record.id.to_string(), deadline: life_in_guest(record.ttl) };
         match running.greet(&self.resources.release, identity).await {
             Ok(session) => {
                 let start = Some(running.start);
@@ -440,6 +440,9 @@ impl Driver {
             adopted = self.converse(&live) => adopted,
         };
         self.is_adopted = adopted.is_ok();
+        // The guest may not have heard what it was told last.
+        self.guest_deadline = GuestDeadline::Unknown;
+        self.move_guest_deadline();
         if let Err(error) = adopted {
             if live.ends_by_itself().await {
                 // That is the next event.
@@ -460,7 +463,7 @@ impl Driver {
 
     /// Ends what was not used for so long; whether the workspace is gone now.
     async fn expire(&mut self) -> bool {
-        if self.is_in_use() || self.until_expiry().is_none_or(|left| !left.is_zero()) {
+        if self.until_expiry().is_none_or(|left| !left.is_zero()) {
             return false;
         }
         let one_shot = self.record.one_shot;
@@ -468,13 +471,12 @@ impl Driver {
         let ended = if one_shot { self.delete(true).await } else { self.stop(StopReason::Expired).await };
         if let Err(error) = &ended {
             warn!(workspace = %self.record.id, error = %chain(error), "cannot end an expired workspace");
-            // Not again at once.
-            self.record.last_activity_at = SystemTime::now();
+            self.no_expiry_before = Some(Instant::now() + EXPIRY_PAUSE);
         }
         one_shot && ended.is_ok()
     }
 
-    /// Looks after what nobody reports: room on the disk, a clock that jumped.
+    /// Looks after what nobody reports: room on the disk, a clock that jumped, work that goes on.
     async fn look(&mut self) {
         let Some(live) = self.live.clone() else { return };
         if let Some(cause) = live.stall() {
@@ -483,6 +485,10 @@ impl Driver {
             self.revive(&live, cause).await;
         } else if self.clock.has_jumped() {
             live.tell_time();
+        }
+        // Neither side may take work for idleness.
+        if self.is_in_use() && self.guest_deadline.is_off(Instant::now(), self.life()) {
+            self.touch().await;
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashSet,
-    fs,
+    fs, io,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
@@ -21,6 +21,8 @@ pub struct Garbage {
     pub bytes: u64,
     /// Why nobody needs it.
     pub reason: String,
+    /// Why it could not be removed, if it could not.
+    pub failure: Option<String>,
 }
 
 /// Kinds of garbage.
@@ -49,7 +51,8 @@ impl GarbageKind {
 }
 
 impl Workspaces {
-    /// Finds what nobody needs and, unless it is a dry run, removes it. A workspace with a record is never touched.
+    /// Finds what nobody needs and, unless it is a dry run, removes it; what cannot be removed says why and keeps nothing
+    /// else. A workspace with a record is never touched.
     pub async fn collect_garbage(&self, dry_run: bool) -> Result<Vec<Garbage>, Error> {
         // Nobody makes a workspace meanwhile, whose files would look like garbage.
         let _admission = self.shared.admission.lock().await;
@@ -81,43 +84,59 @@ impl Workspaces {
             Ok(found)
         })
         .await?;
-        if !dry_run {
-            self.remove_garbage(&found).await?;
-        }
-        Ok(found)
+        if dry_run { Ok(found) } else { self.remove_garbage(found).await }
     }
 
-    async fn remove_garbage(&self, found: &[Garbage]) -> Result<(), Error> {
+    async fn remove_garbage(&self, mut found: Vec<Garbage>) -> Result<Vec<Garbage>, Error> {
         let resources = &self.shared.resources;
         if found.iter().any(|garbage| garbage.kind == GarbageKind::Machine) {
-            machine_directory::end_orphans(&resources.layout, resources.engine.as_ref(), true).await?;
+            let ended =
+                machine_directory::end_orphans(&resources.layout, resources.engine.as_ref(), true).await;
+            tell_failure(&mut found, GarbageKind::Machine, ended.err());
         }
         if found.iter().any(|garbage| garbage.kind == GarbageKind::Template) {
-            let current = resources.environments.boot_digests().await?;
             let templates = resources.templates.clone();
-            task::blocking(move || templates.prune(&current)).await?;
+            let pruned = match resources.environments.boot_digests().await {
+                Ok(current) => task::blocking(move || templates.prune(&current)).await,
+                Err(error) => Err(error.into()),
+            };
+            tell_failure(&mut found, GarbageKind::Template, pruned.err());
         }
-        let is_plain = |garbage: &&Garbage| {
-            matches!(garbage.kind, GarbageKind::KeptEnvironment | GarbageKind::Workspace)
-        };
-        let plain: Vec<PathBuf> = found.iter().filter(is_plain).map(|garbage| garbage.path.clone()).collect();
         task::blocking(move || {
-            for path in plain {
-                fs::remove_dir_all(&path).map_err(|source| Error::Store {
-                    operation: "remove",
-                    path,
-                    source,
-                })?;
+            for garbage in &mut found {
+                garbage.remove_if_plain();
             }
-            Ok(())
+            Ok(found)
         })
         .await
     }
 }
 
+/// Things of that kind that are still there could not be removed.
+fn tell_failure(found: &mut [Garbage], kind: GarbageKind, error: Option<Error>) {
+    let reason = error.map_or_else(
+        || "it could not be removed; the daemon's log says why".to_owned(),
+        |error| crate::error::chain(&error),
+    );
+    for garbage in found.iter_mut().filter(|garbage| garbage.kind == kind && garbage.path.exists()) {
+        garbage.failure = Some(reason.clone());
+    }
+}
+
 impl Garbage {
     fn at(kind: GarbageKind, path: PathBuf, reason: String) -> Self {
-        Self { kind, bytes: disk_bytes(&path), path, reason }
+        Self { kind, bytes: disk_bytes(&path), path, reason, failure: None }
+    }
+
+    /// Removes what is nothing but files. Blocks.
+    fn remove_if_plain(&mut self) {
+        if !matches!(self.kind, GarbageKind::KeptEnvironment | GarbageKind::Workspace) {
+            return;
+        }
+        match fs::remove_dir_all(&self.path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => self.failure = Some(error.to_string()),
+            _ => {}
+        }
     }
 }
 
@@ -146,4 +165,40 @@ fn disk_bytes(path: &Path) -> u64 {
     }
     let children = fs::read_dir(path).into_iter().flatten().flatten();
     children.map(|entry| disk_bytes(&entry.path())).sum::<u64>() + about.blocks() * 512
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_removed_says_why_and_keeps_nothing_else() {
+        let home = tempfile::tempdir().unwrap();
+        let place = |name: &str| home.path().join(name);
+        fs::create_dir(place("directory")).unwrap();
+        // A file where a directory should be cannot be removed as one, whoever tries.
+        fs::write(place("file"), "").unwrap();
+        let mut found: Vec<Garbage> = ["file", "directory", "gone"]
+            .map(|name| Garbage::at(GarbageKind::Workspace, place(name), String::new()))
+            .into();
+        found.iter_mut().for_each(Garbage::remove_if_plain);
+        let failed: Vec<bool> = found.iter().map(|garbage| garbage.failure.is_some()).collect();
+        assert_eq!(failed, [true, false, false]);
+        assert!(!place("directory").exists());
+    }
+
+    #[test]
+    fn only_what_is_still_there_failed() {
+        let home = tempfile::tempdir().unwrap();
+        let at = |kind, name: &str| Garbage::at(kind, home.path().join(name), String::new());
+        fs::create_dir(home.path().join("stays")).unwrap();
+        let mut found = [
+            at(GarbageKind::Machine, "stays"),
+            at(GarbageKind::Machine, "gone"),
+            at(GarbageKind::Template, "stays"),
+        ];
+        tell_failure(&mut found, GarbageKind::Machine, None);
+        let failed = found.map(|garbage| garbage.failure.is_some());
+        assert_eq!(failed, [true, false, false]);
+    }
 }

@@ -13,7 +13,7 @@ use crate::{
     files::FileWorkers,
     greeting,
     machine_directory::MachineDirectory,
-    machine_start::{Running, machine_lost},
+    machine_start::Running,
     run::StartKind,
     session::{GuestSession, SessionError},
     task,
@@ -125,7 +125,10 @@ impl LiveMachine {
             return error;
         }
         match tokio::time::timeout(END_AFTER_LOSS, self.machine.exited()).await {
-            Ok(report) => machine_lost(&report),
+            Ok(report) => Error::WorkspaceMachineLost {
+                reason: report.cause.to_string(),
+                console: greeting::quoted(&report.last_output),
+            },
             Err(_) => error,
         }
     }

@@ -28,6 +28,7 @@ mod disk;
 mod driver;
 mod files;
 mod gc;
+mod guest_deadline;
 mod id;
 mod in_use;
 mod kept_environment;
@@ -145,8 +146,7 @@ impl Workspaces {
     async fn view_of(&self, id: &WorkspaceId) -> Result<WorkspaceView, Error> {
         let seen = self.shared.registry.seen(id)?;
         let counts = self.shared.store.command_counts(id).await?;
-        let disk = disk::WorkspaceDisk::of(&self.shared.resources.layout, id);
-        Ok(seen.view(counts, &disk))
+        Ok(seen.view(counts, &self.shared.resources.layout))
     }
 
     /// Those that pass the filter, last used first.
@@ -157,9 +157,8 @@ impl Workspaces {
             if !filter.accepts(&seen.record) {
                 continue;
             }
-            let disk = disk::WorkspaceDisk::of(&self.shared.resources.layout, &seen.record.id);
             let counts = counts.remove(&seen.record.id).unwrap_or_default();
-            views.push(seen.view(counts, &disk));
+            views.push(seen.view(counts, &self.shared.resources.layout));
         }
         views.sort_by(|a, b| {
             let (a, b) = (&a.record, &b.record);
@@ -294,11 +293,12 @@ impl Shared {
         };
         self.registry.insert(record.id.clone(), entry);
         let driver = driver::Driver {
-            // An older daemon's word for it is not known: it is told anew with the first activity.
-            guest_deadline: None,
             is_unwritten: false,
             is_adopted: live.as_ref().is_some_and(|live| live.session().is_some()),
             revival: revival::Revival::default(),
+            // Told by the creation, or by an earlier daemon, some time ago.
+            guest_deadline: guest_deadline::GuestDeadline::Unknown,
+            no_expiry_before: None,
             record,
             shared: Arc::downgrade(self),
             resources: Arc::clone(&self.resources),

@@ -12,12 +12,14 @@ pub const LABEL_KEY_CHARS: usize = 64;
 
 /// A name as it is kept: trimmed, printable, not empty.
 pub(super) fn name(text: &str) -> Result<String, Error> {
-    words("name", text)
+    words("name", text, char::is_control)
 }
 
 /// Labels as they are kept.
 pub(super) fn labels(labels: &BTreeMap<String, String>) -> Result<BTreeMap<String, String>, Error> {
-    labels.iter().map(|(key, value)| Ok((label_key(key)?, words("labels", value)?))).collect()
+    // Tabs are kept: other tools write them into values.
+    let is_refused = |c: char| c.is_control() && c != '\t';
+    labels.iter().map(|(key, value)| Ok((label_key(key)?, words("labels", value, is_refused)?))).collect()
 }
 
 /// The key of a label: begins with a letter or digit, goes on with these, `.`, `_` and `-`.
@@ -34,7 +36,7 @@ pub fn label_key(key: &str) -> Result<String, Error> {
     Err(Error::Invalid { field: "labels", reason })
 }
 
-fn words(field: &'static str, text: &str) -> Result<String, Error> {
+fn words(field: &'static str, text: &str, is_refused: impl Fn(char) -> bool) -> Result<String, Error> {
     let text = text.trim();
     let refuse = |reason: String| Err(Error::Invalid { field, reason });
     if text.is_empty() {
@@ -43,7 +45,7 @@ fn words(field: &'static str, text: &str) -> Result<String, Error> {
     if text.chars().count() > NAME_CHARS {
         return refuse(format!("it has more than {NAME_CHARS} characters"));
     }
-    if text.chars().any(char::is_control) {
+    if text.chars().any(is_refused) {
         return refuse("it contains a control character".to_owned());
     }
     Ok(text.to_owned())
@@ -78,7 +80,7 @@ pub struct WorkspaceUpdate {
     pub ttl: Option<Option<std::time::Duration>>,
 }
 
-/// Applies the update; whether it changed anything is an error if not.
+/// Applies the update. One that changes nothing is refused; a time to live that is given begins anew, so it always does.
 pub(crate) fn apply(record: &mut WorkspaceRecord, update: &WorkspaceUpdate) -> Result<(), Error> {
     let before = record.clone();
     if update.name.is_some() && update.clear_name {
@@ -99,7 +101,7 @@ pub(crate) fn apply(record: &mut WorkspaceRecord, update: &WorkspaceUpdate) -> R
         crate::policy::admit_ttl(ttl, crate::policy::SHORTEST_WORKSPACE_TTL)?;
         record.ttl = ttl;
     }
-    if *record == before {
+    if update.ttl.is_none() && *record == before {
         let reason = "nothing would change".to_owned();
         return Err(Error::Invalid { field: "update", reason });
     }
@@ -113,10 +115,66 @@ mod tests {
     #[test]
     fn names_are_trimmed_printable_words() {
         assert_eq!(name("  fix 42 ").unwrap(), "fix 42");
-        for bad in ["", "   ", "a\nb", "a\u{7}", &"x".repeat(121)] {
+        for bad in ["", "   ", "a\nb", "a\tb", "a\u{7}", &"x".repeat(121)] {
             assert!(name(bad).is_err(), "{bad:?}");
         }
         assert!(name(&"é".repeat(120)).is_ok());
+    }
+
+    fn record() -> WorkspaceRecord {
+        use std::time::{Duration, SystemTime};
+
+        use pyro_engine::{MachineShape, Nic};
+
+        use super::super::record::{SeedRecord, StopReason, WorkspaceState};
+        WorkspaceRecord {
+            id: WorkspaceId::from_bytes([1; 6]),
+            name: Some("a".into()),
+            labels: BTreeMap::from([("k".into(), "v".into())]),
+            environment: "debian:12".into(),
+            environment_version: "1".into(),
+            boot_digest: "d".into(),
+            kernel_arguments: Vec::new(),
+            shape: MachineShape { vcpus: 1, mem_mib: 512, nic: Nic::None },
+            disk_bytes: 0,
+            ttl: Some(Duration::from_secs(600)),
+            created_at: SystemTime::UNIX_EPOCH,
+            last_activity_at: SystemTime::UNIX_EPOCH,
+            one_shot: false,
+            allow_host_compat: false,
+            state: WorkspaceState::Stopped { reason: StopReason::Requested },
+            seed: SeedRecord::default(),
+            last_error: None,
+        }
+    }
+
+    #[test]
+    fn an_update_without_effect_is_refused_but_a_life_can_always_begin_anew() {
+        let update = |update: WorkspaceUpdate| {
+            let mut record = record();
+            apply(&mut record, &update).map(|()| record)
+        };
+        for nothing in [
+            WorkspaceUpdate::default(),
+            WorkspaceUpdate { name: Some(" a ".into()), ..WorkspaceUpdate::default() },
+            WorkspaceUpdate { labels: record().labels, ..WorkspaceUpdate::default() },
+            WorkspaceUpdate { clear_labels: vec!["unknown".into()], ..WorkspaceUpdate::default() },
+        ] {
+            assert!(update(nothing.clone()).is_err(), "{nothing:?}");
+        }
+        let same = update(WorkspaceUpdate { ttl: Some(record().ttl), ..WorkspaceUpdate::default() });
+        assert_eq!(same.unwrap(), record());
+        let cleared = WorkspaceUpdate { clear_labels: vec!["k".into()], ..WorkspaceUpdate::default() };
+        assert!(update(cleared).unwrap().labels.is_empty());
+    }
+
+    #[test]
+    fn values_of_labels_may_hold_tabs_and_no_other_control_characters() {
+        let label = |value: &str| labels(&BTreeMap::from([("k".to_owned(), value.to_owned())]));
+        assert_eq!(label("a\tb").unwrap()["k"], "a\tb");
+        for bad in ["", "\t", "a\nb", "a\rb", "a\u{1b}b"] {
+            assert!(label(bad).is_err(), "{bad:?}");
+        }
     }
 
     #[test]

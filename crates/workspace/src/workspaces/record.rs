@@ -44,6 +44,9 @@ pub struct WorkspaceRecord {
     /// A machine for one command: it is deleted, not stopped, when its time is over.
     #[serde(default)]
     pub one_shot: bool,
+    /// Whether its maker would have had commands run on the host; kept to be told, and means nothing.
+    #[serde(default)]
+    pub allow_host_compat: bool,
     /// Where it stands.
     pub state: WorkspaceState,
     /// What `/workspace` was filled with.

@@ -143,6 +143,7 @@ mod tests {
 
     fn record(id: u8, name: Option<&str>, one_shot: bool) -> WorkspaceRecord {
         WorkspaceRecord {
+            allow_host_compat: false,
             id: WorkspaceId::from_bytes([id; 6]),
             name: name.map(str::to_owned),
             labels: BTreeMap::new(),

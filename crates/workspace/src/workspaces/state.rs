@@ -117,6 +117,11 @@ impl WorkspaceState {
         }
     }
 
+    /// Whether it is stopped because nobody used it.
+    pub(crate) fn has_expired(&self) -> bool {
+        matches!(self, Self::Stopped { reason: StopReason::Expired })
+    }
+
     /// The machine that lives, or may live, in this state.
     pub(crate) fn machine(&self) -> Option<&pyro_engine::MachineId> {
         match self {

@@ -5,10 +5,10 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use pyro_engine::{Isolation, Stall};
+use pyro_engine::{BootFiles, Isolation, Stall};
 
-use super::{WorkspaceRecord, disk::WorkspaceDisk};
-use crate::{commands::CommandCounts, run::StartKind};
+use super::{WorkspaceRecord, disk::WorkspaceDisk, kept_environment};
+use crate::{commands::CommandCounts, layout::Layout, run::StartKind};
 
 /// A workspace as it is now.
 #[derive(Clone, Debug)]
@@ -21,6 +21,8 @@ pub struct WorkspaceView {
     pub commands: CommandCounts,
     /// Bytes that its disk takes on the host.
     pub disk_used_bytes: u64,
+    /// What it boots.
+    pub boot: BootFiles,
 }
 
 /// A running machine, as far as it concerns people.
@@ -54,12 +56,14 @@ pub(super) struct Seen {
 }
 
 impl Seen {
-    pub(super) fn view(self, commands: CommandCounts, disk: &WorkspaceDisk) -> WorkspaceView {
+    pub(super) fn view(self, commands: CommandCounts, layout: &Layout) -> WorkspaceView {
+        let Self { record, machine } = self;
         WorkspaceView {
-            record: Arc::unwrap_or_clone(self.record),
-            machine: self.machine,
+            disk_used_bytes: WorkspaceDisk::of(layout, &record.id).used_bytes(),
+            boot: kept_environment::kept(layout, &record.boot_digest, record.kernel_arguments.clone()),
+            record: Arc::unwrap_or_clone(record),
+            machine,
             commands,
-            disk_used_bytes: disk.used_bytes(),
         }
     }
 }

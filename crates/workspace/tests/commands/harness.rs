@@ -137,6 +137,7 @@ pub(crate) fn record() -> WorkspaceRecord {
         seed: SeedRecord::default(),
         last_error: None,
         one_shot: false,
+        allow_host_compat: false,
     }
 }
 

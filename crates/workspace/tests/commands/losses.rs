@@ -149,7 +149,7 @@ async fn a_machine_that_is_gone_leaves_what_was_received() {
     assert_eq!((record.state.name(), record.stdout.kept_bytes), ("unknown", 5));
     assert_eq!((workspace.output(1).await, workspace.commands.running()), (b"here\n".to_vec(), 0));
     let refused = workspace.run("true").await;
-    assert!(matches!(refused, Err(Error::MachineLost { work_started: false, .. })), "{refused:?}");
+    assert!(matches!(refused, Err(Error::WorkspaceMachineLost { .. })), "{refused:?}");
 
     // The next machine runs the next command.
     std::fs::remove_file(workspace.home.path().join("disk")).unwrap();

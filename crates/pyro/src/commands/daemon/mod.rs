@@ -1,23 +1,33 @@
-//! `pyro daemon`: look at the daemon, end it. It starts by itself when it is needed.
+//! `pyro daemon`: look at the daemon, start it otherwise than it starts by itself, end it.
 
 use clap::{Args, Subcommand};
 use pyro_api::{
-    Client, ClientError, ErrorBody, ErrorCode,
+    Client, ClientError, ErrorBody, ErrorCode, Starter as _,
     operation::{GetStatus, Shutdown},
     service::{ShutdownRequest, StatusRequest},
 };
 
 use crate::{
+    daemon::DaemonStarter,
     output::{self, Failure, Status},
     settings::Settings,
 };
 
-/// Look at the daemon, or end it; it starts by itself when it is needed
+/// Look at the daemon, start or end it; it starts by itself when it is needed
 #[derive(Debug, Subcommand)]
 #[command(hide = true)]
 pub(crate) enum Command {
     /// Say how the daemon is; exit with 1 if there is none
     Status(Flags),
+    /// Start the daemon, to say how it shall be; without flags it is as it would be anyway
+    Start {
+        /// Workspaces there may be at once, for as long as this daemon lives; `limits.max_workspaces` in the
+        /// configuration file is for all that follow
+        #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u64).range(1..))]
+        max_workspaces: Option<u64>,
+        #[command(flatten)]
+        flags: Flags,
+    },
     /// End the daemon
     Stop {
         /// End also the runs in work
@@ -45,7 +55,7 @@ pub(crate) struct Flags {
 impl Command {
     pub(crate) fn json(&self) -> bool {
         match self {
-            Self::Status(flags) | Self::Stop { flags, .. } => flags.json,
+            Self::Status(flags) | Self::Start { flags, .. } | Self::Stop { flags, .. } => flags.json,
             Self::Serve | Self::FaultPoints => false,
         }
     }
@@ -56,6 +66,7 @@ pub(crate) async fn perform(command: Command, settings: Settings) -> Result<Stat
     let client = Client::new(settings.socket());
     match command {
         Command::Status(flags) => status(&client, &flags).await,
+        Command::Start { max_workspaces, flags } => start(&client, max_workspaces, &flags, settings).await,
         Command::Stop { force, flags } => stop(&client, force, &flags).await,
         Command::FaultPoints => {
             for name in crate::daemon::fault_points() {
@@ -88,6 +99,29 @@ async fn status(client: &Client, flags: &Flags) -> Result<Status, Failure> {
         ))?;
     }
     Ok(0)
+}
+
+async fn start(
+    client: &Client,
+    max_workspaces: Option<u64>,
+    flags: &Flags,
+    mut settings: Settings,
+) -> Result<Status, Failure> {
+    match client.call::<GetStatus>(&StatusRequest {}).await {
+        Ok(running) if max_workspaces.is_some() => {
+            let text = format!("a daemon is running (pid {}), and its limits stay as they are", running.pid);
+            return Err(ErrorBody::new(ErrorCode::DaemonBusy, text)
+                .with_hint("end it with `pyro daemon stop`; what runs in workspaces goes on")
+                .into());
+        }
+        Ok(_) => {}
+        Err(ClientError::Unreachable { .. }) => {
+            settings.limits.max_workspaces = max_workspaces.or(settings.limits.max_workspaces);
+            DaemonStarter::new(settings).start().await?;
+        }
+        Err(error) => return Err(error.into()),
+    }
+    status(client, flags).await
 }
 
 async fn stop(client: &Client, force: bool, flags: &Flags) -> Result<Status, Failure> {

@@ -14,7 +14,7 @@ use pyro_api::{
 };
 use pyro_workspace::{
     Host,
-    files::{self, Change, Diff, DiffReport, Entry, EntryKind, Glob, Grep, Match, Patch},
+    files::{self, Change, Diff, DiffReport, Entry, EntryKind, Glob, Grep, Match, Patch, Patched},
 };
 
 use super::entries::{artifact_type, change_status, entry, failed, fit, hexadecimal, in_json, mode, open};
@@ -103,16 +103,22 @@ pub(in crate::daemon) async fn patch_apply(
     let PatchApplyRequest { patch, check, reverse, .. } = request;
     let apply = Patch { check, max_bytes: patch.0.len() as u64, reverse };
     let patched = files.patch(apply, Bytes::from(patch.0.clone())).await.map_err(|error| failed(&error))?;
+    Ok(patch_result(files.workspace().to_string(), patch, check, &patched))
+}
+
+fn patch_result(workspace_id: String, patch: ByteString, check: bool, patched: &Patched) -> PatchResult {
     let entries: Vec<_> = patched.files.iter().map(patched_file).collect();
-    Ok(PatchResult {
-        workspace_id: files.workspace().to_string(),
-        changed: !entries.is_empty(),
-        summary: patch_summary(&entries),
+    let summary = patch_summary(&entries, patched.left_out_count);
+    PatchResult {
+        workspace_id,
+        changed: summary.total > 0,
+        summary,
         entries,
+        left_out_count: patched.left_out_count,
         patch,
         execution_mode: EXECUTION_MODE.to_owned(),
         checked_only: check,
-    })
+    }
 }
 
 fn patched_file(file: &files::PatchedFile) -> PatchedFile {
@@ -131,12 +137,12 @@ fn patched_file(file: &files::PatchedFile) -> PatchedFile {
     }
 }
 
-fn patch_summary(entries: &[PatchedFile]) -> PatchSummary {
+fn patch_summary(entries: &[PatchedFile], left_out_count: u64) -> PatchSummary {
     let count = |wanted: &[ChangeStatus]| {
         entries.iter().filter(|entry| wanted.contains(&entry.status)).count() as u64
     };
     PatchSummary {
-        total: entries.len() as u64,
+        total: (entries.len() as u64).saturating_add(left_out_count),
         added: count(&[ChangeStatus::Added, ChangeStatus::Copied]),
         modified: count(&[ChangeStatus::Modified, ChangeStatus::TypeChanged]),
         deleted: count(&[ChangeStatus::Deleted]),
@@ -259,6 +265,17 @@ mod tests {
             sha256: vec![0xab; 2],
             ..Entry::default()
         })
+    }
+
+    #[test]
+    fn files_that_no_answer_has_room_for_are_counted() {
+        let listed = files::PatchedFile { path: b"a".to_vec(), ..files::PatchedFile::default() };
+        let result = |files: Vec<_>, left_out_count| {
+            patch_result("w".to_owned(), "x".into(), false, &Patched { files, left_out_count })
+        };
+        let long = result(vec![listed], 4);
+        assert_eq!((long.entries.len(), long.left_out_count, long.summary.total), (1, 4, 5));
+        assert!(result(Vec::new(), 4).changed && !result(Vec::new(), 0).changed);
     }
 
     #[test]

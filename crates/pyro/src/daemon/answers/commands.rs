@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use pyro_api::{
     ErrorBody, ErrorCode,
+    error::Work,
     frame::Kind,
     run::{CapturedOutput, Collected, EXECUTION_MODE},
     text::{self, ByteString},
@@ -20,9 +21,10 @@ use pyro_api::{
     },
 };
 use pyro_workspace::{
-    Host,
+    Error, Host,
     commands::{
-        CommandLine, CommandRecord, Excerpt, Excerption, ExecEvent, ExecIo, ExecRequest, FollowIo, job_id,
+        CommandLine, CommandRecord, CommandState as State, Excerpt, Excerption, ExecEvent, ExecIo,
+        ExecRequest, FollowIo, job_id,
     },
     session::OutputKind,
     store::CommandQuery,
@@ -36,8 +38,8 @@ use crate::daemon::{
     handler::{StreamOutput, Streams},
 };
 
-/// Most jobs of one list.
-const MOST_JOBS: u32 = 1000;
+/// Most jobs of one list that have ended.
+const MOST_ENDED_JOBS: u32 = 1000;
 
 pub(in crate::daemon) async fn exec(
     host: &Host,
@@ -59,13 +61,37 @@ pub(in crate::daemon) async fn exec(
     };
     let workspaces = host.workspaces();
     let running = workspaces.exec(request.workspace.as_str(), exec, ExecIo { events, stdin, cancel });
-    let (outcome, ()) = tokio::join!(running, tell(told, &output));
-    let (view, outcome) = outcome.map_err(|error| {
-        let body = error_body(&error);
-        tracing::warn!(code = %body.code, %error, "a command failed");
-        body
-    })?;
-    Ok(report(&view, &outcome.command, outcome.repeated))
+    let (outcome, accepted) = tokio::join!(running, tell(told, &output));
+    match outcome {
+        Ok((view, outcome)) => Ok(report(&view, &outcome.command, outcome.repeated)),
+        Err(error) => {
+            tracing::warn!(%error, "a command failed");
+            let record = match accepted {
+                Some(sequence) => workspaces.command(request.workspace.as_str(), sequence).await.ok(),
+                None => None,
+            };
+            Err(exec_failure(&error, accepted, record.map(|(_, record)| record.state)))
+        }
+    }
+}
+
+/// A failure with what became of the command: `accepted` is its number, if it got one, and `state` what is on record of it.
+pub(super) fn exec_failure(error: &Error, accepted: Option<u64>, state: Option<State>) -> ErrorBody {
+    let body = error_body(error);
+    // Told with the error itself.
+    if body.work.is_some() {
+        return body;
+    }
+    let work = match (accepted, state) {
+        (Some(_), Some(State::Starting | State::Running)) => Work::Running,
+        (Some(_), Some(State::Finished { .. })) => Work::Finished,
+        (Some(_), Some(State::NeverStarted { .. })) => Work::NeverStarted,
+        (Some(_), Some(State::Unknown { .. }) | None) => Work::Unknown,
+        // Whoever went away did not wait for the word.
+        (None, _) if matches!(error, Error::Cancelled | Error::Task(_)) => Work::Unknown,
+        (None, _) => Work::NeverStarted,
+    };
+    body.with_work(work, accepted.map(job_id))
 }
 
 pub(super) fn command_line(command: &pyro_api::run::CommandLine) -> CommandLine {
@@ -75,11 +101,13 @@ pub(super) fn command_line(command: &pyro_api::run::CommandLine) -> CommandLine 
     }
 }
 
-/// Passes on what happens to a command until the library says no more.
-async fn tell(mut events: mpsc::Receiver<ExecEvent>, output: &StreamOutput) {
+/// Passes on what happens to a command until the library says no more. Its number, as far as that was heard of.
+async fn tell(mut events: mpsc::Receiver<ExecEvent>, output: &StreamOutput) -> Option<u64> {
+    let mut accepted = None;
     while let Some(event) = events.recv().await {
         let sent = match event {
             ExecEvent::Accepted { sequence, repeated } => {
+                accepted = Some(sequence);
                 let started =
                     ContractEvent::Started { sequence, job_id: job_id(sequence), attached: repeated };
                 output.event(&started).await
@@ -91,9 +119,10 @@ async fn tell(mut events: mpsc::Receiver<ExecEvent>, output: &StreamOutput) {
         };
         // Dropping the channel tells the library that nobody waits any more.
         if sent.is_err() {
-            return;
+            break;
         }
     }
+    accepted
 }
 
 fn report(view: &WorkspaceView, record: &CommandRecord, attached: bool) -> ExecReport {
@@ -173,22 +202,23 @@ pub(in crate::daemon) async fn logs(
         limit: u32::try_from(request.limit).unwrap_or(u32::MAX),
     };
     let page = host.workspaces().logs(reference, query).await;
-    let (id, mut page, total_count) = page.map_err(|error| error_body(&error))?;
-    if newest_first {
-        page.commands.reverse();
-    }
+    let (id, page, total_count) = page.map_err(|error| error_body(&error))?;
     let (next_before, next_after) = match newest_first {
         true => (page.next, None),
         false => (None, page.next),
     };
-    // All outputs of an answer share one bound, so that a page of long ones stays one that can be read.
+    // All outputs of an answer share one bound, so that a page of long ones stays one that can be read. Who comes first
+    // in the direction of the page gets his, so of the newest commands nothing is missing for the sake of older ones.
     let mut room = pyro_api::workspace::command::MAX_OUTPUT_BYTES_OF_ANSWER;
     let mut entries = Vec::with_capacity(page.commands.len());
     for record in &page.commands {
         let most = if request.with_output { request.max_output_bytes.min(room / 2) } else { 0 };
-        let output = captured(host, id.as_str(), record.sequence, most, Excerption::From(0)).await?;
+        let output = captured(host, id.as_str(), record.sequence, most).await?;
         room = room.saturating_sub((output.stdout.len() + output.stderr.len()) as u64);
         entries.push(LogEntry { record: contract_record(record), output });
+    }
+    if newest_first {
+        entries.reverse();
     }
     Ok(WorkspaceLogs {
         workspace_id: id.to_string(),
@@ -200,16 +230,15 @@ pub(in crate::daemon) async fn logs(
     })
 }
 
-/// Both outputs of a command, at most so many bytes of each.
+/// The ends of both outputs of a command, at most so many bytes of each.
 async fn captured(
     host: &Host,
     id: &str,
     sequence: u64,
     most_bytes: u64,
-    which: Excerption,
 ) -> Result<CapturedOutput, ErrorBody> {
-    let stdout = collected(host, id, sequence, OutputKind::Stdout, most_bytes, which.clone()).await?;
-    let stderr = collected(host, id, sequence, OutputKind::Stderr, most_bytes, which).await?;
+    let stdout = collected(host, id, sequence, OutputKind::Stdout, most_bytes).await?;
+    let stderr = collected(host, id, sequence, OutputKind::Stderr, most_bytes).await?;
     Ok(CapturedOutput::new(&stdout, &stderr))
 }
 
@@ -219,21 +248,24 @@ async fn collected(
     sequence: u64,
     kind: OutputKind,
     most_bytes: u64,
-    which: Excerption,
 ) -> Result<Collected, ErrorBody> {
-    let excerpt = host.workspaces().output(id, sequence, kind, which, most_bytes).await;
+    let excerpt = host.workspaces().output(id, sequence, kind, Excerption::End, most_bytes).await;
     let (_, excerpt) = excerpt.map_err(|error| error_body(&error))?;
-    let mut bytes: Vec<u8> = Vec::new();
-    for passage in &excerpt.passages {
-        bytes.extend_from_slice(&passage.bytes);
-    }
+    Ok(the_end(&excerpt))
+}
+
+/// The end of an output as text, from a whole character on.
+fn the_end(excerpt: &Excerpt) -> Collected {
+    let bytes: Vec<u8> = excerpt.passages.iter().flat_map(|passage| passage.bytes.iter().copied()).collect();
     let is_whole = bytes.len() as u64 == excerpt.total_bytes;
+    let of_a_character = bytes.iter().take(3).take_while(|byte| **byte & 0xc0 == 0x80).count();
+    let bytes = if is_whole { &bytes[..] } else { &bytes[of_a_character..] };
     let mut collected = Collected::up_to(bytes.len());
-    collected.push(&bytes);
+    collected.push(bytes);
     if !is_whole {
         collected.cut();
     }
-    Ok(collected)
+    collected
 }
 
 pub(in crate::daemon) async fn output(
@@ -330,14 +362,21 @@ pub(super) fn encoded(bytes: Vec<u8>, wanted: WantedEncoding) -> (String, Encodi
 }
 
 pub(in crate::daemon) async fn job_list(host: &Host, request: JobListRequest) -> Result<JobList, ErrorBody> {
-    let query = CommandQuery { failed_only: false, newest_first: true, after: None, limit: MOST_JOBS };
-    let page = host.workspaces().logs(request.workspace.as_str(), query).await;
-    let (id, page, _) = page.map_err(|error| error_body(&error))?;
-    let running_count = page.commands.iter().filter(|record| record.state.is_active()).count() as u64;
-    let is_listed =
-        |record: &&CommandRecord| record.state.is_active() || (record.detached && !request.running);
-    let jobs: Vec<Record> = page.commands.iter().rev().filter(is_listed).map(contract_record).collect();
+    let ended = if request.running { 0 } else { MOST_ENDED_JOBS };
+    let listed = host.workspaces().jobs(request.workspace.as_str(), ended).await;
+    let (id, records) = listed.map_err(|error| error_body(&error))?;
+    let running_count = records.iter().filter(|record| record.state.is_active()).count() as u64;
+    let jobs: Vec<Record> = records.iter().map(contract_record).collect();
     Ok(JobList { workspace_id: id.to_string(), count: jobs.len() as u64, running_count, jobs })
+}
+
+/// Here it is jobs that are named.
+fn job_error(error: &Error) -> ErrorBody {
+    let body = error_body(error);
+    match error {
+        Error::UnknownCommand { .. } => ErrorBody { code: ErrorCode::UnknownJob, ..body },
+        _ => body,
+    }
 }
 
 pub(in crate::daemon) async fn job_wait(
@@ -366,23 +405,23 @@ pub(in crate::daemon) async fn job_wait(
         };
         tokio::select! {
             ended = ended => ended,
-            () = cancel.cancelled() => Err(pyro_workspace::Error::Cancelled),
+            () = cancel.cancelled() => Err(Error::Cancelled),
             () = patience => {
                 let (id, record) = workspaces.command(reference, sequence).await?;
                 Ok((workspaces.view(id.as_str()).await?, record))
             }
         }
     };
-    let (waited, ()) = tokio::join!(waiting, tell(told, &output));
-    let (view, record) = waited.map_err(|error| error_body(&error))?;
+    let (waited, _) = tokio::join!(waiting, tell(told, &output));
+    let (view, record) = waited.map_err(|error| job_error(&error))?;
     Ok(report(&view, &record, true))
 }
 
 pub(in crate::daemon) async fn job_logs(host: &Host, request: JobLogsRequest) -> Result<JobLogs, ErrorBody> {
     request.check()?;
     let found = host.workspaces().command(request.workspace.as_str(), request.job.0).await;
-    let (id, record) = found.map_err(|error| error_body(&error))?;
-    let output = captured(host, id.as_str(), record.sequence, request.max_bytes, Excerption::End).await?;
+    let (id, record) = found.map_err(|error| job_error(&error))?;
+    let output = captured(host, id.as_str(), record.sequence, request.max_bytes).await?;
     let entry = LogEntry { record: contract_record(&record), output };
     Ok(JobLogs { workspace_id: id.to_string(), entry })
 }
@@ -398,11 +437,70 @@ pub(in crate::daemon) async fn job_kill(
         JobSignal::Term => 15,
     };
     let killed = host.workspaces().kill(request.workspace.as_str(), request.job.0, number).await;
-    let (id, record, signalled) = killed.map_err(|error| error_body(&error))?;
+    let (id, record, signalled) = killed.map_err(|error| job_error(&error))?;
     Ok(JobKilled {
         workspace_id: id.to_string(),
         sent_signal: request.signal,
         signalled,
         record: contract_record(&record),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use pyro_workspace::{CommandEnd, commands::Passage};
+
+    use super::*;
+
+    #[test]
+    fn an_error_of_exec_says_what_became_of_the_command() {
+        let finished =
+            State::Finished { end: CommandEnd::Exited(0), out_of_memory: false, duration: Duration::ZERO };
+        let reason = || "x".to_owned();
+        let lost = || Error::WorkspaceMachineLost { reason: reason(), console: String::new() };
+        for (error, accepted, state, work) in [
+            (lost(), None, None, Work::NeverStarted),
+            (Error::Cancelled, None, None, Work::Unknown),
+            (Error::KeyTaken { key: "k".into(), sequence: 1 }, None, None, Work::NeverStarted),
+            (Error::Cancelled, Some(7), Some(State::Starting), Work::Running),
+            (Error::Cancelled, Some(7), Some(State::Running), Work::Running),
+            (lost(), Some(7), Some(finished), Work::Finished),
+            (lost(), Some(7), Some(State::NeverStarted { reason: reason() }), Work::NeverStarted),
+            (lost(), Some(7), Some(State::Unknown { reason: reason() }), Work::Unknown),
+            (lost(), Some(7), None, Work::Unknown),
+        ] {
+            let body = exec_failure(&error, accepted, state);
+            assert_eq!(body.work, Some(work), "{error}, {accepted:?}");
+            assert_eq!(body.job_id.as_deref(), accepted.map(|_| "c7"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_job_that_is_not_there_is_named_as_one() {
+        assert_eq!(job_error(&Error::UnknownCommand { sequence: 7 }).code, ErrorCode::UnknownJob);
+        assert_eq!(error_body(&Error::UnknownCommand { sequence: 7 }).code, ErrorCode::UnknownSequence);
+    }
+
+    #[test]
+    fn an_end_begins_with_a_whole_character_and_says_that_it_is_no_whole() {
+        let output = |bytes: &[u8], total_bytes| {
+            let passage = Passage {
+                offset: total_bytes - bytes.len() as u64,
+                line: None,
+                bytes: bytes.to_vec(),
+                cut: false,
+            };
+            let excerpt = Excerpt {
+                passages: vec![passage],
+                total_bytes,
+                kept_bytes: total_bytes,
+                ended: true,
+                next: None,
+            };
+            let captured = CapturedOutput::new(&the_end(&excerpt), &Collected::up_to(0));
+            (captured.stdout, captured.stdout_truncated, captured.stdout_base64)
+        };
+        assert_eq!(output("é!".as_bytes(), 3), ("é!".to_owned(), false, None));
+        assert_eq!(output(&"é!".as_bytes()[1..], 3), ("!".to_owned(), true, None));
+    }
 }

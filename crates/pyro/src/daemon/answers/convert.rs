@@ -50,9 +50,9 @@ fn stop_reason(record: &WorkspaceRecord) -> Option<StopReason> {
 
 /// A workspace with everything about it; `last` is its newest command that has ended.
 pub(super) fn workspace(view: WorkspaceView, last: Option<&CommandRecord>) -> Workspace {
-    let WorkspaceView { record, machine, commands, disk_used_bytes } = view;
+    let metadata = metadata(&view);
+    let WorkspaceView { record, machine, commands, disk_used_bytes, .. } = view;
     let CommandCounts { total, running } = commands;
-    let execution_mode = if machine.is_some() { EXECUTION_MODE } else { "pending" };
     Workspace {
         workspace_id: record.id.to_string(),
         state: state(&record),
@@ -62,10 +62,10 @@ pub(super) fn workspace(view: WorkspaceView, last: Option<&CommandRecord>) -> Wo
         stalled: machine.as_ref().and_then(|machine| machine.stall).map(|stall| stall.cause.to_string()),
         network_policy: NetworkPolicy::Off,
         network_enabled: false,
-        allow_host_compat: false,
+        allow_host_compat: record.allow_host_compat,
         guest_ip: None,
         tap_name: None,
-        execution_mode: execution_mode.to_owned(),
+        execution_mode: execution_mode(&record).to_owned(),
         isolation: machine.as_ref().map(|machine| isolation_name(machine.isolation).to_owned()),
         workspace_path: WORKSPACE_PATH.to_owned(),
         workspace_seed: seed(&record),
@@ -77,7 +77,7 @@ pub(super) fn workspace(view: WorkspaceView, last: Option<&CommandRecord>) -> Wo
         last_reset_at: None,
         service_count: 0,
         running_service_count: 0,
-        metadata: metadata(&record),
+        metadata,
         vcpu_count: record.shape.vcpus.into(),
         mem_mib: record.shape.mem_mib,
         disk_mib: record.disk_bytes >> 20,
@@ -130,12 +130,29 @@ fn seed(record: &WorkspaceRecord) -> SeedView {
     }
 }
 
-pub(super) fn metadata(record: &WorkspaceRecord) -> BTreeMap<String, String> {
+/// How commands run, or ran; `pending` before the first machine is there.
+pub(super) fn execution_mode(record: &WorkspaceRecord) -> &'static str {
+    match record.state {
+        workspaces::WorkspaceState::Creating { .. } => "pending",
+        _ => EXECUTION_MODE,
+    }
+}
+
+/// What people who look into things may want to know, all as text.
+pub(super) fn metadata(view: &WorkspaceView) -> BTreeMap<String, String> {
+    let WorkspaceView { record, boot, .. } = view;
+    let directory = boot.root_image.parent().unwrap_or(&boot.root_image);
     [
+        ("allow_host_compat", record.allow_host_compat.to_string()),
         ("environment_version", record.environment_version.clone()),
         ("environment_digest", record.boot_digest.clone()),
-        ("workspace_path", WORKSPACE_PATH.to_owned()),
+        ("environment_install_dir", directory.display().to_string()),
+        ("execution_mode", execution_mode(record).to_owned()),
+        ("kernel_image", boot.vmlinux.display().to_string()),
+        ("network_enabled", false.to_string()),
         ("network_policy", NetworkPolicy::Off.token().to_owned()),
+        ("rootfs_image", boot.root_image.display().to_string()),
+        ("workspace_path", WORKSPACE_PATH.to_owned()),
     ]
     .into_iter()
     .map(|(key, value)| (key.to_owned(), value))
@@ -195,7 +212,7 @@ pub(super) fn garbage(garbage: &Garbage) -> GcItem {
         path: ByteString(garbage.path.as_os_str().as_bytes().to_vec()),
         reason: garbage.reason.clone(),
         size_bytes: garbage.bytes,
-        failure: None,
+        failure: garbage.failure.clone(),
     }
 }
 

@@ -82,7 +82,8 @@ pub(in crate::daemon) async fn file_read(
     };
     let read = files.read(read).await.map_err(|error| failed(&error))?;
     let truncated = read.done.truncated;
-    let Text { content, encoding, bytes_read } = text(&read.bytes, request.encoding, truncated);
+    let Text { content, encoding, content_base64, bytes_read } =
+        text(&read.bytes, request.encoding, truncated);
     let file = read.done.entry.unwrap_or_default();
     Ok(FileRead {
         workspace_id: files.workspace().to_string(),
@@ -91,6 +92,7 @@ pub(in crate::daemon) async fn file_read(
         max_bytes: request.max_bytes,
         content,
         encoding,
+        content_base64,
         truncated,
         execution_mode: EXECUTION_MODE.to_owned(),
         offset,
@@ -105,6 +107,8 @@ pub(in crate::daemon) async fn file_read(
 struct Text {
     content: String,
     encoding: Encoding,
+    /// The bytes once more, where `content` has not all of them.
+    content_base64: Option<String>,
     /// For how many of the bytes it stands.
     bytes_read: u64,
 }
@@ -121,13 +125,14 @@ fn text(bytes: &[u8], wanted: WantedEncoding, is_cut: bool) -> Text {
     let as_text = |bytes: &[u8]| Text {
         content: String::from_utf8_lossy(bytes).into_owned(),
         encoding: Encoding::Utf8,
+        content_base64: None,
         bytes_read: bytes.len() as u64,
     };
     match (wanted, whole) {
         (WantedEncoding::Auto | WantedEncoding::Utf8, Some(whole)) => as_text(&bytes[..whole]),
-        (WantedEncoding::Utf8, None) => as_text(bytes),
+        (WantedEncoding::Utf8, None) => Text { content_base64: Some(to_base64(bytes)), ..as_text(bytes) },
         (WantedEncoding::Auto, None) | (WantedEncoding::Base64, _) => {
-            Text { content: to_base64(bytes), encoding: Encoding::Base64, bytes_read: bytes.len() as u64 }
+            Text { content: to_base64(bytes), encoding: Encoding::Base64, ..as_text(bytes) }
         }
     }
 }
@@ -264,7 +269,9 @@ mod tests {
     use super::*;
 
     fn told(bytes: &[u8], wanted: WantedEncoding, is_cut: bool) -> (String, Encoding, u64) {
-        let Text { content, encoding, bytes_read } = text(bytes, wanted, is_cut);
+        let Text { content, encoding, content_base64, bytes_read } = text(bytes, wanted, is_cut);
+        let is_exact = content_base64.is_none() || content_base64 == Some(to_base64(bytes));
+        assert!(is_exact && content_base64.is_some() == content.contains('\u{fffd}'), "{bytes:?}");
         (content, encoding, bytes_read)
     }
 

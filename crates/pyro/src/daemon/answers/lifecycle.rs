@@ -21,7 +21,10 @@ use pyro_workspace::{
 };
 use tokio::sync::mpsc;
 
-use super::convert;
+use super::{
+    convert,
+    page::{self, Place},
+};
 use crate::daemon::{
     convert::error_body,
     handler::{StreamOutput, Streams},
@@ -62,6 +65,7 @@ async fn create_request(request: WorkspaceCreateRequest) -> Result<CreateRequest
         disk_mib: request.disk_mib.unwrap_or(defaults.disk_mib),
         ttl: ttl(request.ttl_seconds),
         seed,
+        allow_host_compat: request.allow_host_compat,
         ..defaults
     })
 }
@@ -138,26 +142,11 @@ pub(in crate::daemon) async fn list(
         one_shot: false,
     };
     let views = host.workspaces().list(&filter).await.map_err(|error| error_body(&error))?;
-    // The cursor is the last workspace that was given out: the next page begins behind it.
-    let begin = match &request.cursor {
-        Some(cursor) => {
-            let last = views.iter().position(|view| view.record.id.as_str() == cursor);
-            let gone = || {
-                ErrorBody::new(
-                    ErrorCode::InvalidRequest,
-                    "the workspace at which the last page ended is gone",
-                )
-                .with_hint("begin again without a cursor")
-            };
-            last.ok_or_else(gone)? + 1
-        }
-        None => 0,
-    };
+    let ended = request.cursor.as_deref().map(Place::from_cursor).transpose()?;
     let limit = usize::try_from(request.limit.unwrap_or(WHOLE_LIST)).unwrap_or(usize::MAX);
-    let has_more = views.len() - begin > limit;
-    let page: Vec<_> = views.into_iter().skip(begin).take(limit).map(convert::list_item).collect();
-    let next_cursor = if has_more { page.last().map(|item| item.workspace_id.clone()) } else { None };
-    Ok(WorkspaceList { count: page.len() as u64, workspaces: page, next_cursor })
+    let (page, next_cursor) = page::behind(ended.as_ref(), views, limit, |view| Place::of(&view.record));
+    let workspaces: Vec<_> = page.into_iter().map(convert::list_item).collect();
+    Ok(WorkspaceList { count: workspaces.len() as u64, workspaces, next_cursor })
 }
 
 pub(in crate::daemon) async fn status(host: &Host, reference: &str) -> Result<Workspace, ErrorBody> {
@@ -208,8 +197,8 @@ pub(in crate::daemon) async fn collect_garbage(
     let items: Vec<_> = collected.map_err(|error| error_body(&error))?.iter().map(convert::garbage).collect();
     Ok(GcResult {
         dry_run: request.dry_run,
-        count: items.len() as u64,
-        bytes_freed: items.iter().map(|item| item.size_bytes).sum(),
+        count: items.iter().filter(|item| item.failure.is_none()).count() as u64,
+        bytes_freed: items.iter().filter(|item| item.failure.is_none()).map(|item| item.size_bytes).sum(),
         items,
     })
 }

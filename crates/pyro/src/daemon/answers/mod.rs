@@ -7,6 +7,7 @@ mod entries;
 pub(super) mod failures;
 pub(super) mod files;
 pub(super) mod lifecycle;
+mod page;
 pub(super) mod transfer;
 pub(super) mod vm;
 

@@ -107,7 +107,7 @@ pub(in crate::daemon) async fn file_upload(
         !cancel.is_cancelled() && request.size_bytes.is_none_or(|announced| announced == received)
     };
     let writing = files.write_from(write, &mut taken, is_whole);
-    let telling = async { tokio::join!(passing, tell("upload", told, &output)) };
+    let telling = async { tokio::join!(passing, tell("upload", request.size_bytes, told, &output)) };
     let writing = async {
         tokio::pin!(telling);
         let mut writing = std::pin::pin!(writing);
@@ -148,7 +148,7 @@ pub(in crate::daemon) async fn sync_push(
     };
     let (report, told) = reporter();
     let pushing = files.push(push, report);
-    let (outcome, ()) = attended(pushing, tell("push", told, &streams.output), &streams.cancel).await?;
+    let (outcome, ()) = attended(pushing, tell("push", None, told, &streams.output), &streams.cancel).await?;
     let pushed = outcome.pushed;
     let received = pushed.received.unwrap_or_default();
     Ok(SyncPushed {
@@ -194,7 +194,7 @@ pub(in crate::daemon) async fn sync_pull(
     };
     let (report, told) = reporter();
     let pulling = files.pull(pull, report);
-    let (pulled, ()) = attended(pulling, tell("pull", told, &streams.output), &streams.cancel).await?;
+    let (pulled, ()) = attended(pulling, tell("pull", None, told, &streams.output), &streams.cancel).await?;
     let conflicts = pulled.conflicts.into_iter().map(|conflict| SyncConflict {
         path: ByteString(conflict.path),
         guest: change_status(conflict.guest),
@@ -246,7 +246,8 @@ pub(in crate::daemon) async fn export(
         ExportFormat::Patch => ExportForm::Patch,
     };
     let exporting = files.export(ExportRequest { path: path.clone(), form, to }, report);
-    let telling = async { tokio::join!(tell("export", told, &streams.output), send(sent, &streams.output)) };
+    let telling =
+        async { tokio::join!(tell("export", None, told, &streams.output), send(sent, &streams.output)) };
     let (exported, _) = attended(exporting, telling, &streams.cancel).await?;
     Ok(WorkspaceExported {
         workspace_id: files.workspace().to_string(),
@@ -288,14 +289,26 @@ fn reporter() -> (impl Fn(TransferProgress) + Send + Sync + 'static, watch::Rece
     (report, told)
 }
 
-async fn tell(step: &str, mut told: watch::Receiver<TransferProgress>, output: &StreamOutput) {
+async fn tell(
+    step: &str,
+    all_bytes: Option<u64>,
+    mut told: watch::Receiver<TransferProgress>,
+    output: &StreamOutput,
+) {
     while told.changed().await.is_ok() {
         let bytes = told.borrow_and_update().bytes;
-        let progress = WorkProgress { step: step.to_owned(), bytes, ..WorkProgress::default() };
+        let fraction = all_bytes.map(|all_bytes| share(bytes, all_bytes));
+        let progress = WorkProgress { step: step.to_owned(), bytes, fraction, ..WorkProgress::default() };
         if output.event(&WorkEvent::Progress(progress)).await.is_err() {
             return;
         }
     }
+}
+
+/// Bytes of all, 0 to 1. Nothing of nothing is everything.
+#[expect(clippy::cast_precision_loss, reason = "nobody sees the difference")]
+fn share(bytes: u64, all_bytes: u64) -> f64 {
+    if bytes >= all_bytes { 1.0 } else { bytes as f64 / all_bytes as f64 }
 }
 
 /// Sends pieces to the client. How many bytes there were.
@@ -309,4 +322,15 @@ async fn send(mut pieces: mpsc::Receiver<Bytes>, output: &StreamOutput) -> u64 {
         }
     }
     bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_share_is_between_nothing_and_all() {
+        let shares = [(0, 8), (2, 8), (8, 8), (9, 8), (0, 0)].map(|(bytes, all)| share(bytes, all));
+        assert_eq!(shares, [0.0, 0.25, 1.0, 1.0, 1.0]);
+    }
 }

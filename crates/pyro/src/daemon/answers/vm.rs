@@ -20,7 +20,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    commands::command_line,
+    commands::{command_line, exec_failure},
     convert::{self, Ending},
     lifecycle::ttl,
     milliseconds, seconds,
@@ -36,6 +36,7 @@ pub(in crate::daemon) async fn create(host: &Host, request: VmCreateRequest) -> 
         vcpus: u8::try_from(request.vcpu_count).unwrap_or(u8::MAX),
         mem_mib: request.mem_mib,
         ttl: ttl(request.ttl_seconds),
+        allow_host_compat: request.allow_host_compat,
         ..CreateRequest::new(request.environment)
     };
     let (events, mut told) = mpsc::channel(16);
@@ -94,8 +95,9 @@ pub(in crate::daemon) async fn exec(
     };
     let one_shots = host.workspaces().one_shots();
     let running = one_shots.exec(&request.vm_id, exec, ExecIo { events, stdin, cancel });
-    let (outcome, ()) = tokio::join!(running, tell(told, &output, &request.vm_id));
-    let OneShotOutcome { machine: view, command: outcome, cleanup } = outcome.map_err(body)?;
+    let (outcome, accepted) = tokio::join!(running, tell(told, &output, &request.vm_id));
+    let OneShotOutcome { machine: view, command: outcome, cleanup } =
+        outcome.map_err(|error| exec_body(error, accepted))?;
     let record = &outcome.command;
     let Ending { exit_code, signal, timed_out, out_of_memory } = Ending::of(record);
     let machine = view.machine.as_ref();
@@ -129,10 +131,13 @@ pub(in crate::daemon) async fn exec(
     })
 }
 
-async fn tell(mut events: mpsc::Receiver<ExecEvent>, output: &StreamOutput, vm_id: &str) {
+/// Passes on what happens to the command. Its number, as far as that was heard of.
+async fn tell(mut events: mpsc::Receiver<ExecEvent>, output: &StreamOutput, vm_id: &str) -> Option<u64> {
+    let mut accepted = None;
     while let Some(event) = events.recv().await {
         let sent = match event {
-            ExecEvent::Accepted { .. } => {
+            ExecEvent::Accepted { sequence, .. } => {
+                accepted = Some(sequence);
                 let phase = RunEvent::Phase { phase: "execute".to_owned(), vm_id: Some(vm_id.to_owned()) };
                 output.event(&phase).await
             }
@@ -142,14 +147,14 @@ async fn tell(mut events: mpsc::Receiver<ExecEvent>, output: &StreamOutput, vm_i
         };
         // Dropping the channel tells the library that nobody waits any more.
         if sent.is_err() {
-            return;
+            break;
         }
     }
+    accepted
 }
 
 fn vm(view: &WorkspaceView) -> Vm {
     let record = &view.record;
-    let execution_mode = if view.machine.is_some() { EXECUTION_MODE } else { "pending" };
     Vm {
         vm_id: record.id.to_string(),
         environment: record.environment.clone(),
@@ -161,21 +166,84 @@ fn vm(view: &WorkspaceView) -> Vm {
         expires_at: record.expires_at().map(seconds),
         state: convert::state(record),
         network_enabled: false,
-        allow_host_compat: false,
+        allow_host_compat: record.allow_host_compat,
         guest_ip: None,
         tap_name: None,
-        execution_mode: execution_mode.to_owned(),
-        metadata: convert::metadata(record),
+        execution_mode: convert::execution_mode(record).to_owned(),
+        metadata: convert::metadata(view),
     }
 }
 
-/// Here it is machines that are named.
-#[expect(clippy::needless_pass_by_value, reason = "what map_err has")]
+/// The failure of a command, with what became of it. A machine has no jobs.
+fn exec_body(error: Error, accepted: Option<u64>) -> ErrorBody {
+    let failure = exec_failure(&error, accepted, None);
+    let told = body(error);
+    match failure.work {
+        Some(work) => told.with_work(work, None),
+        None => told,
+    }
+}
+
+/// Here it is machines that are named, and they do not outlive their command.
 fn body(error: Error) -> ErrorBody {
-    match &error {
+    match error {
         Error::UnknownWorkspace { reference } => {
             ErrorBody::new(ErrorCode::UnknownVm, format!("there is no machine `{reference}`"))
         }
-        _ => error_body(&error),
+        Error::WorkspaceMachineLost { reason, console } => {
+            error_body(&Error::MachineLost { reason, console, work_started: true })
+        }
+        Error::WorkspaceExpired { workspace, .. } => ErrorBody::new(
+            ErrorCode::MachineExpired,
+            format!("machine `{workspace}` was not used within its time to live and is about to be deleted"),
+        ),
+        error => {
+            let hint = error.hint().filter(|hint| !hint.contains("pyro workspace"));
+            ErrorBody { hint, ..error_body(&error) }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pyro_api::error::Work;
+    use pyro_workspace::{commands::Fate, workspaces::WorkspaceId};
+
+    use super::*;
+
+    #[test]
+    fn nothing_is_said_of_workspaces() {
+        let workspace = || WorkspaceId::from_bytes([0; 6]);
+        let stopped = Error::WrongState {
+            operation: "work in it",
+            workspace: workspace(),
+            state: "stopped",
+            reason: "is stopped".into(),
+        };
+        for (error, code) in [
+            (Error::UnknownWorkspace { reference: "x".into() }, ErrorCode::UnknownVm),
+            (
+                Error::WorkspaceExpired { operation: "work in it", workspace: workspace() },
+                ErrorCode::MachineExpired,
+            ),
+            (
+                Error::WorkspaceMachineLost { reason: "killed".into(), console: String::new() },
+                ErrorCode::MachineLost,
+            ),
+            (stopped, ErrorCode::WrongState),
+        ] {
+            let body = body(error);
+            assert_eq!(body.code, code);
+            assert!(body.hint.is_none_or(|hint| !hint.contains("workspace")), "{code}");
+        }
+    }
+
+    #[test]
+    fn a_command_that_failed_says_whether_it_ran() {
+        let absent = exec_body(Error::UnknownWorkspace { reference: "x".into() }, None);
+        assert_eq!((absent.code, absent.work), (ErrorCode::UnknownVm, Some(Work::NeverStarted)));
+        let lost = Error::CommandLost { sequence: 1, fate: Fate::Unknown, reason: "x".into() };
+        let lost = exec_body(lost, Some(1));
+        assert_eq!((lost.code, lost.work, lost.job_id), (ErrorCode::WorkUnknown, Some(Work::Unknown), None));
     }
 }

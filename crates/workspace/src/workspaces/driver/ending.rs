@@ -10,6 +10,7 @@ use tracing::{info, warn};
 
 use super::{
     super::{
+        guest_deadline::GuestDeadline,
         live::LiveMachine,
         record::{StopReason, WorkspaceState},
         state::Wish,
@@ -31,6 +32,7 @@ impl Driver {
     /// Shuts the guest down, so that its disk is whole, and ends the machine.
     pub(super) async fn stop(&mut self, reason: StopReason) -> Result<(), Error> {
         if !self.admit("stop it", Wish::Stop)? {
+            self.touch().await;
             return Ok(());
         }
         if !self.is_adopted && self.live.as_ref().is_some_and(|live| live.stall().is_none()) {
@@ -85,7 +87,7 @@ impl Driver {
     /// The machine is gone: its commands are, and the workspace is stopped, whatever the store says to that.
     pub(super) async fn settle(&mut self, reason: StopReason) {
         self.live = None;
-        self.guest_deadline = None;
+        self.guest_deadline = GuestDeadline::Unknown;
         self.record.state = WorkspaceState::Stopped { reason };
         self.show();
         self.write_end().await;

@@ -4,7 +4,7 @@ use clap::Args;
 use pyro_api::{
     operation::{DownloadFile, ReadFile},
     workspace::{
-        command::WantedEncoding,
+        command::{Encoding, WantedEncoding},
         files::{DEFAULT_READ_BYTES, FileRead, FileReadRequest},
         identity::WorkspaceRef,
         path::WorkspacePath,
@@ -40,8 +40,8 @@ pub(crate) struct Arguments {
     /// Only these lines, counted from 1
     #[arg(long, value_name = "FIRST:LAST", value_parser = LineRange::parse, conflicts_with = "raw")]
     lines: Option<LineRange>,
-    /// How the content stands in JSON: auto, utf-8 or base64
-    #[arg(long, value_name = "ENCODING", default_value = "auto", value_parser = parse_encoding)]
+    /// How the content stands in JSON: utf-8, with the exact bytes beside it where it is none, auto or base64
+    #[arg(long, value_name = "ENCODING", default_value = "utf-8", value_parser = parse_encoding)]
     encoding: WantedEncoding,
     /// Print only the content, as it is
     #[arg(long, conflicts_with = "json")]
@@ -87,7 +87,10 @@ pub(super) async fn perform(arguments: Arguments, settings: &Settings) -> Result
         output::json(&read)?;
         return Ok(0);
     }
-    let content = decoded(&read.content, read.encoding)?;
+    let content = match &read.content_base64 {
+        Some(exact) => decoded(exact, Encoding::Base64)?,
+        None => decoded(&read.content, read.encoding)?,
+    };
     output::write(&content)?;
     if !arguments.content_only {
         if !content.is_empty() && !content.ends_with(b"\n") {
