@@ -21,7 +21,7 @@ use work::{Answer, Worker};
 
 fn begin() -> (Place, Worker) {
     let place = Place::new();
-    let worker = Worker::start(&place.workspace(), &place.disk(), no_mount);
+    let worker = Worker::start(&place.workspace(), &place.disk(), no_mount());
     (place, worker)
 }
 
@@ -424,7 +424,7 @@ fn a_tree_is_deep_and_names_are_bytes() {
 fn a_seeded_file_is_written_and_replaced_on_the_overlay() {
     in_namespace("a_seeded_file_is_written_and_replaced_on_the_overlay", || {
         let place = Place::new();
-        let mut worker = Worker::start(&place.workspace(), &place.disk(), place::mount);
+        let mut worker = Worker::start(&place.workspace(), &place.disk(), place::mount());
         let source = place.beside("source");
         fs::create_dir_all(source.join("d")).unwrap();
         fs::write(source.join("d/seeded"), "old text\n").unwrap();

@@ -18,11 +18,11 @@ use pyro_protocol::work::{
 use work::{Answer, Worker, archive, snapshot};
 
 fn plain(place: &Place) -> Worker {
-    Worker::start(&place.workspace(), &place.disk(), place::no_mount)
+    Worker::start(&place.workspace(), &place.disk(), place::no_mount())
 }
 
 fn seeded(place: &Place, source: &Path) -> Worker {
-    let mut worker = Worker::start(&place.workspace(), &place.disk(), place::mount);
+    let mut worker = Worker::start(&place.workspace(), &place.disk(), place::mount());
     worker.ask_with(Body::Seed(Seed { has_input: true }), &archive(source)).fine();
     worker
 }
@@ -234,7 +234,7 @@ fn what_differs_from_what_was_in_common() {
         worker.ask(Body::Synced(Synced { entries: entries.collect() })).fine();
         assert_eq!(listed(&changes(&mut worker)), ["Modified ours"]);
         drop(worker);
-        let mut worker = Worker::start(&root, &place.disk(), place::mount);
+        let mut worker = Worker::start(&root, &place.disk(), place::mount());
         assert_eq!(listed(&changes(&mut worker)), ["Modified ours"], "another worker knows it too");
     });
 }

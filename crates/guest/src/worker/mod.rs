@@ -69,7 +69,7 @@ use pyro_protocol::work::{WorkFailure, WorkFailureCode, work_reply, work_request
 use pyro_tree::beneath::Root;
 use pyro_tree::transaction::{self, Durability};
 
-use crate::workspace_mount::{WORKSPACE, mount_on};
+use crate::workspace_mount::{OverlayAttributes, WORKSPACE, mount_on};
 use channel::{Incoming, Input, Output};
 use error::{Result, WorkError};
 pub use workspace::Mount;
@@ -102,7 +102,8 @@ pub fn serve() -> io::Result<()> {
 /// # Errors
 /// A pipe fails, or what the host sends is no message.
 pub fn run(workspace: &Path, disk: OwnedFd, input: impl Read, output: impl Write) -> io::Result<()> {
-    run_with(workspace, disk, mount_on, input, output)
+    let mount = Mount { mount: mount_on, attributes: OverlayAttributes::Trusted };
+    run_with(workspace, disk, mount, input, output)
 }
 
 /// The same with another way to mount the workspace over its seed.

@@ -15,12 +15,19 @@ use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, Stat, openat2, statat};
 use rustix::io::Errno;
 
 use super::error::{Result, WorkError, quoted};
+use crate::workspace_mount::OverlayAttributes;
 
 /// The directory at the top that belongs to changes which are not complete. Nobody sees or names it.
 pub(crate) const RESERVED: &[u8] = STAGING_NAME.as_bytes();
 
-/// Mounts the overlay of the writable disk (its root directory) on a directory.
-pub type Mount = fn(BorrowedFd<'_>, &Path) -> io::Result<()>;
+/// How the workspace is mounted over its seed.
+#[derive(Clone, Copy, Debug)]
+pub struct Mount {
+    /// Mounts the overlay of the writable disk (its root directory) on a directory.
+    pub mount: fn(BorrowedFd<'_>, &Path) -> io::Result<()>,
+    /// Where that overlay keeps its notes.
+    pub attributes: OverlayAttributes,
+}
 
 /// What requests work on: `/workspace`, opened anew for each, since a seed may have been mounted over it meanwhile.
 pub(crate) struct Workspace<'a> {

@@ -25,8 +25,8 @@ use pyro_engine::{
     fake::FakeEngine,
 };
 use pyro_guest::{
-    worker,
-    workspace_mount::{SEED, UPPER, WORK, mount_on},
+    worker::{self, Mount},
+    workspace_mount::{OverlayAttributes, SEED, UPPER, WORK, mount_on},
 };
 use pyro_tree::seed::Git;
 use rustix::mount::MountFlags;
@@ -67,18 +67,24 @@ fn worker_program() {
     let Some(workspace) = std::env::var_os(WORKSPACE) else { return };
     let open = |number: i32| File::open(format!("/proc/self/fd/{number}")).unwrap();
     let output = File::options().write(true).open("/proc/self/fd/4").unwrap();
-    worker::run_with(Path::new(&workspace), open(3).into(), mount, open(0), output).unwrap();
+    worker::run_with(Path::new(&workspace), open(3).into(), mount(), open(0), output).unwrap();
 }
 
 /// Mounts as a machine does, or as an ordinary user may.
-fn mount(disk: BorrowedFd<'_>, target: &Path) -> io::Result<()> {
-    mount_on(disk, target).or_else(|_| {
-        let disk = format!("/proc/self/fd/{}", disk.as_raw_fd());
-        let options =
-            format!("lowerdir={disk}/{SEED},upperdir={disk}/{UPPER},workdir={disk}/{WORK},userxattr");
-        let options = std::ffi::CString::new(options)?;
-        Ok(rustix::mount::mount(c"overlay", target, c"overlay", MountFlags::empty(), &*options)?)
-    })
+fn mount() -> Mount {
+    // In a user namespace nobody may.
+    let file = tempfile::NamedTempFile::new().unwrap();
+    if rustix::fs::setxattr(file.path(), "trusted.pyro", b"", rustix::fs::XattrFlags::empty()).is_ok() {
+        return Mount { mount: mount_on, attributes: OverlayAttributes::Trusted };
+    }
+    Mount { mount: mount_as_user, attributes: OverlayAttributes::User }
+}
+
+fn mount_as_user(disk: BorrowedFd<'_>, target: &Path) -> io::Result<()> {
+    let disk = format!("/proc/self/fd/{}", disk.as_raw_fd());
+    let options = format!("lowerdir={disk}/{SEED},upperdir={disk}/{UPPER},workdir={disk}/{WORK},userxattr");
+    let options = std::ffi::CString::new(options)?;
+    Ok(rustix::mount::mount(c"overlay", target, c"overlay", MountFlags::empty(), &*options)?)
 }
 
 /// A guest, a directory of the host beside it, and what the one was filled from the other with.
