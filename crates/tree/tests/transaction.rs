@@ -344,6 +344,11 @@ fn what_cannot_be_changed() {
     assert_eq!(remove("."), "`.` is a whole tree");
     transaction.put_file(&at("kept/new"), &mut b"x".as_slice(), MTIME).unwrap();
     assert!(matches!(transaction.remove(&at("kept")), Err(Error::Twice { .. })));
+    transaction.put_file(&at("new/file"), &mut b"x".as_slice(), MTIME).unwrap();
+    let put = transaction.put_directory(&at("new/file"), MTIME).unwrap_err().to_string();
+    assert_eq!(put, "`new/file` is a regular file");
+    let put = transaction.put_file(&at("new/file/below"), &mut b"x".as_slice(), MTIME).unwrap_err();
+    assert_eq!(put.to_string(), "`new/file` is a regular file");
     assert!(matches!(transaction.put_symlink(&at("kept/new"), b"x", MTIME), Err(Error::Twice { .. })));
     struct Broken;
     impl io::Read for Broken {

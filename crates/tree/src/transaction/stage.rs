@@ -211,7 +211,7 @@ impl<'h> Transaction<'h> {
                 Location::Live => self.new_directory(path)?,
             },
         };
-        self.make_staged_directory(&staged)?;
+        self.make_staged_directory(&staged, path)?;
         let made = self.staging.root.metadata(&staged)?.attributes;
         let wanted = self.resolve(attributes, None, &made, 0o755);
         self.staged_directories.push((staged, wanted));
