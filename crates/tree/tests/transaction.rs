@@ -285,6 +285,8 @@ fn somebody_else_meanwhile() {
         |path| fs::remove_file(path.join("emptied/last")).unwrap(),
         |path| fs::rename(path.join("removed"), path.join("elsewhere")).unwrap(),
         |path| fs::write(path.join("fresh"), "theirs").unwrap(),
+        |path| fs::write(path.join("removed/deep/another"), "theirs").unwrap(),
+        |path| fs::write(path.join("removed/deep/file"), "theirs").unwrap(),
     ] {
         // Before the last look: refused.
         let trial = Trial::new();

@@ -20,7 +20,8 @@
 //!
 //! Each step tells by the names in the staging whether it is done, so recovery may itself be killed at any point. A file
 //! or link is replaced by one atomic rename. Directories that exist are never replaced, so working directories of running
-//! processes survive; a removed directory is moved away whole. A bystander may see a mix while it is carried out, never
+//! processes survive; a removed directory is moved away whole, with what was seen in it and nothing else. What is taken back
+//! and finds its name taken, by somebody who made it anew meanwhile, is set aside as `NAME.pyro-old`. A bystander may see a mix while it is carried out, never
 //! after. Not kept are the times of change of directories in which names were placed or removed, unless
 //! they are given, and that of the root. A backup is a hard link where the file system has them, else a copy, which costs
 //! its length but survives everything too.
@@ -31,6 +32,7 @@
 mod backup;
 mod journal;
 mod placement;
+mod below;
 mod recovery;
 mod stage;
 mod staging;
@@ -41,6 +43,7 @@ use std::io;
 pub use recovery::{Recovered, recover, settle};
 pub use stage::{Committed, NewAttributes, Options, Transaction};
 
+pub use below::Below;
 use crate::{
     archive, beneath,
     path::{BadPath, RelativePath},
