@@ -175,6 +175,20 @@ pub enum Error {
     #[error("the journal in `{STAGING_NAME}` is malformed; what was replaced is in `{STAGING_NAME}/old`")]
     BadJournal,
     /// The contents of one change did not come whole, so nothing is changed.
+    /// It failed and was taken back, but what was removed or replaced could not have its name again, because somebody else
+    /// has made something of that name. Everything else is as before.
+    #[error("what was `{path}` is `{aside}` now, since something else has its name{}", and_more(*more))]
+    SetAside {
+        /// What was removed or replaced.
+        path: RelativePath,
+        /// Its new name.
+        aside: RelativePath,
+        /// How many others there are of which the same is true.
+        more: usize,
+        /// What failed.
+        #[source]
+        first: Box<Error>,
+    },
     #[error("a change was not prepared to its end")]
     Incomplete,
     /// A [`Hook`] said so.
@@ -186,6 +200,10 @@ pub enum Error {
 pub type Result<T> = std::result::Result<T, Error>;
 
 fn io_error(operation: &'static str, path: &RelativePath) -> impl FnOnce(io::Error) -> Error {
+fn and_more(more: usize) -> String {
+    if more == 0 { String::new() } else { format!("; so are {more} others, each with `.pyro-old` added") }
+}
+
     let path = path.clone();
     move |source| Error::Io { operation, path, source }
 }

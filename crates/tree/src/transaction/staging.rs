@@ -24,6 +24,7 @@ pub(super) enum Name {
     Draft,
     Journal,
     Undo,
+    Again,
 }
 
 impl Name {
@@ -35,6 +36,7 @@ impl Name {
             Self::Draft => "journal-draft",
             Self::Journal => "journal",
             Self::Undo => "undo",
+            Self::Again => "again",
         }
     }
 
@@ -167,7 +169,7 @@ impl Staging {
     /// Removes everything; the lock last, so nobody else works here meanwhile.
     pub(super) fn clean(&self, hook: Hook<'_>) -> Result<()> {
         // The journal first: without what it names it must not be carried out.
-        for name in [Name::Journal, Name::Draft, Name::New, Name::Old, Name::Lock] {
+        for name in [Name::Journal, Name::Draft, Name::Again, Name::New, Name::Old, Name::Lock] {
             reach(hook, "transaction-clean", &name.path())?;
             self.root.remove_tree(&name.path())?;
         }
