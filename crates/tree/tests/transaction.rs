@@ -22,7 +22,7 @@ use pyro_tree::{
     RelativePath, Root, Time,
     archive::{Limits, Reader, Special},
     transaction::{
-        Committed, Durability, Error, Hook, NewAttributes, Options, POINTS, Recovered, STAGING_NAME,
+        Committed, Durability, Error, Hook, NewAttributes, Options, POINTS, Recovered, STAGING_NAME, Scratch,
         Transaction, crash, recover, settle,
     },
     unpack::Owner,
@@ -450,6 +450,22 @@ fn death_at_every_point_of_undoing() {
             return;
         }
     }
+}
+
+#[test]
+fn what_is_made_aside_goes_with_its_maker_or_with_the_next_who_cleans_up() {
+    let trial = Trial::new();
+    let staging = trial.directory.path().join(STAGING_NAME);
+    let scratch = Scratch::new(&trial.root).unwrap();
+    scratch.directory().make_directories(&at("half/made"), 0o755).unwrap();
+    change(&trial.root, &|_| Ok(())).unwrap();
+    trial.recover();
+    assert_eq!(scratch.directory().list(&RelativePath::root()).unwrap().len(), 1, "its maker lives");
+    drop(scratch);
+    assert!(!staging.exists());
+    fs::create_dir_all(staging.join("aside-1/half/made")).unwrap();
+    assert_eq!(trial.recover(), Recovered::Discarded);
+    assert!(!staging.exists());
 }
 
 #[test]

@@ -8,6 +8,8 @@
 //! old/N     what is replaced (a second name of it, or a copy) or removed (moved here)
 //! journal   the steps, once they are decided
 //! undo      the same file, once they are being taken back
+//! again     a directory that is made anew while they are taken back
+//! aside-N   what somebody makes beside transactions, see [`Scratch`]
 //! ```
 //!
 //! | phase | what is there | after death, [`recover`] |
@@ -30,20 +32,22 @@
 //! only the death of the process is survived.
 
 mod backup;
+mod below;
 mod journal;
 mod placement;
-mod below;
 mod recovery;
+mod scratch;
 mod stage;
 mod staging;
 mod step;
 
 use std::io;
 
+pub use below::Below;
 pub use recovery::{Recovered, recover, settle};
+pub use scratch::Scratch;
 pub use stage::{Committed, NewAttributes, Options, Transaction};
 
-pub use below::Below;
 use crate::{
     archive, beneath,
     path::{BadPath, RelativePath},
@@ -171,10 +175,6 @@ pub enum Error {
         #[source]
         first: Box<Error>,
     },
-    /// The journal of a dead transaction makes no sense. Nothing was touched.
-    #[error("the journal in `{STAGING_NAME}` is malformed; what was replaced is in `{STAGING_NAME}/old`")]
-    BadJournal,
-    /// The contents of one change did not come whole, so nothing is changed.
     /// It failed and was taken back, but what was removed or replaced could not have its name again, because somebody else
     /// has made something of that name. Everything else is as before.
     #[error("what was `{path}` is `{aside}` now, since something else has its name{}", and_more(*more))]
@@ -189,6 +189,10 @@ pub enum Error {
         #[source]
         first: Box<Error>,
     },
+    /// The journal of a dead transaction makes no sense. Nothing was touched.
+    #[error("the journal in `{STAGING_NAME}` is malformed; what was replaced is in `{STAGING_NAME}/old`")]
+    BadJournal,
+    /// The contents of one change did not come whole, so nothing is changed.
     #[error("a change was not prepared to its end")]
     Incomplete,
     /// A [`Hook`] said so.
@@ -196,14 +200,14 @@ pub enum Error {
     Crashed,
 }
 
-/// Outcome of everything about transactions.
-pub type Result<T> = std::result::Result<T, Error>;
-
-fn io_error(operation: &'static str, path: &RelativePath) -> impl FnOnce(io::Error) -> Error {
 fn and_more(more: usize) -> String {
     if more == 0 { String::new() } else { format!("; so are {more} others, each with `.pyro-old` added") }
 }
 
+/// Outcome of everything about transactions.
+pub type Result<T> = std::result::Result<T, Error>;
+
+fn io_error(operation: &'static str, path: &RelativePath) -> impl FnOnce(io::Error) -> Error {
     let path = path.clone();
     move |source| Error::Io { operation, path, source }
 }
