@@ -12,8 +12,8 @@ use std::path::Path;
 
 use place::{Place, in_namespace};
 use pyro_protocol::work::{
-    Changes, Diff, Entry, EntryKind, Pack, Push, Pushed, Seed, Synced, WorkFailureCode, work_reply,
-    work_request::Body,
+    Changes, DATA_BYTES, Diff, Entry, EntryKind, Pack, Push, Pushed, Seed, Synced, WorkFailureCode,
+    work_reply, work_request::Body,
 };
 use work::{Answer, Worker, archive, snapshot};
 
@@ -183,6 +183,33 @@ fn a_push_that_fails_changes_nothing() {
     worker.send(Body::Data(whole[..whole.len() / 2].to_vec().into()));
     drop(worker);
     assert_eq!(snapshot(&root), before);
+}
+
+#[test]
+fn a_file_that_is_written_while_it_is_compared_becomes_no_mix() {
+    const FILE_BYTES: usize = 8 << 20;
+    let place = Place::new();
+    let file = place.workspace().join("file");
+    fs::write(&file, vec![b'a'; FILE_BYTES]).unwrap();
+    fs::File::options().append(true).open(&file).unwrap().set_modified(std::time::UNIX_EPOCH).unwrap();
+    let source = directory(&place, "source", &[("another", "")]);
+    let mut content = vec![b'a'; FILE_BYTES];
+    content[FILE_BYTES - 1] = b'z';
+    fs::write(source.join("file"), content).unwrap();
+    let mut worker = plain(&place);
+    worker.send(Body::Push(Push::default()));
+    let whole = archive(&source);
+    let (most, rest) = whole.split_at(FILE_BYTES - (1 << 20));
+    for piece in most.chunks(DATA_BYTES) {
+        // All but what fits into a socket was compared when this is done.
+        worker.send(Body::Data(piece.to_vec().into()));
+    }
+    let mut theirs = fs::File::options().write(true).open(&file).unwrap();
+    io::Write::write_all(&mut theirs, b"theirs").unwrap();
+    worker.send_input(rest, "");
+    assert_eq!(worker.answer().failure(), Some(WorkFailureCode::Changed));
+    assert!(fs::read(&file).unwrap().starts_with(b"theirsa"));
+    assert!(!place.workspace().join(".pyro-transaction").exists());
 }
 
 #[test]

@@ -107,6 +107,10 @@ impl Incoming<'_> {
         };
         match compare(reader, file, with_digest || present_mode != mode && self.record.is_some())? {
             Compared::Other(mut other) => {
+                // What is the same is read from the file once more: it must be what was compared.
+                if let Some(transaction) = &mut self.transaction {
+                    transaction.expect(path, live);
+                }
                 let digest = self.put_file(path, &mut other, attributes)?;
                 self.remember(path, Outcome::Changed, EntryKind::File, member, digest)?;
                 Ok(Outcome::Changed)
