@@ -2,9 +2,10 @@
 //!
 //! Promises: every function here is safe to call with any arguments; what the kernel refuses comes back as an
 //! error.
-#![expect(unsafe_code, reason = "ioctls without a wrapper, code between fork and exec")]
+#![expect(unsafe_code, reason = "ioctls and signal masks without a wrapper, code between fork and exec")]
 
 use std::io;
+use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
@@ -98,6 +99,37 @@ pub fn signal(number: i32) -> Option<Signal> {
     // SAFETY: the number is not zero. The C library's own two signals (32, 33) matter only to handlers and masks
     // in this process; here a signal is only ever sent to another one.
     Some(unsafe { Signal::from_raw_unchecked(number) })
+}
+
+/// Keeps SIGTERM from the thread that made it, as long as it lives. One that comes meanwhile is taken then.
+#[derive(Debug)]
+pub struct TerminationHeld {
+    before: libc::sigset_t,
+    /// It is of one thread.
+    _thread: PhantomData<*const ()>,
+}
+
+impl TerminationHeld {
+    /// Begins to keep it away.
+    pub fn begin() -> Self {
+        // SAFETY: a set of signals is plain numbers, for which zeroes are as good as any, and each call gets sets that live
+        // through it. What the three can complain of are numbers that are no signals and no way to change a mask.
+        let before = unsafe {
+            let (mut held, mut before) = (std::mem::zeroed(), std::mem::zeroed());
+            libc::sigemptyset(&raw mut held);
+            libc::sigaddset(&raw mut held, libc::SIGTERM);
+            libc::pthread_sigmask(libc::SIG_BLOCK, &raw const held, &raw mut before);
+            before
+        };
+        Self { before, _thread: PhantomData }
+    }
+}
+
+impl Drop for TerminationHeld {
+    fn drop(&mut self) {
+        // SAFETY: the set came from the same call and lives through this one, which wants no other back.
+        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const self.before, std::ptr::null_mut()) };
+    }
 }
 
 /// Lets the runtime watch a descriptor for readiness. Has to be called within a runtime with I/O enabled.

@@ -56,7 +56,7 @@ pub(crate) fn answer(
     }
     if let Some(transaction) = transaction {
         plan.verify(&root)?;
-        transaction.commit()?;
+        workspace.commit(transaction)?;
     }
     Ok(work_reply::Body::Patched(told(files)))
 }
