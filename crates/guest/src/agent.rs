@@ -208,6 +208,7 @@ impl Agent {
     }
 
     fn forget_session(&mut self) {
+        self.processes.session_ended();
         self.attachments = Attachments::default();
         self.waits.clear();
         self.sync.forget_calls();

@@ -57,6 +57,8 @@ pub struct Launch {
     account: Account,
     stdin: Stdin,
     max_tasks: u32,
+    /// It serves the session in which it was started and no other.
+    pub is_worker: bool,
     /// What the program gets as [`DISK_DESCRIPTOR`].
     disk: Option<OwnedFd>,
 }
@@ -153,6 +155,7 @@ impl Launch {
             account,
             stdin,
             max_tasks: start.max_tasks,
+            is_worker: disk.is_some(),
             disk,
         })
     }

@@ -61,6 +61,7 @@ pub struct Process {
     pid: Pid,
     confinement: Confinement,
     leftovers: Leftovers,
+    is_worker: bool,
     started: Instant,
     timed_out: bool,
     state: State,
@@ -112,6 +113,7 @@ impl Process {
             pid,
             confinement,
             leftovers: launch.leftovers,
+            is_worker: launch.is_worker,
             started,
             timed_out: false,
             state: State::Running { timeout },
@@ -150,6 +152,19 @@ impl Process {
             stdout: Some(self.stdout.spool.range()),
             stderr: Some(self.stderr.spool.range()),
         }
+    }
+
+    /// The host that started it is gone. A worker reads the end of its input: it brings what is decided to its end, and
+    /// ends. Nobody takes what it still says. Others do not notice.
+    pub fn session_ended(&mut self) {
+        if !self.is_worker {
+            return;
+        }
+        if let Some(inlet) = &mut self.stdin {
+            inlet.end();
+        }
+        self.stdout.spool.abandon();
+        self.stderr.spool.abandon();
     }
 
     /// Sends a signal to the program, or to everything in the confinement. Nothing happens to one that has ended.

@@ -144,6 +144,11 @@ impl Table {
         Ok(())
     }
 
+    /// The host that started them is gone.
+    pub fn session_ended(&mut self) {
+        self.processes.iter_mut().for_each(Process::session_ended);
+    }
+
     /// What `List` says.
     pub fn list(&self) -> Vec<ProcessInfo> {
         self.processes.iter().map(Process::info).collect()

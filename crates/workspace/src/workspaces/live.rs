@@ -73,7 +73,9 @@ impl LiveMachine {
     /// Opens a new session after the old one was lost.
     pub(super) async fn reconnect(&self, release: &str) -> Result<GuestSession, Error> {
         let session = greeting::greet(self.machine.as_ref(), release, greeting::RESTORE_PATIENCE).await?;
-        *self.talk.lock().unwrap_or_else(PoisonError::into_inner) = Talk::new(session.clone());
+        let talk = Talk::new(session.clone());
+        talk.files.end_stale().await?;
+        *self.talk.lock().unwrap_or_else(PoisonError::into_inner) = talk;
         Ok(session)
     }
 
