@@ -35,7 +35,7 @@ impl Incoming<'_> {
             Kind::Directory => (self.directory(&path, member, live.as_ref())?, 0),
             Kind::File { size_bytes } => (self.file(&path, member, live.as_ref(), reader)?, *size_bytes),
             Kind::Symlink { target } => (self.symlink(&path, member, target, live.as_ref())?, 0),
-            Kind::HardLink { target } => (self.hard_link(&path, member, target, live.as_ref())?, 0),
+            Kind::HardLink { target } => (self.hard_link(&path, target, live.as_ref())?, 0),
         };
         if outcome == Outcome::Changed {
             let status = match (live, is_in_the_way) {
@@ -163,10 +163,10 @@ impl Incoming<'_> {
         Ok(outcome)
     }
 
+    /// Attributes are those of the target.
     fn hard_link(
         &mut self,
         path: &RelativePath,
-        member: &Member,
         target: &RelativePath,
         live: Option<&Metadata>,
     ) -> Result<Outcome> {
@@ -214,7 +214,6 @@ impl Incoming<'_> {
                 record.set(path, Entry { path: path.as_bytes().to_vec(), ..entry });
             }
         }
-        let _attributes_are_those_of_the_target = member;
         Ok(outcome)
     }
 
