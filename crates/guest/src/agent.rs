@@ -9,7 +9,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use pyro_protocol::message::{Close, Empty, Failure, FailureCode, Reply, StreamKind, reply};
+use pyro_protocol::message::{Close, Empty, Failure, FailureCode, Reply, Started, StreamKind, reply};
 use pyro_protocol::version::{feature, hello};
 use pyro_protocol::{Event, Kind, Mux, SendError, StreamId};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -53,6 +53,8 @@ pub struct Agent {
     pub(crate) processes: Table,
     pub(crate) mux: Mux,
     pub(crate) attachments: Attachments,
+    /// Calls that wait for a process to begin.
+    pub(crate) starts: Vec<(StreamId, String)>,
     /// Calls that wait for the end of a process.
     pub(crate) waits: Vec<(StreamId, String)>,
     /// Calls that wait for the disk.
@@ -80,6 +82,7 @@ impl Agent {
             processes,
             mux: Mux::guest(),
             attachments: Attachments::default(),
+            starts: Vec::new(),
             waits: Vec::new(),
             sync: DiskSync::default(),
             ending: None,
@@ -131,6 +134,7 @@ impl Agent {
             }
             let attachments = &self.attachments;
             moved |= self.processes.poll_progress(context, &|id, kind| attachments.read(id, kind));
+            self.answer_starts();
             self.answer_waits();
             self.answer_syncs(context);
             moved |= self.attachments.move_bytes(&mut self.processes, &mut self.mux);
@@ -208,7 +212,9 @@ impl Agent {
     }
 
     fn forget_session(&mut self) {
+        self.processes.session_ended();
         self.attachments = Attachments::default();
+        self.starts.clear();
         self.waits.clear();
         self.sync.forget_calls();
         self.replies.clear();
@@ -236,9 +242,10 @@ impl Agent {
 
     fn poll_ending(&mut self, context: &mut Context<'_>) -> Poll<Served> {
         let Some(ending) = &mut self.ending else { return Poll::Pending };
-        let Self { processes, attachments, waits, replies, mux, .. } = self;
+        let Self { processes, attachments, starts, waits, replies, mux, .. } = self;
         ending.poll_over(context, processes, || {
-            let all_is_said = waits.is_empty() && replies.is_empty() && mux.transmit().is_empty();
+            let all_is_said =
+                starts.is_empty() && waits.is_empty() && replies.is_empty() && mux.transmit().is_empty();
             processes.all_finished() && attachments.is_empty() && all_is_said
         })
     }
@@ -261,6 +268,22 @@ impl Agent {
         if let Err(failure) = opened {
             let close = Close { failure: Some(failure), skipped_bytes: 0 };
             let _gone = self.mux.send(Kind::Close, stream, &close);
+        }
+    }
+
+    fn answer_starts(&mut self) {
+        while let Some((id, error)) = self.processes.take_failed() {
+            let failure = crate::request::failure_of(&crate::process::table::TableError::from(error));
+            self.attachments.process_failed(&id, &failure, &mut self.mux);
+            for (call, _id) in self.starts.extract_if(.., |(_call, started)| *started == id) {
+                self.replies.push_back((call, Reply { body: Some(reply::Body::Failure(failure.clone())) }));
+            }
+        }
+        let processes = &self.processes;
+        let begun = |id: &str| processes.find(id).ok().filter(|process| process.has_begun());
+        for (call, id) in self.starts.extract_if(.., |(_call, id)| begun(id).is_some()) {
+            let body = begun(&id).map(|process| reply::Body::Started(Started { pid: process.raw_pid() }));
+            self.replies.push_back((call, Reply { body }));
         }
     }
 

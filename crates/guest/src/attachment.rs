@@ -103,10 +103,19 @@ impl Attachments {
 
     /// A process was forgotten: its streams end.
     pub(crate) fn process_removed(&mut self, id: &str, mux: &mut Mux) {
+        self.end(id, None, mux);
+    }
+
+    /// A process never began: its streams say why.
+    pub(crate) fn process_failed(&mut self, id: &str, failure: &Failure, mux: &mut Mux) {
+        self.end(id, Some(failure), mux);
+    }
+
+    fn end(&mut self, id: &str, failure: Option<&Failure>, mux: &mut Mux) {
         self.by_stream.retain(|stream, attachment| {
             let stays = attachment.process != id;
             if !stays {
-                let close = Close { failure: None, skipped_bytes: attachment.skipped_bytes };
+                let close = Close { failure: failure.cloned(), skipped_bytes: attachment.skipped_bytes };
                 let _already = mux.send(Kind::Close, *stream, &close);
             }
             stays

@@ -2,16 +2,15 @@
 //!
 //! Promises: every function here is safe to call with any arguments; what the kernel refuses comes back as an
 //! error.
-#![expect(unsafe_code, reason = "ioctls without a wrapper, code between fork and exec")]
+#![expect(unsafe_code, reason = "ioctls, signal masks and fork have no wrapper")]
 
 use std::io;
+use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
-use std::os::unix::process::CommandExt;
-use std::process::Command;
 
 use rustix::ioctl::{self, NoArg, Opcode, Setter, opcode};
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal};
 use tokio::io::unix::AsyncFd;
 
 const RNDADDENTROPY: Opcode = opcode::write::<[i32; 2]>(b'R', 0x03);
@@ -100,6 +99,37 @@ pub fn signal(number: i32) -> Option<Signal> {
     Some(unsafe { Signal::from_raw_unchecked(number) })
 }
 
+/// Keeps SIGTERM from the thread that made it, as long as it lives. One that comes meanwhile is taken then.
+#[derive(Debug)]
+pub struct TerminationHeld {
+    before: libc::sigset_t,
+    /// It is of one thread.
+    _thread: PhantomData<*const ()>,
+}
+
+impl TerminationHeld {
+    /// Begins to keep it away.
+    pub fn begin() -> Self {
+        // SAFETY: a set of signals is plain numbers, for which zeroes are as good as any, and each call gets sets that live
+        // through it. What the three can complain of are numbers that are no signals and no way to change a mask.
+        let before = unsafe {
+            let (mut held, mut before) = (std::mem::zeroed(), std::mem::zeroed());
+            libc::sigemptyset(&raw mut held);
+            libc::sigaddset(&raw mut held, libc::SIGTERM);
+            libc::pthread_sigmask(libc::SIG_BLOCK, &raw const held, &raw mut before);
+            before
+        };
+        Self { before, _thread: PhantomData }
+    }
+}
+
+impl Drop for TerminationHeld {
+    fn drop(&mut self) {
+        // SAFETY: the set came from the same call and lives through this one, which wants no other back.
+        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const self.before, std::ptr::null_mut()) };
+    }
+}
+
 /// Lets the runtime watch a descriptor for readiness. Has to be called within a runtime with I/O enabled.
 ///
 /// # Errors
@@ -109,8 +139,22 @@ pub fn watch(descriptor: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     Ok(unsafe { AsyncFd::register(descriptor) }?)
 }
 
-/// Runs `steps` in the child between fork and exec. The steps must be plain system calls: no allocation, no lock.
-pub fn before_exec(command: &mut Command, steps: impl FnMut() -> io::Result<()> + Send + Sync + 'static) {
-    // SAFETY: the one caller, `process::launch`, makes raw system calls only, on values prepared before the fork.
-    unsafe { command.pre_exec(steps) };
+/// Makes a child: a copy of this process with the calling thread alone, in which `work` is done and nothing after it. The
+/// parent's copy of what `work` holds is dropped.
+///
+/// # Errors
+/// The kernel's, when it gives no more processes.
+pub fn fork(work: impl FnOnce()) -> io::Result<Pid> {
+    // SAFETY: the other threads are missing in the child, and with them whoever would release the locks that they held
+    // just now. Of those the one caller, `process::launch`, meets two. The allocator's: musl (since 1.2.2) and glibc put it
+    // in order when they fork. That of the standard library around the environment, which it takes for reading, as
+    // everybody in this program does.
+    let pid = unsafe { libc::fork() };
+    if pid == 0 {
+        let _panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
+        const NO_PROGRAM: i32 = 127;
+        // SAFETY: ends the process; nothing of it runs any more.
+        unsafe { libc::_exit(NO_PROGRAM) }
+    }
+    Pid::from_raw(pid).filter(|_| pid > 0).ok_or_else(io::Error::last_os_error)
 }

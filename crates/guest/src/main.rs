@@ -14,6 +14,9 @@ fn main() -> ExitCode {
         return work();
     }
     std::panic::set_hook(Box::new(|panic| {
+        if !rustix::process::getpid().is_init() {
+            return; // a child that has not become its program yet
+        }
         print_to_console(&format!("pyro-agent-panicked {panic}").replace('\n', " "));
         power::off(None);
     }));

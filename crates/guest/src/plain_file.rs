@@ -9,7 +9,7 @@ use std::path::Path;
 use rustix::fs::OFlags;
 
 /// Most of a text that is read: the accounts of a large institution, or tens of thousands of mounts.
-const MAX_TEXT_BYTES: usize = 4 << 20;
+pub(crate) const MAX_TEXT_BYTES: usize = 4 << 20;
 
 /// Opens a regular file for reading.
 ///

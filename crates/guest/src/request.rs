@@ -34,7 +34,11 @@ impl Agent {
                 .individualize(&wish)
                 .map(reply::Body::Individual)
                 .map_err(|error| failure_of(&error)),
-            Some(request::Body::Start(start)) => self.start(start),
+            Some(request::Body::Start(start)) => match self.start(call, start) {
+                Ok(Some(started)) => Ok(started),
+                Ok(None) => return,
+                Err(failure) => Err(failure),
+            },
             Some(request::Body::Signal(signal)) => self.signal(&signal),
             Some(request::Body::Remove(process)) => self.remove(&process.id),
             Some(request::Body::List(Empty {})) => {
@@ -68,12 +72,17 @@ impl Agent {
         self.reply(call, answer.unwrap_or_else(reply::Body::Failure));
     }
 
-    fn start(&mut self, start: Start) -> Result<reply::Body, Failure> {
+    /// Starts a process. None: it has not begun yet, and the call waits for that.
+    fn start(&mut self, call: StreamId, start: Start) -> Result<Option<reply::Body>, Failure> {
         if self.ending.is_some() {
             return Err(failure(FailureCode::Unspecified, "start a process while the machine shuts down"));
         }
         let process = self.processes.start(start).map_err(|error| failure_of(&error))?;
-        Ok(reply::Body::Started(Started { pid: process.pid().as_raw_nonzero().get().unsigned_abs() }))
+        if process.has_begun() {
+            return Ok(Some(reply::Body::Started(Started { pid: process.raw_pid() })));
+        }
+        self.starts.push((call, process.id().to_owned()));
+        Ok(None)
     }
 
     fn signal(&self, signal: &Signal) -> Result<reply::Body, Failure> {

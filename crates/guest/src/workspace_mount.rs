@@ -41,6 +41,28 @@ pub const INDEX: &str = "workspace/work/index";
 
 /// On the disk: the kernel's own.
 pub const WORK: &str = "workspace/work";
+
+/// What the names of the attributes begin with in which an overlay keeps its notes. Each kind of mount believes one of
+/// them, and lets programs in the workspace use the other for whatever they like.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum OverlayAttributes {
+    /// `trusted.overlay.`, as in a machine: only the kernel and root outside of the overlay write them.
+    Trusted,
+    /// `user.overlay.`, of a mount with the option `userxattr`, which ordinary users may make.
+    User,
+}
+
+impl OverlayAttributes {
+    /// The whole name of an attribute.
+    pub(crate) fn named(self, attribute: &str) -> String {
+        let prefix = match self {
+            Self::Trusted => "trusted.overlay.",
+            Self::User => "user.overlay.",
+        };
+        format!("{prefix}{attribute}")
+    }
+}
+
 /// Directory renames and hard links of the seed behave as on any file system; a change of an owner leaves no data
 /// behind in the seed, where nobody who looks at `upper` would find it.
 pub(crate) const OVERLAY_OPTIONS: &str = "redirect_dir=on,index=on,metacopy=off";

@@ -11,7 +11,9 @@ use std::time::Duration;
 use client::{Host, argv};
 use pyro_guest::system::StandInClock;
 use pyro_guest::{Agent, StandIn, System};
-use pyro_protocol::message::{Builtin, Empty, FailureCode, Start, Stdin, StreamKind, reply, request};
+use pyro_protocol::message::{
+    Builtin, Empty, FailureCode, Overflow, Start, Stdin, StreamKind, reply, request,
+};
 use pyro_protocol::version::feature;
 use tokio::io::DuplexStream;
 
@@ -45,8 +47,11 @@ fn file_worker() -> Start {
 
 /// A program that says what it was started with, in the place of a file worker.
 fn stand_in(place: &tempfile::TempDir) -> System {
+    stand_in_that(place, "#!/bin/sh\necho \"$@\"; pwd; readlink /proc/$$/fd/3; cat\n")
+}
+
+fn stand_in_that(place: &tempfile::TempDir, script: &str) -> System {
     let (worker, disk) = (place.path().join("worker"), place.path().join("disk"));
-    let script = "#!/bin/sh\necho \"$@\"; pwd; readlink /proc/$$/fd/3; cat\n";
     fs::write(&worker, script).unwrap();
     fs::set_permissions(&worker, Permissions::from_mode(0o755)).unwrap();
     fs::create_dir(&disk).unwrap();
@@ -68,6 +73,23 @@ async fn the_file_worker_gets_the_disk() {
     let disk = place.path().join("disk");
     assert_eq!(printed, format!("file-worker\n/\n{}\nrequest", disk.display()));
     assert_eq!(soon(host.wait("worker.1")).await.code, Some(0));
+}
+
+#[tokio::test]
+async fn a_file_worker_ends_with_the_session_that_it_served() {
+    let place = tempfile::tempdir().unwrap();
+    let script = "#!/bin/sh\nhead -c 2000000 /dev/zero\ncat\n";
+    let mut agent = Agent::new(stand_in_that(&place, script)).unwrap();
+    let (stream, mut guest) = tokio::io::duplex(64 * 1024);
+    tokio::spawn(async move { agent.serve(&mut guest).await });
+    let mut host = Host::connect(stream, 1).await;
+    host.start(Start { overflow: Overflow::Block.into(), ..file_worker() }).await;
+    host.start(Start { stdin: Stdin::Stream.into(), ..argv("other", &["cat"]) }).await;
+    let mut host = Host::connect(host.leave(), 2).await;
+    assert_eq!(soon(host.wait("worker.1")).await.code, Some(0));
+    let reply::Body::Processes(list) = host.ask(request::Body::List(Empty {})).await else { panic!() };
+    let other = list.processes.iter().find(|process| process.id == "other").unwrap();
+    assert!(other.exit.is_none(), "what a host started goes on without it");
 }
 
 #[tokio::test]

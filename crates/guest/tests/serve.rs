@@ -444,3 +444,86 @@ async fn many_requests_are_answered_out_of_order() {
         assert!(matches!(soon(host.answer(wait)).await, reply::Body::Exited(exit) if exit.code == Some(0)));
     }
 }
+
+/// A program that nobody can open as long as this lives, or for 45 s: it stands for a file system that does not answer.
+struct Held(std::fs::File);
+
+impl Held {
+    fn new(program: &std::path::Path, content: &[u8]) -> Self {
+        std::fs::write(program, content).unwrap();
+        std::fs::set_permissions(program, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let held = Self(std::fs::File::open(program).unwrap());
+        lease::set(&held.0, lease::WRITE).unwrap();
+        held
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        // A child has the file open too, so that closing it is not enough.
+        let _released = lease::set(&self.0, lease::NONE);
+    }
+}
+
+mod lease {
+    #![expect(unsafe_code, reason = "fcntl(F_SETLEASE) has no safe wrapper")]
+
+    use std::os::fd::AsRawFd;
+
+    pub(crate) const WRITE: i32 = libc::F_WRLCK;
+    pub(crate) const NONE: i32 = libc::F_UNLCK;
+
+    pub(crate) fn set(file: &std::fs::File, kind: i32) -> std::io::Result<()> {
+        // SAFETY: both calls take numbers only. Without the first, who holds a lease is killed when another asks for it.
+        let set = unsafe {
+            libc::signal(libc::SIGIO, libc::SIG_IGN);
+            libc::fcntl(file.as_raw_fd(), libc::F_SETLEASE, kind)
+        };
+        if set == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
+    }
+}
+
+#[tokio::test]
+async fn a_program_whose_file_system_does_not_answer_holds_nobody_else_up() {
+    let directory = tempfile::tempdir().unwrap();
+    let (tool, no_program) = (directory.path().join("tool"), directory.path().join("no-program"));
+    let held =
+        [Held::new(&tool, b"#!/bin/sh\necho here\n"), Held::new(&no_program, b"#!/no/such/interpreter\n")];
+    let mut host = connected().await;
+    let begin = |host: &mut Host<DuplexStream>, id: &str, program: &std::path::Path| {
+        let start = host.call(request::Body::Start(argv(id, &[program.to_str().unwrap()])));
+        let stdout = host.open(StreamKind::Stdout, id, 0);
+        (start, stdout, host.call(request::Body::Wait(process(id))))
+    };
+    let (start, stdout, wait) = begin(&mut host, "tool", &tool);
+    let (other_start, other_stdout, other_wait) = begin(&mut host, "other", &no_program);
+    soon(host.ping()).await;
+    assert!(!host.is_answered(start) && !host.is_answered(other_start));
+    let (exit, _, _) = soon(host.run(argv("third", &["true"]))).await;
+    assert_eq!(exit.code, Some(0));
+    drop(held);
+    assert!(matches!(soon(host.answer(start)).await, reply::Body::Started(_)));
+    assert_eq!(soon(host.all(stdout)).await.bytes, b"here\n");
+    assert!(matches!(soon(host.answer(wait)).await, reply::Body::Exited(exit) if exit.code == Some(0)));
+    assert_eq!(failure_code(soon(host.answer(other_start)).await), FailureCode::ProgramNotFound);
+    let close = soon(host.all(other_stdout)).await.close.unwrap();
+    assert_eq!(close.failure.unwrap().code(), FailureCode::ProgramNotFound);
+    assert_eq!(failure_code(soon(host.answer(other_wait)).await), FailureCode::UnknownProcess);
+    let reply::Body::Processes(list) = host.ask(request::Body::List(Empty {})).await else { panic!() };
+    assert!(list.processes.iter().all(|process| process.id != "other"), "what never ran is forgotten");
+}
+
+#[tokio::test]
+async fn a_process_that_does_not_begin_can_be_ended() {
+    let directory = tempfile::tempdir().unwrap();
+    let tool = directory.path().join("tool");
+    let held = Held::new(&tool, b"#!/bin/sh\n");
+    let mut host = connected().await;
+    let start = Start { timeout_ms: 300, ..argv("a", &[tool.to_str().unwrap()]) };
+    let exit = {
+        let _start = host.call(request::Body::Start(start));
+        soon(host.wait("a")).await
+    };
+    assert_eq!((exit.signal, exit.timed_out), (Some(9), true));
+    drop(held);
+}

@@ -8,7 +8,8 @@ use std::path::Path;
 
 use proptest::prelude::*;
 use prost::Message as _;
-use pyro_guest::worker;
+use pyro_guest::worker::{self, Mount};
+use pyro_guest::workspace_mount::OverlayAttributes;
 use pyro_protocol::work::{
     EndOfInput, MAX_WORK_BYTES, PathRef, Read as ReadFile, WorkFailureCode, WorkReply, WorkRequest, Write,
     work_reply, work_request::Body,
@@ -58,7 +59,8 @@ fn replies(workspace: &Path, input: impl Read) -> (Vec<work_reply::Body>, io::Re
     let disk = fs::File::open(workspace).unwrap().into();
     let mut output = Vec::new();
     // Nonsense may be a request to mount.
-    let ended = worker::run_with(workspace, disk, |_disk, _target| Ok(()), input, &mut output);
+    let mount = Mount { mount: |_disk, _target| Ok(()), attributes: OverlayAttributes::Trusted };
+    let ended = worker::run_with(workspace, disk, mount, input, &mut output);
     let (mut replies, mut rest) = (Vec::new(), output.as_slice());
     while let Some((length, behind)) = rest.split_first_chunk::<4>() {
         let (reply, behind) = behind.split_at(u32::from_le_bytes(*length) as usize);

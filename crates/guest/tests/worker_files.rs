@@ -21,7 +21,7 @@ use work::{Answer, Worker};
 
 fn begin() -> (Place, Worker) {
     let place = Place::new();
-    let worker = Worker::start(&place.workspace(), &place.disk(), no_mount);
+    let worker = Worker::start(&place.workspace(), &place.disk(), no_mount());
     (place, worker)
 }
 
@@ -424,7 +424,7 @@ fn a_tree_is_deep_and_names_are_bytes() {
 fn a_seeded_file_is_written_and_replaced_on_the_overlay() {
     in_namespace("a_seeded_file_is_written_and_replaced_on_the_overlay", || {
         let place = Place::new();
-        let mut worker = Worker::start(&place.workspace(), &place.disk(), place::mount);
+        let mut worker = Worker::start(&place.workspace(), &place.disk(), place::mount());
         let source = place.beside("source");
         fs::create_dir_all(source.join("d")).unwrap();
         fs::write(source.join("d/seeded"), "old text\n").unwrap();
@@ -447,6 +447,25 @@ fn a_seeded_file_is_written_and_replaced_on_the_overlay() {
         let upper: Vec<_> = fs::read_dir(place.upper().join("f/g")).unwrap().collect();
         assert_eq!(upper.len(), 2, "nothing of ours stays: {upper:?}");
     });
+}
+
+#[test]
+fn what_replaces_lines_is_lines() {
+    let (place, mut worker) = begin();
+    let file = place.workspace().join("f");
+    let mut write = |old: &str, lines: (u64, u64), new: &str| {
+        fs::write(&file, old).unwrap();
+        let request = Write { first_line: lines.0, last_line: lines.1, ..write_to("f") };
+        let done = written(worker.ask_with(Body::Write(request), new.as_bytes()));
+        assert_eq!(done.written_bytes, new.len() as u64);
+        fs::read_to_string(&file).unwrap()
+    };
+    assert_eq!(write("a\nb\nc\n", (2, 2), "x = 1"), "a\nx = 1\nc\n");
+    assert_eq!(write("a\r\nb\r\nc\r\n", (2, 2), "x"), "a\r\nx\r\nc\r\n");
+    assert_eq!(write("a\r\nb\r\n", (1, 0), "x"), "x\r\na\r\nb\r\n");
+    assert_eq!(write("a\nb", (3, 2), "c"), "a\nb\nc");
+    assert_eq!(write("a\nb", (2, 2), "x"), "a\nx");
+    assert_eq!(write("a\nb", (1, 1), ""), "b");
 }
 
 /// The lines of a text, each with its end.
@@ -489,7 +508,17 @@ proptest! {
             prop_assert_eq!(answer.failure(), Some(WorkFailureCode::Invalid));
             prop_assert_eq!(fs::read(&file).unwrap(), text);
         } else {
-            let expected = [all[..start].concat(), new, all[end..].concat()].concat();
+            let ended = |lines: &[&[u8]]| lines.iter().copied().find(|line| line.ends_with(b"\n")).map(<[u8]>::to_vec);
+            let reversed: Vec<_> = all[..end].iter().rev().copied().collect();
+            let near = ended(&reversed).or_else(|| ended(&all[end..])).unwrap_or_default();
+            let ending: &[u8] = if near.ends_with(b"\r\n") { b"\r\n" } else { b"\n" };
+            let mut expected = all[..start].concat();
+            for (more, is_needed) in [(new.clone(), !new.is_empty()), (all[end..].concat(), end < all.len())] {
+                if is_needed && !expected.is_empty() && !expected.ends_with(b"\n") {
+                    expected.extend(ending);
+                }
+                expected.extend(more);
+            }
             prop_assert!(answer.failure().is_none());
             prop_assert_eq!(fs::read(&file).unwrap(), expected);
         }

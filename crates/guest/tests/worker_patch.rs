@@ -18,7 +18,7 @@ use work::{Answer, Worker, archive, snapshot};
 /// A worker on a plain directory that `fill` fills.
 fn worker(place: &Place, fill: impl FnOnce(&Path)) -> Worker {
     fill(&place.workspace());
-    Worker::start(&place.workspace(), &place.disk(), place::no_mount)
+    Worker::start(&place.workspace(), &place.disk(), place::no_mount())
 }
 
 fn apply(worker: &mut Worker, patch: &str) -> Answer {
@@ -239,7 +239,7 @@ fn a_diff_is_taken_back_by_its_own_patch() {
         let source = place.beside("source");
         fs::create_dir(&source).unwrap();
         before_many(&source);
-        let mut worker = Worker::start(&place.workspace(), &place.disk(), place::mount);
+        let mut worker = Worker::start(&place.workspace(), &place.disk(), place::mount());
         worker.ask_with(Body::Seed(Seed { has_input: true }), &archive(&source)).fine();
         patched(apply(&mut worker, MANY));
         let diff = worker.ask(Body::Diff(Diff::default())).fine();
@@ -271,14 +271,14 @@ fn die_while_replacing(workspace: &Path, dies_at: &str) {
 fn what_is_written_after_a_worker_died_half_way_stays() {
     let place = Place::new();
     fs::write(place.workspace().join("a"), "old\n").unwrap();
-    let mut worker = Worker::start(&place.workspace(), &place.disk(), place::no_mount);
+    let mut worker = Worker::start(&place.workspace(), &place.disk(), place::no_mount());
     patched(apply(&mut worker, "--- /dev/null\n+++ b/b\n@@ -0,0 +1 @@\n+b\n"));
     die_while_replacing(&place.workspace(), "transaction-place");
     let write = Write { path: b"a".to_vec(), ..Write::default() };
     worker.ask_with(Body::Write(write), b"written\n").fine();
     assert!(!place.workspace().join(".pyro-transaction").exists());
     drop(worker);
-    let mut next = Worker::start(&place.workspace(), &place.disk(), place::no_mount);
+    let mut next = Worker::start(&place.workspace(), &place.disk(), place::no_mount());
     patched(apply(&mut next, "--- /dev/null\n+++ b/c\n@@ -0,0 +1 @@\n+c\n"));
     assert_eq!(text(&place.workspace(), "a"), "written\n");
 }
@@ -289,7 +289,7 @@ fn what_a_dead_worker_left_half_done_is_ended_by_the_next() {
         let place = Place::new();
         fs::write(place.workspace().join("a"), "old\n").unwrap();
         die_while_replacing(&place.workspace(), dies_at);
-        let mut worker = Worker::start(&place.workspace(), &place.disk(), place::no_mount);
+        let mut worker = Worker::start(&place.workspace(), &place.disk(), place::no_mount());
         patched(apply(&mut worker, "--- /dev/null\n+++ b/b\n@@ -0,0 +1 @@\n+b\n"));
         assert_eq!(text(&place.workspace(), "a"), after, "{dies_at}");
         assert!(!place.workspace().join(".pyro-transaction").exists());

@@ -182,7 +182,7 @@ fn seeded(acts: &[Act]) -> (Place, Worker) {
     let source = place.beside("source");
     fs::create_dir(&source).unwrap();
     acts.iter().for_each(|act| act.carry_out(&source));
-    let mut worker = Worker::start(&place.workspace(), &place.disk(), place::mount);
+    let mut worker = Worker::start(&place.workspace(), &place.disk(), place::mount());
     worker.ask_with(Body::Seed(Seed { has_input: true }), &archive(&source)).fine();
     assert_eq!(snapshot(&source), snapshot(&place.workspace()));
     (place, worker)
@@ -217,7 +217,7 @@ fn what_is_told_is_what_differs_and_the_patch_makes_it() {
                 }
                 for (name, patch) in [("diff", &diff.data), ("against", &against.data)] {
                     let copy = copy_of(&place.seed(), place.beside(&format!("{name}-{no_renames}")));
-                    let mut other = Worker::start(&copy, &place.disk(), place::no_mount);
+                    let mut other = Worker::start(&copy, &place.disk(), place::no_mount());
                     other.ask_with(Body::Patch(Patch::default()), patch).fine();
                     assert_eq!(files(&copy), files(&root), "{}", String::from_utf8_lossy(patch));
                     let back = Patch { reverse: true, ..Patch::default() };
@@ -263,7 +263,7 @@ fn a_push_makes_one_tree_of_another() {
             before.iter().for_each(|act| act.carry_out(&source));
             let root = place.workspace();
             after.iter().for_each(|act| act.carry_out(&root));
-            let mut worker = Worker::start(&root, &place.disk(), place::no_mount);
+            let mut worker = Worker::start(&root, &place.disk(), place::no_mount());
             let request = Push { delete: true, ..Push::default() };
             let would =
                 worker.ask_with(Body::Push(Push { dry_run: true, ..request.clone() }), &archive(&source));

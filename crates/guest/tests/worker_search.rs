@@ -21,7 +21,7 @@ fn begin(files: &[(&str, &str)]) -> (Place, Worker) {
     for (path, text) in files {
         put(&place, path, text.as_bytes());
     }
-    let worker = Worker::start(&place.workspace(), &place.disk(), no_mount);
+    let worker = Worker::start(&place.workspace(), &place.disk(), no_mount());
     (place, worker)
 }
 

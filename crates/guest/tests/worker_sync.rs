@@ -11,18 +11,20 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt, symlink};
 use std::path::Path;
 
 use place::{Place, in_namespace};
+use prost::Message as _;
+use pyro_guest::worker;
 use pyro_protocol::work::{
-    Changes, Diff, Entry, EntryKind, Pack, Push, Pushed, Seed, Synced, WorkFailureCode, work_reply,
-    work_request::Body,
+    Changes, DATA_BYTES, Diff, EndOfInput, Entry, EntryKind, Pack, PathRef, Push, Pushed, Seed, Synced,
+    WorkFailureCode, WorkRequest, work_reply, work_request::Body,
 };
 use work::{Answer, Worker, archive, snapshot};
 
 fn plain(place: &Place) -> Worker {
-    Worker::start(&place.workspace(), &place.disk(), place::no_mount)
+    Worker::start(&place.workspace(), &place.disk(), place::no_mount())
 }
 
 fn seeded(place: &Place, source: &Path) -> Worker {
-    let mut worker = Worker::start(&place.workspace(), &place.disk(), place::mount);
+    let mut worker = Worker::start(&place.workspace(), &place.disk(), place::mount());
     worker.ask_with(Body::Seed(Seed { has_input: true }), &archive(source)).fine();
     worker
 }
@@ -186,6 +188,68 @@ fn a_push_that_fails_changes_nothing() {
 }
 
 #[test]
+fn a_file_that_is_written_while_it_is_compared_becomes_no_mix() {
+    const FILE_BYTES: usize = 8 << 20;
+    let place = Place::new();
+    let file = place.workspace().join("file");
+    fs::write(&file, vec![b'a'; FILE_BYTES]).unwrap();
+    fs::File::options().append(true).open(&file).unwrap().set_modified(std::time::UNIX_EPOCH).unwrap();
+    let source = directory(&place, "source", &[("another", "")]);
+    let mut content = vec![b'a'; FILE_BYTES];
+    content[FILE_BYTES - 1] = b'z';
+    fs::write(source.join("file"), content).unwrap();
+    let mut worker = plain(&place);
+    worker.send(Body::Push(Push::default()));
+    let whole = archive(&source);
+    let (most, rest) = whole.split_at(FILE_BYTES - (1 << 20));
+    for piece in most.chunks(DATA_BYTES) {
+        // All but what fits into a socket was compared when this is done.
+        worker.send(Body::Data(piece.to_vec().into()));
+    }
+    let mut theirs = fs::File::options().write(true).open(&file).unwrap();
+    io::Write::write_all(&mut theirs, b"theirs").unwrap();
+    worker.send_input(rest, "");
+    assert_eq!(worker.answer().failure(), Some(WorkFailureCode::Changed));
+    assert!(fs::read(&file).unwrap().starts_with(b"theirsa"));
+    assert!(!place.workspace().join(".pyro-transaction").exists());
+}
+
+#[test]
+fn a_change_is_told_before_its_worker_can_be_ended() {
+    /// Whether this thread keeps SIGTERM away, asked whenever something is said.
+    struct Watched(Vec<bool>);
+    impl io::Write for Watched {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let status = fs::read_to_string("/proc/thread-self/status")?;
+            let blocked = status.lines().find_map(|line| line.strip_prefix("SigBlk:\t")).unwrap();
+            self.0.push(u64::from_str_radix(blocked, 16).unwrap() & 1 << 14 != 0);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let place = Place::new();
+    let source = directory(&place, "source", &[("a", "a")]);
+    let message = |body| {
+        let bytes = WorkRequest { body: Some(body) }.encode_to_vec();
+        [u32::try_from(bytes.len()).unwrap().to_le_bytes().as_slice(), &bytes].concat()
+    };
+    let stat = || message(Body::Stat(PathRef { path: b"a".to_vec(), ..PathRef::default() }));
+    let push = [
+        message(Body::Push(Push::default())),
+        message(Body::Data(archive(&source).into())),
+        message(Body::End(EndOfInput::default())),
+    ];
+    let input = [stat(), push.concat(), stat()].concat();
+    let mut output = Watched(Vec::new());
+    let disk = fs::File::open(place.disk()).unwrap().into();
+    worker::run_with(&place.workspace(), disk, place::no_mount(), input.as_slice(), &mut output).unwrap();
+    assert_eq!(output.0, [false, true, false]);
+    assert_eq!(fs::read(place.workspace().join("a")).unwrap(), b"a");
+}
+
+#[test]
 fn what_differs_from_what_was_in_common() {
     in_namespace("what_differs_from_what_was_in_common", || {
         let place = Place::new();
@@ -234,7 +298,7 @@ fn what_differs_from_what_was_in_common() {
         worker.ask(Body::Synced(Synced { entries: entries.collect() })).fine();
         assert_eq!(listed(&changes(&mut worker)), ["Modified ours"]);
         drop(worker);
-        let mut worker = Worker::start(&root, &place.disk(), place::mount);
+        let mut worker = Worker::start(&root, &place.disk(), place::mount());
         assert_eq!(listed(&changes(&mut worker)), ["Modified ours"], "another worker knows it too");
     });
 }

@@ -54,6 +54,9 @@ fn apply_hunks(file: &FilePatch<'_>, old: &[u8]) -> Result<Applied, ApplyFault> 
     if file.change == Change::Add && !old.is_empty() {
         return Err(ApplyFault::HasContent);
     }
+    if lines::are_too_many(old) {
+        return Err(ApplyFault::TooManyLines);
+    }
     let old_lines: Vec<&[u8]> = lines::split(old).collect();
     let added_cr = lacks_cr(&file.hunks) && lines::all_crlf(&old_lines);
     let mut growing = Growing::new(Target::new(old_lines, added_cr), old.len());

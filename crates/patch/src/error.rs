@@ -1,6 +1,6 @@
 //! Why a patch is refused, each with the place.
 
-use crate::{FilePath, PathFault};
+use crate::{FilePath, PathFault, lines::MAX_LINES};
 
 /// A patch that cannot be read.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -177,6 +177,9 @@ pub enum ApplyFault {
         /// Number of the hunk.
         hunk: usize,
     },
+    /// The file has more lines than are looked at.
+    #[error("the file has more than {MAX_LINES} lines")]
+    TooManyLines,
     /// An added file that has content already.
     #[error("the file to add has content already")]
     HasContent,

@@ -29,6 +29,7 @@ mod write;
 pub use apply::{Applied, MAX_FUZZ, Placement, apply};
 pub use binary::is_binary;
 pub use error::{ApplyError, ApplyFault, ParseError, ParseFault};
+pub use lines::MAX_LINES;
 pub use mode::Mode;
 pub use model::{Change, FilePatch, Hunk, Line, LineKind, Patch};
 pub use parse::parse;

@@ -5,6 +5,14 @@ pub(crate) fn split(content: &[u8]) -> impl Iterator<Item = &[u8]> {
     content.split_inclusive(|byte| *byte == b'\n')
 }
 
+/// Most lines of a file that is compared or patched.
+pub const MAX_LINES: usize = 4_000_000;
+
+/// Whether content has more lines than [`MAX_LINES`].
+pub(crate) fn are_too_many(content: &[u8]) -> bool {
+    content.len() > MAX_LINES && content.iter().filter(|byte| **byte == b'\n').count() > MAX_LINES
+}
+
 /// A line without its line feed, and whether it had one.
 pub(crate) fn text(line: &[u8]) -> (&[u8], bool) {
     match line.strip_suffix(b"\n") {

@@ -4,7 +4,9 @@
 
 use std::time::{Duration, Instant};
 
-use pyro_patch::{FilePath, Mode, Side, WriteOptions, apply, parse, write};
+use pyro_patch::{
+    ApplyFault, FilePath, MAX_LINES, Mode, Side, WriteOptions, apply, is_binary, parse, stat, write,
+};
 
 fn within(limit: Duration, what: &str, work: impl FnOnce()) {
     let begin = Instant::now();
@@ -39,6 +41,18 @@ fn differences() {
         round_trip(&lines.concat(), &lines.iter().rev().cloned().collect::<String>());
     });
     within(limit, "nothing in common", || round_trip(&"a\n".repeat(200_000), &"b\n".repeat(200_000)));
+    within(limit, "more lines than are compared", || {
+        let path = FilePath::new(b"f").unwrap();
+        let side = |content| Side { path: &path, mode: Mode::Regular, content };
+        let many = "\n".repeat(MAX_LINES + 1);
+        let (mut patch, few) = (Vec::new(), &many.as_bytes()[1..]);
+        assert!(!is_binary(few));
+        assert!(write(&mut patch, None, Some(side(many.as_bytes())), WriteOptions::default()).binary);
+        assert!(stat(Some(side(many.as_bytes())), Some(side(few))).binary);
+        let text = b"--- a/f\n+++ b/f\n@@ -1 +1 @@\n-\n+x\n";
+        let refused = apply(&parse(text).unwrap().files[0], many.as_bytes()).unwrap_err();
+        assert_eq!(refused.fault, ApplyFault::TooManyLines);
+    });
     within(limit, "one long line", || round_trip(&"a".repeat(10_000_000), &"b".repeat(10_000_000)));
 }
 

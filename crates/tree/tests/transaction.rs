@@ -22,7 +22,7 @@ use pyro_tree::{
     RelativePath, Root, Time,
     archive::{Limits, Reader, Special},
     transaction::{
-        Committed, Durability, Error, Hook, NewAttributes, Options, POINTS, Recovered, STAGING_NAME,
+        Committed, Durability, Error, Hook, NewAttributes, Options, POINTS, Recovered, STAGING_NAME, Scratch,
         Transaction, crash, recover, settle,
     },
     unpack::Owner,
@@ -287,6 +287,8 @@ fn somebody_else_meanwhile() {
         |path| fs::remove_file(path.join("emptied/last")).unwrap(),
         |path| fs::rename(path.join("removed"), path.join("elsewhere")).unwrap(),
         |path| fs::write(path.join("fresh"), "theirs").unwrap(),
+        |path| fs::write(path.join("removed/deep/another"), "theirs").unwrap(),
+        |path| fs::write(path.join("removed/deep/file"), "theirs").unwrap(),
     ] {
         // Before the last look: refused.
         let trial = Trial::new();
@@ -344,6 +346,11 @@ fn what_cannot_be_changed() {
     let mut remove = |path: &str| transaction.remove(&at(path)).unwrap_err().to_string();
     assert_eq!(remove("nothing"), "`nothing` does not exist");
     assert_eq!(remove("."), "`.` is a whole tree");
+    transaction.put_file(&at("new/file"), &mut b"x".as_slice(), MTIME).unwrap();
+    let put = transaction.put_directory(&at("new/file"), MTIME).unwrap_err().to_string();
+    assert_eq!(put, "`new/file` is a regular file");
+    let put = transaction.put_file(&at("new/file/below"), &mut b"x".as_slice(), MTIME).unwrap_err();
+    assert_eq!(put.to_string(), "`new/file` is a regular file");
     transaction.put_file(&at("kept/new"), &mut b"x".as_slice(), MTIME).unwrap();
     assert!(matches!(transaction.remove(&at("kept")), Err(Error::Twice { .. })));
     assert!(matches!(transaction.put_symlink(&at("kept/new"), b"x", MTIME), Err(Error::Twice { .. })));
@@ -385,6 +392,82 @@ fn an_archive_over_a_tree() {
     assert!(transaction.put_archive(&mut reader, &at("kept/again"), Owner::Caller).is_err());
     drop(transaction);
     assert_eq!(trial.describe(), after);
+}
+
+#[test]
+fn what_cannot_have_its_name_again_is_set_aside() {
+    let trial = Trial::new();
+    let path = trial.directory.path();
+    let hook = |point| {
+        if point != "transaction-journal-remove" || !path.join(STAGING_NAME).join("journal").exists() {
+            return Ok(());
+        }
+        fs::create_dir_all(path.join("removed")).unwrap();
+        fs::write(path.join("removed.pyro-old"), "theirs").unwrap();
+        fs::remove_file(path.join("kept/replaced")).unwrap();
+        fs::create_dir_all(path.join("kept/replaced/theirs")).unwrap();
+        fs::remove_dir_all(path.join("filled")).unwrap();
+        symlink("kept", path.join("filled")).unwrap();
+        Err(refuse())
+    };
+    let error = change(&trial.root, &hook).unwrap_err();
+    let Error::SetAside { path: of, aside, more: 2, .. } = &error else { panic!("{error:?}") };
+    assert_eq!((of, aside), (&at("filled/one"), &at("one.pyro-old")), "{error}");
+    assert_eq!(trial.recover(), Recovered::Nothing);
+    let text = |name: &str| fs::read_to_string(path.join(name)).unwrap();
+    assert_eq!((text("one.pyro-old"), text("removed.pyro-old")), ("one".into(), "theirs".into()));
+    assert_eq!(text("removed.pyro-old-2/deep/file"), "gone");
+    assert_eq!(text("kept/replaced.pyro-old"), "old");
+    assert!(path.join("removed").exists() && path.join("kept/replaced/theirs").exists());
+    assert_eq!((text("becomes-file/file"), text("emptied/last")), ("gone too".into(), "last".into()));
+    change(&trial.root, &|_| Ok(())).unwrap_err();
+    assert!(!path.join(STAGING_NAME).exists(), "the next one is not kept out");
+}
+
+#[test]
+fn death_at_every_point_of_undoing() {
+    let (before, _after) = before_and_after();
+    for number in 1.. {
+        let trial = Trial::new();
+        fs::set_permissions(trial.directory.path().join("emptied"), fs::Permissions::from_mode(0o2755))
+            .unwrap();
+        let before = Description::from_iter(before.clone().into_iter().map(|(path, text)| {
+            let text = if path == b"emptied" { text.replacen("40755", "42755", 1) } else { text };
+            (path, text)
+        }));
+        let later = Cell::new(0);
+        let die = at_call(number, crash, &later);
+        let is_failed = Cell::new(false);
+        let hook = |point| {
+            if is_failed.get() {
+                return if point == "transaction-undo-step" { die(point) } else { Ok(()) };
+            }
+            is_failed.set(point == "transaction-journal-remove");
+            if is_failed.get() { Err(refuse()) } else { Ok(()) }
+        };
+        change(&trial.root, &hook).unwrap_err();
+        trial.recover();
+        assert_eq!(trial.describe(), before, "{number}");
+        if later.get() < number {
+            return;
+        }
+    }
+}
+
+#[test]
+fn what_is_made_aside_goes_with_its_maker_or_with_the_next_who_cleans_up() {
+    let trial = Trial::new();
+    let staging = trial.directory.path().join(STAGING_NAME);
+    let scratch = Scratch::new(&trial.root).unwrap();
+    scratch.directory().make_directories(&at("half/made"), 0o755).unwrap();
+    change(&trial.root, &|_| Ok(())).unwrap();
+    trial.recover();
+    assert_eq!(scratch.directory().list(&RelativePath::root()).unwrap().len(), 1, "its maker lives");
+    drop(scratch);
+    assert!(!staging.exists());
+    fs::create_dir_all(staging.join("aside-1/half/made")).unwrap();
+    assert_eq!(trial.recover(), Recovered::Discarded);
+    assert!(!staging.exists());
 }
 
 #[test]

@@ -17,8 +17,8 @@ use std::{
 };
 
 use pyro_guest::{
-    worker,
-    workspace_mount::{SEED, UPPER, WORK, mount_on},
+    worker::{self, Mount},
+    workspace_mount::{OverlayAttributes, SEED, UPPER, WORK, mount_on},
 };
 use rustix::mount::MountFlags;
 
@@ -88,16 +88,22 @@ fn worker_program() {
     let Some(workspace) = std::env::var_os(WORKSPACE) else { return };
     let open = |number: i32| File::open(format!("/proc/self/fd/{number}")).unwrap();
     let output = File::options().write(true).open("/proc/self/fd/4").unwrap();
-    worker::run_with(Path::new(&workspace), open(3).into(), mount, open(0), output).unwrap();
+    worker::run_with(Path::new(&workspace), open(3).into(), mount(), open(0), output).unwrap();
 }
 
 /// Mounts as a machine does, or as an ordinary user may.
-fn mount(disk: BorrowedFd<'_>, target: &Path) -> io::Result<()> {
-    mount_on(disk, target).or_else(|_| {
-        let disk = format!("/proc/self/fd/{}", disk.as_raw_fd());
-        let options =
-            format!("lowerdir={disk}/{SEED},upperdir={disk}/{UPPER},workdir={disk}/{WORK},userxattr");
-        let options = std::ffi::CString::new(options)?;
-        Ok(rustix::mount::mount(c"overlay", target, c"overlay", MountFlags::empty(), &*options)?)
-    })
+fn mount() -> Mount {
+    // In a user namespace nobody may.
+    let file = tempfile::NamedTempFile::new().unwrap();
+    if rustix::fs::setxattr(file.path(), "trusted.pyro", b"", rustix::fs::XattrFlags::empty()).is_ok() {
+        return Mount { mount: mount_on, attributes: OverlayAttributes::Trusted };
+    }
+    Mount { mount: mount_as_user, attributes: OverlayAttributes::User }
+}
+
+fn mount_as_user(disk: BorrowedFd<'_>, target: &Path) -> io::Result<()> {
+    let disk = format!("/proc/self/fd/{}", disk.as_raw_fd());
+    let options = format!("lowerdir={disk}/{SEED},upperdir={disk}/{UPPER},workdir={disk}/{WORK},userxattr");
+    let options = std::ffi::CString::new(options)?;
+    Ok(rustix::mount::mount(c"overlay", target, c"overlay", MountFlags::empty(), &*options)?)
 }

@@ -237,7 +237,8 @@ pub struct FileWriteRequest {
     /// Adds to the end of the file, which is made if it is not there.
     #[serde(default)]
     pub append: bool,
-    /// Replaces only the lines from here, from 1, to `last_line`.
+    /// Replaces only the lines from here, from 1, to `last_line`. Where lines follow, the content gets a line's end if it has
+    /// none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_line: Option<u64>,
     /// The last line that is replaced; one less than `first_line` inserts before that.

@@ -8,6 +8,8 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 
 use rustix::fs::OFlags;
 
+use crate::plain_file::MAX_TEXT_BYTES;
+
 /// A file in memory, open as long as it is shown.
 #[derive(Debug)]
 pub(super) struct Shown {
@@ -34,9 +36,9 @@ impl Shown {
         Ok(Self { file })
     }
 
-    /// What it says, with what programs changed in it.
+    /// What it says, with what programs changed in it, as far as other texts are read.
     pub(super) fn text(&self) -> io::Result<String> {
-        let mut bytes = vec![0; self.len()?];
+        let mut bytes = vec![0; self.len()?.min(MAX_TEXT_BYTES)];
         let mut count = 0;
         while let Some(rest) = bytes.get_mut(count..).filter(|rest| !rest.is_empty()) {
             match self.file.read_at(rest, count as u64)? {
@@ -73,6 +75,10 @@ mod tests {
         shown.replace("short\n").unwrap();
         assert_eq!(fs::read_to_string(&in_memory).unwrap(), "short\n");
         fs::write(&in_memory, "by somebody else, and longer\n").unwrap();
+        shown.replace("mine\n").unwrap();
+        assert_eq!(shown.text().unwrap(), "mine\n");
+        File::options().write(true).open(&in_memory).unwrap().set_len(1 << 40).unwrap();
+        assert_eq!(shown.text().unwrap().len(), MAX_TEXT_BYTES, "holes do not fill the memory");
         shown.replace("mine\n").unwrap();
         assert_eq!(shown.text().unwrap(), "mine\n");
     }

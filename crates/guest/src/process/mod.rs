@@ -3,22 +3,25 @@
 //!
 //! # States
 //!
+//! *Beginning*: there is a child that becomes its program, for which a file system may take its time. It is a running process
+//! in all but that it may turn out that it never began: then it is forgotten.
+//!
 //! *Running*: its program runs; output flows from its pipes to its spools as they have room. At its timeout the
 //! whole confinement is killed.
 //!
 //! *Lingering*: the program has ended, but something still holds its pipes, such as a `tee` that is not done. It is
 //! waited for as long as it prints something every [`LINGER`], [`MAX_LINGER`] at most; time that it spends waiting for a
-//! host that takes the output does not count. Then, or at the timeout, the confinement is killed ([`Leftovers::Kill`])
+//! host that takes the output does not count. Then, or at the timeout, the confinement is killed
 //! and what is left in the pipes is taken in, full spool or not. A pipe that even then stays open (held by one that
 //! left its control group) is closed [`DRAIN`] later.
 //!
 //! *Finished*: no task, no pipe; the exit status is known and counts all output, which is in the spools.
 //!
-//! A process that closes its output and lives on is simply running. One that ends leaves nobody behind, unless
-//! its [`Leftovers`] are kept.
+//! A process that closes its output and lives on is simply running. One that ends leaves nobody behind.
 
 pub mod account;
 pub mod builtin;
+mod child;
 pub mod confinement;
 pub mod launch;
 pub mod outlet;
@@ -28,17 +31,20 @@ pub mod table;
 
 use std::future::Future;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use pyro_protocol::message::{ExitStatus, ProcessInfo, StreamKind};
 use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, waitpid};
+use tokio::io::unix::AsyncFd;
 use tokio::time::{Instant, Sleep};
 
 use self::confinement::Confinement;
-use self::launch::{Launch, LaunchError, Launched, Leftovers};
+use self::launch::{Launch, LaunchError, Launched};
 use self::outlet::{Inlet, Outlet};
+use crate::kernel;
 
 /// How long something may hold the pipes of a process that has ended without printing anything. Emulated machines are
 /// slow.
@@ -57,13 +63,24 @@ pub struct Process {
     pub stdout: Outlet,
     /// Its standard error.
     pub stderr: Outlet,
-    id: String,
     pid: Pid,
     confinement: Confinement,
-    leftovers: Leftovers,
+    launch: Launch,
+    beginning: Beginning,
     started: Instant,
     timed_out: bool,
     state: State,
+}
+
+/// What is known of its program.
+#[derive(Debug)]
+enum Beginning {
+    /// Nothing yet. Ends or tells something when something is known.
+    Awaited(AsyncFd<OwnedFd>),
+    /// It runs, or did.
+    Seen,
+    /// It never will.
+    Failed(LaunchError),
 }
 
 #[derive(Debug)]
@@ -86,17 +103,23 @@ struct Linger {
 }
 
 impl Process {
-    /// Takes over a program that was just launched.
+    /// Takes over a child that was just launched. `has_begun` says whether it was heard to have become its program.
     ///
     /// # Errors
     /// Why it cannot be served, and the confinement in which it still runs.
-    pub fn adopt(launched: Launched, launch: &Launch) -> Result<Self, (Confinement, LaunchError)> {
-        let Launched { pid, confinement, stdin, stdout, stderr } = launched;
+    pub fn adopt(
+        launched: Launched,
+        launch: Launch,
+        has_begun: bool,
+    ) -> Result<Self, (Confinement, LaunchError)> {
+        let Launched { pid, confinement, stdin, stdout, stderr, report } = launched;
         let watched = || {
             let stdin = stdin.map(Inlet::new).transpose()?;
-            Ok((stdin, Outlet::new(stdout, launch)?, Outlet::new(stderr, launch)?))
+            let beginning =
+                if has_begun { Beginning::Seen } else { Beginning::Awaited(kernel::watch(report.into())?) };
+            Ok((stdin, Outlet::new(stdout, &launch)?, Outlet::new(stderr, &launch)?, beginning))
         };
-        let (stdin, stdout, stderr) = match watched() {
+        let (stdin, stdout, stderr, beginning) = match watched() {
             Ok(pipes) => pipes,
             Err(source) => {
                 return Err((confinement, LaunchError::Exhausted { operation: "watch a pipe", source }));
@@ -108,10 +131,10 @@ impl Process {
             stdin,
             stdout,
             stderr,
-            id: launch.id.clone(),
             pid,
             confinement,
-            leftovers: launch.leftovers,
+            launch,
+            beginning,
             started,
             timed_out: false,
             state: State::Running { timeout },
@@ -120,12 +143,17 @@ impl Process {
 
     /// The id given by the host.
     pub fn id(&self) -> &str {
-        &self.id
+        &self.launch.id
     }
 
     /// Its process id.
     pub fn pid(&self) -> Pid {
         self.pid
+    }
+
+    /// The same as the host knows it.
+    pub fn raw_pid(&self) -> u32 {
+        self.pid.as_raw_nonzero().get().unsigned_abs()
     }
 
     /// Whether its program still runs: its process id is its own.
@@ -144,12 +172,25 @@ impl Process {
     /// What `List` says about it.
     pub fn info(&self) -> ProcessInfo {
         ProcessInfo {
-            id: self.id.clone(),
-            pid: self.pid.as_raw_nonzero().get().unsigned_abs(),
+            id: self.launch.id.clone(),
+            pid: self.raw_pid(),
             exit: self.exit().cloned(),
             stdout: Some(self.stdout.spool.range()),
             stderr: Some(self.stderr.spool.range()),
         }
+    }
+
+    /// The host that started it is gone. A worker reads the end of its input: it brings what is decided to its end, and
+    /// ends. Nobody takes what it still says. Others do not notice.
+    pub fn session_ended(&mut self) {
+        if !self.launch.is_worker() {
+            return;
+        }
+        if let Some(inlet) = &mut self.stdin {
+            inlet.end();
+        }
+        self.stdout.spool.abandon();
+        self.stderr.spool.abandon();
     }
 
     /// Sends a signal to the program, or to everything in the confinement. Nothing happens to one that has ended.
@@ -213,17 +254,46 @@ impl Process {
         buffer: &mut [u8],
         is_read: &dyn Fn(&str, StreamKind) -> bool,
     ) -> bool {
+        let began = self.poll_beginning(context);
         let stdin_moved = self.stdin.as_mut().is_some_and(|inlet| inlet.poll_feed(context));
-        let id = self.id.as_str();
+        let id = self.launch.id.as_str();
         let stdout_moved = self.stdout.poll_fill(context, buffer, || is_read(id, StreamKind::Stdout));
         let stderr_moved = self.stderr.poll_fill(context, buffer, || is_read(id, StreamKind::Stderr));
         let state_moved = self.poll_state(context, is_read);
-        stdin_moved | stdout_moved | stderr_moved | state_moved
+        began | stdin_moved | stdout_moved | stderr_moved | state_moved
+    }
+
+    /// Whether its program runs, or did.
+    pub fn has_begun(&self) -> bool {
+        matches!(self.beginning, Beginning::Seen)
+    }
+
+    /// Why its program never ran, if that is so.
+    pub fn take_failure(&mut self) -> Option<LaunchError> {
+        match std::mem::replace(&mut self.beginning, Beginning::Seen) {
+            Beginning::Failed(error) => Some(error),
+            other => {
+                self.beginning = other;
+                None
+            }
+        }
+    }
+
+    fn poll_beginning(&mut self, context: &mut Context<'_>) -> bool {
+        let Beginning::Awaited(report) = &self.beginning else { return false };
+        if report.poll_read_ready(context).is_pending() {
+            return false;
+        }
+        self.beginning = match self.launch.heard(report.get_ref()) {
+            Ok(()) => Beginning::Seen,
+            Err(error) => Beginning::Failed(error),
+        };
+        true
     }
 
     fn poll_state(&mut self, context: &mut Context<'_>, is_read: &dyn Fn(&str, StreamKind) -> bool) -> bool {
         let printed_bytes = self.printed_bytes();
-        let id = self.id.as_str();
+        let id = self.launch.id.as_str();
         let waits_for_host = || {
             self.stdout.waits_for_host(|| is_read(id, StreamKind::Stdout))
                 || self.stderr.waits_for_host(|| is_read(id, StreamKind::Stderr))
@@ -242,7 +312,7 @@ impl Process {
                 let pipes_closed = self.stdout.spool.is_ended() && self.stderr.spool.is_ended();
                 let timed_out = is_due(&mut linger.timeout, context);
                 let impatient = linger.patience.as_mut().poll(context) == Poll::Ready(());
-                if pipes_closed || (impatient && (linger.killed || self.leftovers == Leftovers::Keep)) {
+                if pipes_closed || (impatient && linger.killed) {
                     self.finish();
                 } else if impatient && !timed_out && waits_for_host() {
                     linger.patience.as_mut().reset(Instant::now() + LINGER);
@@ -284,7 +354,7 @@ impl Process {
 
     /// Gives the confinement of a finished process away, to be emptied and dissolved.
     pub fn take_spent_confinement(&mut self) -> Option<Confinement> {
-        let spent = matches!(self.state, State::Finished(_)) && self.leftovers == Leftovers::Kill;
+        let spent = matches!(self.state, State::Finished(_));
         spent.then(|| self.take_confinement())
     }
 

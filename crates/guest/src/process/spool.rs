@@ -48,6 +48,11 @@ impl Spool {
         }
     }
 
+    /// Nobody will read it: output that finds no room goes.
+    pub fn abandon(&mut self) {
+        self.overflow = Overflow::DropOldest;
+    }
+
     /// A stream begins to read it.
     pub fn reader_came(&mut self) {
         self.was_read = true;

@@ -76,7 +76,7 @@ impl Table {
         }
     }
 
-    /// Checks and starts a process.
+    /// Checks and starts a process. It may not have begun yet: [`Process::has_begun`].
     ///
     /// # Errors
     /// Nothing was started, see [`TableError`].
@@ -90,7 +90,13 @@ impl Table {
         let launch = Launch::check(start, self.file_worker.as_ref())?;
         let launched = launch.run(&mut self.confiner)?;
         let pid = launched.pid;
-        match Process::adopt(launched, &launch) {
+        let heard = launch.hear(&launched.report);
+        let has_begun = heard.is_some();
+        if let Some(Err(error)) = heard {
+            self.abandon(pid, launched.confinement);
+            return Err(error.into());
+        }
+        match Process::adopt(launched, launch, has_begun) {
             Ok(process) => self.processes.push(process),
             Err((confinement, error)) => {
                 self.abandon(pid, confinement);
@@ -98,6 +104,18 @@ impl Table {
             }
         }
         self.processes.last().ok_or(TableError::Full)
+    }
+
+    /// Forgets a process of which it turned out that its program never ran; its id, and why.
+    pub fn take_failed(&mut self) -> Option<(String, LaunchError)> {
+        let found = self.processes.iter_mut().enumerate();
+        let (position, error) =
+            found.filter_map(|(at, process)| Some((at, process.take_failure()?))).next()?;
+        let mut process = self.processes.remove(position);
+        if process.exit().is_none() {
+            self.spent.push((process.pid(), process.take_confinement()));
+        }
+        Some((process.id().to_owned(), error))
     }
 
     /// Ends a program that runs and cannot be served.
@@ -139,9 +157,14 @@ impl Table {
             return Err(TableError::StillRunning(id.to_owned()));
         }
         let position = self.processes.iter().position(|process| process.id() == id);
-        let mut removed = self.processes.remove(position.ok_or_else(|| TableError::Unknown(id.to_owned()))?);
-        self.spent.push((removed.pid(), removed.take_confinement()));
+        // Its confinement was given away when it finished.
+        self.processes.remove(position.ok_or_else(|| TableError::Unknown(id.to_owned()))?);
         Ok(())
+    }
+
+    /// The host that started them is gone.
+    pub fn session_ended(&mut self) {
+        self.processes.iter_mut().for_each(Process::session_ended);
     }
 
     /// What `List` says.

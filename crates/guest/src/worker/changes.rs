@@ -26,7 +26,7 @@ pub(crate) fn answer(
     let filter = Filter::new(vec![workspace.path(&request.path)?]);
     let root = workspace.root.try_clone()?.without_links();
     let disk = disk::open(workspace)?;
-    let (layers, state) = (Layers::open(&disk)?, disk::state(&disk)?);
+    let (layers, state) = (Layers::open(&disk, workspace.mount.attributes)?, disk::state(&disk)?);
     let common = Common::read(&state)?;
     let contents = Contents { layers: Some(&layers), workspace: &root, spool: None };
     let mut found = overlay::differences(&layers, contents, &state, &filter)?;

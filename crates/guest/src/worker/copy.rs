@@ -1,7 +1,8 @@
 //! `Copy`: a file or a tree once more, with modes, owners, times, links and the hard links among its files.
 //!
-//! It is made under a name that nobody guesses and then renamed, so that half a copy is never seen under the name that
-//! was asked for.
+//! It is made aside, in the directory of changes that are not complete, and then renamed, so that half a copy is never
+//! seen, and one whose worker died goes with the next change. On a file system of its own below the workspace it is made
+//! beside its name, under one that nobody guesses.
 
 use std::ffi::OsString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -10,7 +11,11 @@ use std::os::unix::ffi::OsStrExt as _;
 use pyro_protocol::work::{Transfer, Unpacked, WorkFailureCode, work_reply};
 use pyro_tree::beneath::Root;
 use pyro_tree::path::RelativePath;
-use rustix::fs::{FileType, Mode, OFlags, RenameFlags, Stat, fstat, openat, renameat, renameat_with};
+use pyro_tree::transaction::Scratch;
+use rustix::fs::{
+    AtFlags, FileType, Mode, OFlags, RenameFlags, Stat, chmodat, fstat, openat, renameat_with, statat,
+};
+use rustix::io::Errno;
 
 use super::copy_tree;
 use super::duplicate::{At, leaf};
@@ -40,7 +45,7 @@ pub(crate) fn answer(workspace: &Workspace<'_>, request: &Transfer) -> Result<wo
     if is_directory && lies_in(target.directory(), &stat).map_err(WorkError::at(COPY, &from))? {
         return Err(into_itself(&from, &to));
     }
-    let copy = Provisional::new(&target)?;
+    let copy = Provisional::new(workspace, &target)?;
     let copied = if is_directory {
         copy_tree::copy(workspace, &from, &stat, copy.at())?
     } else {
@@ -90,12 +95,17 @@ fn lies_in(directory: BorrowedFd<'_>, above: &Stat) -> rustix::io::Result<bool> 
 struct Provisional {
     parent: OwnedFd,
     name: OsString,
+    /// What `parent` is, where that is on the same file system as the target.
+    _scratch: Option<Scratch>,
 }
 
 impl Provisional {
-    fn new(target: &Place<'_>) -> Result<Self> {
-        let parent = rustix::io::fcntl_dupfd_cloexec(target.directory(), 0)?;
-        Ok(Self { parent, name: provisional_name() })
+    fn new(workspace: &Workspace<'_>, target: &Place<'_>) -> Result<Self> {
+        let is_elsewhere = fstat(target.directory())?.st_dev != fstat(&workspace.root)?.st_dev;
+        let scratch = if is_elsewhere { None } else { Some(Scratch::new(&workspace.root)?) };
+        let directory = scratch.as_ref().map_or(target.directory(), |scratch| scratch.directory().as_fd());
+        let parent = rustix::io::fcntl_dupfd_cloexec(directory, 0)?;
+        Ok(Self { parent, name: provisional_name(), _scratch: scratch })
     }
 
     fn at(&self) -> At<'_> {
@@ -103,11 +113,17 @@ impl Provisional {
     }
 
     fn take_name(self, target: &Place<'_>, overwrite: bool) -> rustix::io::Result<()> {
+        let flags = if overwrite { RenameFlags::empty() } else { RenameFlags::NOREPLACE };
         let (old, new) = (&self.parent, target.directory());
-        if overwrite {
-            renameat(old, &self.name, new, target.name)
-        } else {
-            renameat_with(old, &self.name, new, target.name, RenameFlags::NOREPLACE)
+        match renameat_with(old, &self.name, new, target.name, flags) {
+            // Who is not root must be allowed to write to a directory that moves.
+            Err(Errno::ACCESS) => {
+                let mode = Mode::from_raw_mode(statat(old, &self.name, AtFlags::SYMLINK_NOFOLLOW)?.st_mode);
+                chmodat(old, &self.name, mode | Mode::WUSR, AtFlags::empty())?;
+                renameat_with(old, &self.name, new, target.name, flags)?;
+                chmodat(new, target.name, mode, AtFlags::empty())
+            }
+            renamed => renamed,
         }
     }
 }

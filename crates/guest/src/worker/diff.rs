@@ -43,7 +43,7 @@ pub(crate) fn answer(
     let filter = filter(workspace, request)?;
     let root = workspace.root.try_clone()?.without_links();
     let disk = disk::open(workspace)?;
-    let (layers, state) = (Layers::open(&disk)?, disk::state(&disk)?);
+    let (layers, state) = (Layers::open(&disk, workspace.mount.attributes)?, disk::state(&disk)?);
     let contents = Contents { layers: Some(&layers), workspace: &root, spool: None };
     let found = overlay::differences(&layers, contents, &state, &filter)?;
     let report = Report { request, contents, state: &state };

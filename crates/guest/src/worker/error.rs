@@ -172,6 +172,10 @@ impl From<transaction::Error> for WorkError {
             Error::Tree(source) => source.into(),
             Error::Archive(source) => source.into(),
             Error::Io { operation, path, source } => Self::at(operation, &path)(source),
+            Error::SetAside { path, .. } => about(WorkFailureCode::Changed, &path),
+            Error::Foreign => Self::new(WorkFailureCode::Exists, message),
+            // The disk may be full: with room on it the next change goes on.
+            Error::Stuck { first, .. } => Self { message, ..Self::from(*first) },
             _ => Self::new(WorkFailureCode::Unspecified, message),
         }
     }

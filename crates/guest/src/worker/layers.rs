@@ -10,8 +10,8 @@
 //! - an entry of the *index*: a seed's file with several names was changed through one of them. The other names show the
 //!   new content too, though the upper layer has nothing for them.
 //!
-//! The attributes begin with `trusted.`, or with `user.` where an ordinary user mounted. Whatever stands in them, nothing
-//! outside the layers is ever reached.
+//! The attributes begin with `trusted.`, or with `user.` where an ordinary user mounted ([`OverlayAttributes`]); those that
+//! begin otherwise are a program's and mean nothing. Whatever stands in them, nothing outside the layers is ever reached.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -29,7 +29,7 @@ use super::contents::is_gone;
 use super::error::{WorkError, whole_message};
 use super::file_handle::FileHandle;
 use super::node::{Location, Node};
-use crate::workspace_mount;
+use crate::workspace_mount::{self, OverlayAttributes};
 
 /// Why the layers could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -91,6 +91,7 @@ pub(super) struct Layers {
     upper: Root,
     seed: Root,
     index: Option<Index>,
+    attributes: OverlayAttributes,
 }
 
 /// Files of the seed with several names that were changed.
@@ -110,8 +111,8 @@ pub(super) struct Merged {
 }
 
 impl Layers {
-    /// Opens the layers on the disk.
-    pub(super) fn open(disk: &Root) -> Result<Self, LayerError> {
+    /// Opens the layers on the disk, of which the kernel keeps notes in these attributes.
+    pub(super) fn open(disk: &Root, attributes: OverlayAttributes) -> Result<Self, LayerError> {
         let open = |path: &str| -> Result<Root, LayerError> {
             let path = RelativePath::new(path).map_err(|error| LayerError::Index(io::Error::other(error)))?;
             Ok(disk.descend(&path)?.without_links())
@@ -124,7 +125,8 @@ impl Layers {
             Err(error) if error.is_gone() => None,
             Err(error) => return Err(error),
         };
-        Ok(Self { upper: open(workspace_mount::UPPER)?, seed: open(workspace_mount::SEED)?, index })
+        let (upper, seed) = (open(workspace_mount::UPPER)?, open(workspace_mount::SEED)?);
+        Ok(Self { upper, seed, index, attributes })
     }
 
     /// Whether any file of the seed with several names was changed.
@@ -191,11 +193,11 @@ impl Layers {
         let upper = upper.then(|| self.upper.descend(&path)).transpose()?;
         let (lower, has_whiteout_files) = match &upper {
             Some(directory) => {
-                let opaque = attribute(directory, &path, "opaque")?;
+                let opaque = self.attribute(directory, &path, "opaque")?;
                 let lower = if opaque.as_deref() == Some(b"y") {
                     None
                 } else {
-                    redirected(&path, attribute(directory, &path, "redirect")?.as_deref(), lower)
+                    redirected(&path, self.attribute(directory, &path, "redirect")?.as_deref(), lower)
                 };
                 (lower, opaque.as_deref() == Some(b"x"))
             }
@@ -214,7 +216,7 @@ impl Layers {
             let path = joined(&directory.path, name)?;
             if let Some(node) = node(upper, name, Location::Upper(path))? {
                 let hidden = is_whiteout(&node)
-                    || directory.has_whiteout_files && is_whiteout_file(&node, upper, name);
+                    || directory.has_whiteout_files && self.is_whiteout_file(&node, upper, name);
                 return Ok((!hidden).then_some(node));
             }
         }
@@ -256,6 +258,32 @@ impl Layers {
             Location::Workspace(_) | Location::Spooled { .. } => None,
         }
     }
+
+    /// What the overlay notes of a directory. A longer note than any path is as good as none: the kernel wrote none such.
+    fn attribute(
+        &self,
+        directory: &Root,
+        path: &RelativePath,
+        name: &str,
+    ) -> Result<Option<Vec<u8>>, LayerError> {
+        let mut value = vec![0; pyro_tree::path::MAX_PATH_BYTES + 1];
+        match rustix::fs::fgetxattr(directory, self.attributes.named(name), value.as_mut_slice()) {
+            Ok(length) => {
+                value.truncate(length);
+                Ok(Some(value))
+            }
+            Err(Errno::NODATA | Errno::OPNOTSUPP | Errno::PERM | Errno::RANGE) => Ok(None),
+            Err(errno) => Err(LayerError::Attribute { path: path.clone(), source: errno.into() }),
+        }
+    }
+
+    fn is_whiteout_file(&self, node: &Node, directory: &Root, name: &RelativePath) -> bool {
+        let has_attribute = |file: &File| {
+            rustix::fs::fgetxattr(file, self.attributes.named("whiteout"), &mut [0_u8; 1]).is_ok()
+        };
+        let may_be_one = node.metadata.kind == FileKind::File && node.metadata.size_bytes == 0;
+        may_be_one && directory.read(name).is_ok_and(|file| has_attribute(&file))
+    }
 }
 
 impl Merged {
@@ -286,15 +314,6 @@ impl Merged {
 
 fn is_whiteout(node: &Node) -> bool {
     node.metadata.kind == FileKind::Device && node.device == (0, 0)
-}
-
-fn is_whiteout_file(node: &Node, directory: &Root, name: &RelativePath) -> bool {
-    let has_attribute = |file: &File| {
-        let has = |prefix| rustix::fs::fgetxattr(file, format!("{prefix}whiteout"), &mut [0_u8; 1]).is_ok();
-        PREFIXES.into_iter().any(has)
-    };
-    let may_be_one = node.metadata.kind == FileKind::File && node.metadata.size_bytes == 0;
-    may_be_one && directory.read(name).is_ok_and(|file| has_attribute(&file))
 }
 
 impl Index {
@@ -337,24 +356,6 @@ fn component(name: &[u8]) -> Result<RelativePath, LayerError> {
 pub(super) fn joined(directory: &RelativePath, name: &RelativePath) -> Result<RelativePath, LayerError> {
     let bad = |source| beneath::Error::BadName { directory: directory.clone(), source };
     Ok(directory.join(name).map_err(bad)?)
-}
-
-const PREFIXES: [&str; 2] = ["trusted.overlay.", "user.overlay."];
-
-/// An attribute of the overlay. A longer one than any path is as good as none: the kernel wrote none such.
-fn attribute(directory: &Root, path: &RelativePath, name: &str) -> Result<Option<Vec<u8>>, LayerError> {
-    let mut value = vec![0; pyro_tree::path::MAX_PATH_BYTES + 1];
-    for prefix in PREFIXES {
-        match rustix::fs::fgetxattr(directory, format!("{prefix}{name}"), value.as_mut_slice()) {
-            Ok(length) => {
-                value.truncate(length);
-                return Ok(Some(value));
-            }
-            Err(Errno::NODATA | Errno::OPNOTSUPP | Errno::PERM | Errno::RANGE) => {}
-            Err(errno) => return Err(LayerError::Attribute { path: path.clone(), source: errno.into() }),
-        }
-    }
-    Ok(None)
 }
 
 /// Where a directory lies in the seed: at `inherited`, unless a redirect says otherwise.

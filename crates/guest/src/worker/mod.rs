@@ -69,7 +69,8 @@ use pyro_protocol::work::{WorkFailure, WorkFailureCode, work_reply, work_request
 use pyro_tree::beneath::Root;
 use pyro_tree::transaction::{self, Durability};
 
-use crate::workspace_mount::{WORKSPACE, mount_on};
+use crate::kernel::TerminationHeld;
+use crate::workspace_mount::{OverlayAttributes, WORKSPACE, mount_on};
 use channel::{Incoming, Input, Output};
 use error::{Result, WorkError};
 pub use workspace::Mount;
@@ -102,7 +103,8 @@ pub fn serve() -> io::Result<()> {
 /// # Errors
 /// A pipe fails, or what the host sends is no message.
 pub fn run(workspace: &Path, disk: OwnedFd, input: impl Read, output: impl Write) -> io::Result<()> {
-    run_with(workspace, disk, mount_on, input, output)
+    let mount = Mount { mount: mount_on, attributes: OverlayAttributes::Trusted };
+    run_with(workspace, disk, mount, input, output)
 }
 
 /// The same with another way to mount the workspace over its seed.
@@ -119,12 +121,14 @@ pub fn run_with(
 ) -> io::Result<()> {
     recover(workspace);
     let (mut input, mut output) = (Input::new(&mut input), Output::new(&mut output));
-    let has_nameless_files = Cell::new(true);
+    let (has_nameless_files, termination_held) = (Cell::new(true), Cell::new(None));
     while let Some(incoming) = input.next_request()? {
         let answer = match incoming {
             Incoming::Unknown => Err(unsupported()),
-            Incoming::Request(request) => open(workspace, &disk, mount, &has_nameless_files)
-                .and_then(|workspace| answer(request, &workspace, &mut input, &mut output)),
+            Incoming::Request(request) => {
+                open(workspace, &disk, mount, &has_nameless_files, &termination_held)
+                    .and_then(|workspace| answer(request, &workspace, &mut input, &mut output))
+            }
         };
         let answer = answer.unwrap_or_else(|error| match input.abandoned() {
             Some(why) => work_reply::Body::Failure(WorkError::new(WorkFailureCode::Abandoned, why).into()),
@@ -142,12 +146,14 @@ pub fn run_with(
             output.send(work_reply::Body::Failure(error.into()))?;
         }
         output.flush()?;
+        drop(termination_held.take());
     }
     Ok(())
 }
 
 /// Ends a change that a worker did not live to complete. Where that cannot be, the next change says why.
 fn recover(workspace: &Path) {
+    let _held = TerminationHeld::begin();
     if let Ok(root) = Root::open(workspace) {
         let _told_by_the_next = transaction::recover(&root, Durability::Machine, &|_point| Ok(()));
     }
@@ -158,14 +164,16 @@ fn open<'a>(
     disk: &'a OwnedFd,
     mount: Mount,
     has_nameless_files: &'a Cell<bool>,
+    termination_held: &'a Cell<Option<TerminationHeld>>,
 ) -> Result<Workspace<'a>> {
     let root = Root::open(path).map_err(|error| {
         let cause = error::cause_of(&error);
         WorkError::new(WorkFailureCode::Unspecified, format!("open `{}`: {cause}", path.display()))
     })?;
     // Another worker may be half way, or have died there. What is written now must not be replaced when that is completed.
+    let _held = TerminationHeld::begin();
     let _told_by_the_next = transaction::settle(&root, Durability::Machine, &|_point| Ok(()));
-    Ok(Workspace { root, path, disk: disk.as_fd(), mount, has_nameless_files })
+    Ok(Workspace { root, path, disk: disk.as_fd(), mount, has_nameless_files, termination_held })
 }
 
 /// Carries a request out. What it returns is the final reply.

@@ -3,8 +3,8 @@
 //! While it is written it has no name at all where the file system can do that, so that a machine that dies leaves
 //! nothing behind; else a name that nobody guesses. It gets mode and owner of the file whose place it takes.
 //!
-//! Nothing is forced to the disk, which would cost more than all the rest. Of a machine that loses its power the disk has
-//! the old file or the new one, never a mix; one whose name was new may be empty or not there.
+//! Nothing is waited for, which would cost more than all the rest. Of a machine that loses its power the disk has the old
+//! file or the new one, never a mix and never an empty one; one whose name was new may be empty or not there.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -144,6 +144,9 @@ impl<'a> Replacement<'a> {
             }
         }
         let provisional = self.named()?;
+        if take != Take::Free {
+            self.send_to_disk();
+        }
         let (directory, name) = (self.place.directory(), self.place.name);
         match take {
             Take::Free => renameat_with(directory, &provisional, directory, name, RenameFlags::NOREPLACE),
@@ -151,6 +154,15 @@ impl<'a> Replacement<'a> {
         }?;
         self.provisional = None;
         Ok(())
+    }
+
+    /// Begins to write the content out, so that its place on the disk is decided before it replaces anything: ext4 writes
+    /// content before the names that need it. By itself it does so for a rename over a file, but over one of the seed the
+    /// overlay makes that a rename to a new name.
+    fn send_to_disk(&self) {
+        // "Not needed in memory" is what starts the writing, without waiting for it. A file system that has no use for the
+        // hint writes as it does.
+        let _as_it_does = rustix::fs::fadvise(&self.file, 0, None, rustix::fs::Advice::DontNeed);
     }
 
     /// Its name for the time being, which it gets if it has none.

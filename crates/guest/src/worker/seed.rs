@@ -36,7 +36,7 @@ pub(crate) fn answer(
     workspace_mount::make_directories(workspace.disk)?;
     let unpacked = if request.has_input { fill(&disk, input)? } else { Unpacked::default() };
     show_attributes_of_seed(&disk)?;
-    (workspace.mount)(workspace.disk, workspace.path)
+    (workspace.mount.mount)(workspace.disk, workspace.path)
         .map_err(|error| failed("mount the workspace over its seed", error))?;
     if let Err(error) = workspace_mount::mark_seeded(workspace.disk) {
         let _nothing_to_undo = rustix::mount::unmount(workspace.path, UnmountFlags::DETACH);

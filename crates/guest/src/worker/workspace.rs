@@ -10,17 +10,25 @@ use std::path::Path;
 use pyro_protocol::work::WorkFailureCode;
 use pyro_tree::beneath::Root;
 use pyro_tree::path::RelativePath;
-use pyro_tree::transaction::STAGING_NAME;
+use pyro_tree::transaction::{STAGING_NAME, Transaction};
 use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, Stat, openat2, statat};
 use rustix::io::Errno;
 
 use super::error::{Result, WorkError, quoted};
+use crate::kernel::TerminationHeld;
+use crate::workspace_mount::OverlayAttributes;
 
 /// The directory at the top that belongs to changes which are not complete. Nobody sees or names it.
 pub(crate) const RESERVED: &[u8] = STAGING_NAME.as_bytes();
 
-/// Mounts the overlay of the writable disk (its root directory) on a directory.
-pub type Mount = fn(BorrowedFd<'_>, &Path) -> io::Result<()>;
+/// How the workspace is mounted over its seed.
+#[derive(Clone, Copy, Debug)]
+pub struct Mount {
+    /// Mounts the overlay of the writable disk (its root directory) on a directory.
+    pub mount: fn(BorrowedFd<'_>, &Path) -> io::Result<()>,
+    /// Where that overlay keeps its notes.
+    pub attributes: OverlayAttributes,
+}
 
 /// What requests work on: `/workspace`, opened anew for each, since a seed may have been mounted over it meanwhile.
 pub(crate) struct Workspace<'a> {
@@ -34,6 +42,8 @@ pub(crate) struct Workspace<'a> {
     pub(crate) mount: Mount,
     /// Whether files without a name can be made here; false once it failed.
     pub(crate) has_nameless_files: &'a Cell<bool>,
+    /// Set while a change is decided and its answer not sent.
+    pub(crate) termination_held: &'a Cell<Option<TerminationHeld>>,
 }
 
 /// The directory that holds a path's last name, and that name.
@@ -64,6 +74,13 @@ impl Place<'_> {
 }
 
 impl Workspace<'_> {
+    /// Commits a change to the workspace. A machine that is told to end lets it come to its end, and the host hears of it.
+    pub(crate) fn commit(&self, transaction: Transaction<'_>) -> Result<()> {
+        self.termination_held.set(Some(TerminationHeld::begin()));
+        transaction.commit()?;
+        Ok(())
+    }
+
     /// Checks a path of a request: relative to the workspace or absolute below it.
     pub(crate) fn path(&self, bytes: &[u8]) -> Result<RelativePath> {
         let invalid = |cause: &dyn std::fmt::Display| {

@@ -8,11 +8,13 @@ use pyro_tree::path::RelativePath;
 
 use super::channel::Input;
 use super::error::{Result, WorkError};
-use super::read::{Lines, open_regular};
+use super::read::{Lines, open_regular, read_at};
 use super::replacement::{Over, Replacement};
 use super::workspace::Workspace;
 
 const WRITE: &str = "write";
+/// How far a line's end is looked for, to be like it.
+const NEAR_BYTES: u64 = 64 << 10;
 
 pub(crate) fn answer(
     workspace: &Workspace<'_>,
@@ -36,7 +38,8 @@ pub(crate) fn answer(
     Ok(work_reply::Body::Written(Written { entry: Some(entry), written_bytes, created }))
 }
 
-/// Adds to a file or replaces lines of it: the rest is copied around what comes.
+/// Adds to a file or replaces lines of it: the rest is copied around what comes. What comes in the place of lines is lines:
+/// where others follow it ends its last one, and the one before it, if they have no end of their own.
 fn edit(
     workspace: &Workspace<'_>,
     request: &Write,
@@ -57,6 +60,7 @@ fn edit(
     }
     let failed = || WorkError::at(WRITE, path);
     let mut rest = None;
+    let mut ending = None;
     if !created {
         let (mut old, stat) = open_regular(workspace, WRITE, path)?;
         let size_bytes = u64::try_from(stat.st_size).unwrap_or(0);
@@ -66,9 +70,20 @@ fn edit(
             lines_to_replace(&old, size_bytes, request, path)?
         };
         copy_range(&mut old, &mut replacement.file, 0, start).map_err(failed())?;
+        if !request.append {
+            let near = LineEnding::near(&old, size_bytes, end).map_err(failed())?;
+            // A line before that has no end would go on with what comes.
+            if !input.fill_buf()?.is_empty() {
+                near.add_if_missing(&mut replacement.file).map_err(failed())?;
+            }
+            ending = Some(near).filter(|_| end < size_bytes);
+        }
         rest = Some((old, end, size_bytes - end));
     }
     let written_bytes = take(input, &mut replacement.file, request.max_bytes, path)?;
+    if let Some(ending) = ending {
+        ending.add_if_missing(&mut replacement.file).map_err(failed())?;
+    }
     if let Some((mut old, end, length)) = rest {
         copy_range(&mut old, &mut replacement.file, end, length).map_err(failed())?;
     }
@@ -111,6 +126,50 @@ fn lines_to_replace(
         }
         _ => Ok((lines.start, lines.end)),
     }
+}
+
+/// How lines of a file end.
+#[derive(Clone, Copy)]
+struct LineEnding(&'static [u8]);
+
+impl LineEnding {
+    /// As the line before `offset` does that has an end, or else the one behind.
+    fn near(file: &File, size_bytes: u64, offset: u64) -> io::Result<Self> {
+        let start = offset.saturating_sub(NEAR_BYTES);
+        let before = piece(file, start, offset - start)?;
+        let at = match memchr::memrchr(b'\n', &before) {
+            Some(at) => Some((before, at)),
+            None => {
+                let behind = piece(file, offset, NEAR_BYTES.min(size_bytes - offset))?;
+                memchr::memchr(b'\n', &behind).map(|at| (behind, at))
+            }
+        };
+        let is_crlf = at.is_some_and(|(piece, at)| piece[..at].ends_with(b"\r"));
+        Ok(Self(if is_crlf { b"\r\n" } else { b"\n" }))
+    }
+
+    /// Ends the last line of a file that is written, if it has one without an end.
+    fn add_if_missing(self, file: &mut File) -> io::Result<()> {
+        let length = file.stream_position()?;
+        if length == 0 || piece(file, length - 1, 1)? == b"\n" {
+            return Ok(());
+        }
+        file.write_all(self.0)
+    }
+}
+
+/// A part of a file; shorter where that ends.
+fn piece(file: &File, start: u64, length: u64) -> io::Result<Vec<u8>> {
+    let mut piece = vec![0; usize::try_from(length).map_err(io::Error::other)?];
+    let mut filled = 0;
+    while filled < piece.len() {
+        match read_at(file, &mut piece[filled..], start + filled as u64)? {
+            0 => break,
+            count => filled += count,
+        }
+    }
+    piece.truncate(filled);
+    Ok(piece)
 }
 
 /// Writes all the input; says how much that was.

@@ -63,6 +63,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Host<S> {
         self.answer(call).await
     }
 
+    /// Whether a call was answered, as far as was heard.
+    pub(crate) fn is_answered(&self, call: StreamId) -> bool {
+        self.replies.contains_key(&call)
+    }
+
     pub(crate) async fn answer(&mut self, call: StreamId) -> reply::Body {
         self.until(|host| host.replies.remove(&call)).await
     }

@@ -14,7 +14,9 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use pyro_guest::workspace_mount::{SEED, UPPER, WORK};
+use pyro_guest::worker::Mount;
+use pyro_guest::workspace_mount::{OverlayAttributes, SEED, UPPER, WORK, mount_on};
+use rustix::fs::XattrFlags;
 use rustix::mount::{MountFlags, UnmountFlags};
 
 const INSIDE: &str = "PYRO_TEST_IN_NAMESPACE";
@@ -45,19 +47,25 @@ fn is_allowed(arguments: &[&str]) -> bool {
 }
 
 /// Mounts as a machine does, or as an ordinary user may.
-pub(crate) fn mount(disk: BorrowedFd<'_>, target: &Path) -> io::Result<()> {
-    pyro_guest::workspace_mount::mount_on(disk, target).or_else(|_| {
-        let disk = format!("/proc/self/fd/{}", disk.as_raw_fd());
-        let options =
-            format!("lowerdir={disk}/{SEED},upperdir={disk}/{UPPER},workdir={disk}/{WORK},userxattr");
-        let options = std::ffi::CString::new(options)?;
-        Ok(rustix::mount::mount(c"overlay", target, c"overlay", MountFlags::empty(), &*options)?)
-    })
+pub(crate) fn mount() -> Mount {
+    // In a user namespace nobody may.
+    let file = tempfile::NamedTempFile::new().unwrap();
+    if rustix::fs::setxattr(file.path(), "trusted.pyro", b"", XattrFlags::empty()).is_ok() {
+        return Mount { mount: mount_on, attributes: OverlayAttributes::Trusted };
+    }
+    Mount { mount: mount_as_user, attributes: OverlayAttributes::User }
+}
+
+fn mount_as_user(disk: BorrowedFd<'_>, target: &Path) -> io::Result<()> {
+    let disk = format!("/proc/self/fd/{}", disk.as_raw_fd());
+    let options = format!("lowerdir={disk}/{SEED},upperdir={disk}/{UPPER},workdir={disk}/{WORK},userxattr");
+    let options = std::ffi::CString::new(options)?;
+    Ok(rustix::mount::mount(c"overlay", target, c"overlay", MountFlags::empty(), &*options)?)
 }
 
 /// Leaves the workspace as it is: a plain directory.
-pub(crate) fn no_mount(_disk: BorrowedFd<'_>, _target: &Path) -> io::Result<()> {
-    Ok(())
+pub(crate) fn no_mount() -> Mount {
+    Mount { mount: |_disk, _target| Ok(()), attributes: OverlayAttributes::Trusted }
 }
 
 /// Directories for one worker; unmounted and gone when dropped.

@@ -163,7 +163,8 @@ pub struct Write {
     /// Fails if something is there.
     #[prost(bool, tag = "3")]
     pub create_only: bool,
-    /// With lines: replaces the lines from here, from 1; 0: the whole file.
+    /// With lines: replaces the lines from here, from 1; 0: the whole file. Where lines follow, and where the one before has no
+    /// end, a line's end that is missing is added, as the neighbours have it.
     #[prost(uint64, tag = "4")]
     pub first_line: u64,
     /// To here, included; one less than `first_line` inserts before it.

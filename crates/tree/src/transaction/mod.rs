@@ -8,6 +8,8 @@
 //! old/N     what is replaced (a second name of it, or a copy) or removed (moved here)
 //! journal   the steps, once they are decided
 //! undo      the same file, once they are being taken back
+//! again     a directory that is made anew while they are taken back
+//! aside-N   what somebody makes beside transactions, see [`Scratch`]
 //! ```
 //!
 //! | phase | what is there | after death, [`recover`] |
@@ -20,7 +22,8 @@
 //!
 //! Each step tells by the names in the staging whether it is done, so recovery may itself be killed at any point. A file
 //! or link is replaced by one atomic rename. Directories that exist are never replaced, so working directories of running
-//! processes survive; a removed directory is moved away whole. A bystander may see a mix while it is carried out, never
+//! processes survive; a removed directory is moved away whole, with what was seen in it and nothing else. What is taken back
+//! and finds its name taken, by somebody who made it anew meanwhile, is set aside as `NAME.pyro-old`. A bystander may see a mix while it is carried out, never
 //! after. Not kept are the times of change of directories in which names were placed or removed, unless
 //! they are given, and that of the root. A backup is a hard link where the file system has them, else a copy, which costs
 //! its length but survives everything too.
@@ -29,16 +32,20 @@
 //! only the death of the process is survived.
 
 mod backup;
+mod below;
 mod journal;
 mod placement;
 mod recovery;
+mod scratch;
 mod stage;
 mod staging;
 mod step;
 
 use std::io;
 
+pub use below::Below;
 pub use recovery::{Recovered, recover, settle};
+pub use scratch::Scratch;
 pub use stage::{Committed, NewAttributes, Options, Transaction};
 
 use crate::{
@@ -168,6 +175,20 @@ pub enum Error {
         #[source]
         first: Box<Error>,
     },
+    /// It failed and was taken back, but what was removed or replaced could not have its name again, because somebody else
+    /// has made something of that name. Everything else is as before.
+    #[error("what was `{path}` is `{aside}` now, since something else has its name{}", and_more(*more))]
+    SetAside {
+        /// What was removed or replaced.
+        path: RelativePath,
+        /// Its new name.
+        aside: RelativePath,
+        /// How many others there are of which the same is true.
+        more: usize,
+        /// What failed.
+        #[source]
+        first: Box<Error>,
+    },
     /// The journal of a dead transaction makes no sense. Nothing was touched.
     #[error("the journal in `{STAGING_NAME}` is malformed; what was replaced is in `{STAGING_NAME}/old`")]
     BadJournal,
@@ -177,6 +198,10 @@ pub enum Error {
     /// A [`Hook`] said so.
     #[error("stopped as if the process had died")]
     Crashed,
+}
+
+fn and_more(more: usize) -> String {
+    if more == 0 { String::new() } else { format!("; so are {more} others, each with `.pyro-old` added") }
 }
 
 /// Outcome of everything about transactions.

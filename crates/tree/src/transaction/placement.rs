@@ -97,8 +97,8 @@ impl Transaction<'_> {
                 staged.join(below).map_err(|source| Error::BadPath { path: path.clone(), source })
             };
             let staged_path = joined(&below)?;
-            if let Some(parent) = below.parent() {
-                self.make_staged_directories(&joined(&parent)?)?;
+            if let (Some(below), Some(parent)) = (below.parent(), path.parent()) {
+                self.make_staged_directories(&joined(&below)?, &parent)?;
             }
             return Ok(Location::Staged(staged_path));
         }
@@ -116,31 +116,41 @@ impl Transaction<'_> {
     fn new_directory_number(&mut self, path: &RelativePath) -> Result<u32> {
         reach(self.hook, "transaction-stage", path).inspect_err(|error| self.abandon_if_crashed(error))?;
         let number = self.number();
-        self.make_staged_directory(&Name::New.numbered(number))?;
+        self.make_staged_directory(&Name::New.numbered(number), path)?;
         self.plans.insert(path.clone(), Plan::Placed { number, is_directory: true });
         self.steps.push(Step::Place { number, target: path.clone(), is_over: false });
         Ok(number)
     }
 
-    fn make_staged_directories(&mut self, path: &RelativePath) -> Result<()> {
-        if self.staging.has(path)? {
-            return Ok(());
+    /// `staged` is where `path` will come from.
+    fn make_staged_directories(&mut self, staged: &RelativePath, path: &RelativePath) -> Result<()> {
+        if let Some(found) = self.staging.root.find(staged)? {
+            return must_be_directory(found.kind, path);
         }
-        if let Some(parent) = path.parent() {
-            self.make_staged_directories(&parent)?;
+        if let (Some(staged), Some(path)) = (staged.parent(), path.parent()) {
+            self.make_staged_directories(&staged, &path)?;
         }
-        self.make_staged_directory(path)
+        self.make_staged_directory(staged, path)
     }
 
-    /// Makes a directory in the staging, like one nobody describes. It stays writable until it is placed.
-    pub(super) fn make_staged_directory(&mut self, path: &RelativePath) -> Result<()> {
-        match self.staging.root.make_directory(path, 0o755) {
-            Err(error) if error.is_exists() => return Ok(()),
+    /// Makes a directory in the staging, like one nobody describes, if it is not there. It stays writable until it is placed.
+    pub(super) fn make_staged_directory(&mut self, staged: &RelativePath, path: &RelativePath) -> Result<()> {
+        match self.staging.root.make_directory(staged, 0o755) {
+            Err(error) if error.is_exists() => {
+                return must_be_directory(self.staging.root.metadata(staged)?.kind, path);
+            }
             made => made?,
         }
-        let made = self.staging.root.metadata(path)?.attributes;
+        let made = self.staging.root.metadata(staged)?.attributes;
         let wanted = self.resolve(NewAttributes::default(), None, &made, 0o755);
-        self.staging.set_attributes(path, &made, &wanted)?;
+        self.staging.set_attributes(staged, &made, &wanted)?;
         Ok(())
+    }
+}
+
+fn must_be_directory(found: FileKind, path: &RelativePath) -> Result<()> {
+    match found {
+        FileKind::Directory => Ok(()),
+        found => Err(Error::WrongKind { path: path.clone(), found: found.word() }),
     }
 }

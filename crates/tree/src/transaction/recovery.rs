@@ -122,7 +122,7 @@ pub(super) fn carry_out(
     let undone =
         staging.turn_back(durability, hook).and_then(|()| take_back(staging, steps, durability, hook));
     Err(match undone {
-        Ok(()) => Failure { error: first, is_undone: true },
+        Ok(aside) => Failure { error: with_aside(first, aside), is_undone: true },
         Err(Error::Crashed) => Failure { error: Error::Crashed, is_undone: false },
         Err(undo) => {
             Failure { error: Error::Stuck { undo: chain(&undo), first: Box::new(first) }, is_undone: false }
@@ -130,12 +130,23 @@ pub(super) fn carry_out(
     })
 }
 
+/// What had to get another name than the one that it had.
+type Aside = Vec<(RelativePath, RelativePath)>;
+
+fn with_aside(first: Error, aside: Aside) -> Error {
+    let more = aside.len().saturating_sub(1);
+    match aside.into_iter().next() {
+        Some((path, aside)) => Error::SetAside { path, aside, more, first: Box::new(first) },
+        None => first,
+    }
+}
+
 /// Takes all back that can be; stops at the end with the first that could not.
-fn take_back(staging: &Staging, steps: &[Step], durability: Durability, hook: Hook<'_>) -> Result<()> {
-    let mut first = None;
+fn take_back(staging: &Staging, steps: &[Step], durability: Durability, hook: Hook<'_>) -> Result<Aside> {
+    let (mut first, mut all_aside) = (None, Vec::new());
     for step in steps.iter().rev() {
         match step.take_back(staging, hook) {
-            Ok(()) => {}
+            Ok(aside) => all_aside.extend(aside.map(|aside| (step.target().clone(), aside))),
             Err(Error::Crashed) => return Err(Error::Crashed),
             Err(error) => first = first.or(Some(error)),
         }
@@ -144,7 +155,8 @@ fn take_back(staging: &Staging, steps: &[Step], durability: Durability, hook: Ho
         Some(error) => Err(error),
         None => {
             staging.conclude(Name::Undo, durability, hook)?;
-            clean(staging, durability, hook)
+            clean(staging, durability, hook)?;
+            Ok(all_aside)
         }
     }
 }

@@ -10,7 +10,7 @@ use std::{
 use rustix::fs::{Gid, Mode, Uid, fchmod, fchown, fstat, futimens};
 
 use super::{
-    Durability, Error, Hook, Result, STAGING_NAME, io_error, journal,
+    Below, Durability, Error, Hook, Result, STAGING_NAME, io_error, journal,
     placement::Location,
     reach, recovery,
     staging::{Name, Staging},
@@ -81,6 +81,8 @@ pub struct Transaction<'h> {
     pub(super) live_directories: HashSet<RelativePath>,
     /// What the tree's paths were when their change was prepared.
     seen: Vec<(RelativePath, Option<Metadata>)>,
+    /// What lay below directories that go whole.
+    seen_below: Vec<(RelativePath, Below)>,
     pub(super) steps: Vec<Step>,
     prunes: Vec<Step>,
     attributes: Vec<Step>,
@@ -120,6 +122,7 @@ impl<'h> Transaction<'h> {
             plans: BTreeMap::new(),
             live_directories: HashSet::new(),
             seen: Vec::new(),
+            seen_below: Vec::new(),
             steps: Vec::new(),
             prunes: Vec::new(),
             attributes: Vec::new(),
@@ -211,7 +214,7 @@ impl<'h> Transaction<'h> {
                 Location::Live => self.new_directory(path)?,
             },
         };
-        self.make_staged_directory(&staged)?;
+        self.make_staged_directory(&staged, path)?;
         let made = self.staging.root.metadata(&staged)?.attributes;
         let wanted = self.resolve(attributes, None, &made, 0o755);
         self.staged_directories.push((staged, wanted));
@@ -245,8 +248,15 @@ impl<'h> Transaction<'h> {
         Ok(())
     }
 
-    /// Removes what is at `path`, a directory with all below.
+    /// Removes what is at `path`, a directory with all below. What comes to lie below it before the changes are committed is
+    /// not taken along: then they are not made.
     pub fn remove(&mut self, path: &RelativePath) -> Result<()> {
+        let below = Below::of(&self.staging.root, path);
+        self.remove_seen(path, below)
+    }
+
+    /// The same for a caller who has looked below already, at what may go.
+    pub fn remove_seen(&mut self, path: &RelativePath, below: Below) -> Result<()> {
         if path.is_root() {
             return Err(Error::WrongKind { path: path.clone(), found: "whole tree" });
         }
@@ -257,6 +267,7 @@ impl<'h> Transaction<'h> {
         let found = self.live(path)?.ok_or_else(|| Error::Missing { path: path.clone() })?;
         self.see(path, Some(found));
         if found.kind == FileKind::Directory {
+            self.seen_below.push((path.clone(), below));
             self.make_movable(path, found.attributes);
         }
         let number = self.number();
@@ -373,6 +384,11 @@ impl<'h> Transaction<'h> {
         reach(self.hook, "transaction-verify", &RelativePath::root())?;
         for (path, seen) in &self.seen {
             if !is_same(self.staging.root.find(path)?.as_ref(), seen.as_ref()) {
+                return Err(Error::Changed { path: path.clone() });
+            }
+        }
+        for (path, seen) in &self.seen_below {
+            if Below::of(&self.staging.root, path) != *seen {
                 return Err(Error::Changed { path: path.clone() });
             }
         }

@@ -8,7 +8,7 @@ use rustix::{
     process::geteuid,
 };
 
-use super::{Durability, Error, Hook, Result, STAGING_NAME, io_error, reach};
+use super::{Durability, Error, Hook, Result, STAGING_NAME, io_error, reach, scratch};
 use crate::{
     attributes::{FileKind, Metadata},
     beneath::Root,
@@ -24,6 +24,7 @@ pub(super) enum Name {
     Draft,
     Journal,
     Undo,
+    Again,
 }
 
 impl Name {
@@ -35,6 +36,7 @@ impl Name {
             Self::Draft => "journal-draft",
             Self::Journal => "journal",
             Self::Undo => "undo",
+            Self::Again => "again",
         }
     }
 
@@ -54,6 +56,12 @@ fn path(text: &str) -> RelativePath {
 
 pub(super) fn staging_path() -> RelativePath {
     path(STAGING_NAME)
+}
+
+/// A guest, or an archive from elsewhere, must not have us carry out a journal of its own.
+pub(super) fn must_be_ours(found: &Metadata) -> Result<()> {
+    let is_ours = found.kind == FileKind::Directory && found.attributes.uid == geteuid().as_raw();
+    if is_ours { Ok(()) } else { Err(Error::Foreign) }
 }
 
 /// A tree whose staging directory is ours as long as this lives.
@@ -89,10 +97,7 @@ impl Staging {
     pub(super) fn take_existing(root: &Root) -> Result<Option<Self>> {
         let root = root.try_clone().map_err(io_error("open", &RelativePath::root()))?.without_links();
         let Some(found) = root.find(&staging_path())? else { return Ok(None) };
-        // A guest, or an archive from elsewhere, must not have us carry out a journal of its own.
-        if found.kind != FileKind::Directory || found.attributes.uid != geteuid().as_raw() {
-            return Err(Error::Foreign);
-        }
+        must_be_ours(&found)?;
         let lock_path = Name::Lock.path();
         loop {
             let lock = match root.create(&lock_path, 0o600) {
@@ -166,8 +171,9 @@ impl Staging {
 
     /// Removes everything; the lock last, so nobody else works here meanwhile.
     pub(super) fn clean(&self, hook: Hook<'_>) -> Result<()> {
+        scratch::remove_abandoned(&self.root)?;
         // The journal first: without what it names it must not be carried out.
-        for name in [Name::Journal, Name::Draft, Name::New, Name::Old, Name::Lock] {
+        for name in [Name::Journal, Name::Draft, Name::Again, Name::New, Name::Old, Name::Lock] {
             reach(hook, "transaction-clean", &name.path())?;
             self.root.remove_tree(&name.path())?;
         }

@@ -4,10 +4,14 @@
 use std::io::ErrorKind;
 
 use super::{
-    Hook, Result, reach,
+    Error, Hook, Result, reach,
     staging::{Name, Staging},
 };
-use crate::{attributes::Attributes, beneath, path::RelativePath};
+use crate::{
+    attributes::{Attributes, FileKind},
+    beneath,
+    path::{MAX_NAME_BYTES, RelativePath},
+};
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Step {
@@ -80,43 +84,100 @@ impl Step {
         Ok(())
     }
 
-    pub(super) fn take_back(&self, staging: &Staging, hook: Hook<'_>) -> Result<()> {
+    /// What cannot have its name again, because something else has it by now, gets another one, which is told.
+    pub(super) fn take_back(&self, staging: &Staging, hook: Hook<'_>) -> Result<Option<RelativePath>> {
         reach(hook, "transaction-undo-step", self.target())?;
         let root = &staging.root;
         match self {
             Self::Place { number, target, is_over } => {
                 let (new, old) = (Name::New.numbered(*number), Name::Old.numbered(*number));
                 if staging.has(&new)? {
-                    return Ok(());
+                    return Ok(None);
                 }
                 if !is_over {
                     unless_missing(root.rename_new(target, &new))?;
                 } else if staging.has(&old)? {
-                    root.rename(&old, target)?;
+                    return staging.put_back(&old, target, root.rename(&old, target));
                 }
             }
             Self::Remove { number, target } => {
                 let old = Name::Old.numbered(*number);
                 if staging.has(&old)? {
-                    root.rename_new(&old, target)?;
+                    return staging.put_back(&old, target, root.rename_new(&old, target));
                 }
             }
             Self::Prune { target, old } => {
-                if !staging.has(target)? {
-                    root.make_directory(target, 0o700)?;
-                    let made = root.metadata(target)?.attributes;
-                    staging.set_attributes(target, &made, old)?;
+                // Aside, so that it is never seen half made. It is movable there, and what it was only in its place.
+                let movable = Attributes { mode: old.mode | OWNER_WRITES, ..*old };
+                if root.find(target).is_ok_and(|found| found.is_none()) {
+                    let again = Name::Again.path();
+                    root.remove_tree(&again)?;
+                    root.make_directory(&again, 0o700)?;
+                    let made = root.metadata(&again)?.attributes;
+                    staging.set_attributes(&again, &made, &movable)?;
+                    reach(hook, "transaction-undo-step", target)?;
+                    // An empty directory in one that is gone is no loss, nor is one whose name is taken.
+                    unless_gone(root.rename_new(&again, target)).or_else(unless_exists)?;
+                }
+                let is_made = root.find(target).ok().flatten().is_some_and(|found| {
+                    found.kind == FileKind::Directory && found.attributes == movable && movable != *old
+                });
+                if is_made {
+                    unless_gone(staging.set_attributes(target, &movable, old))?;
                 }
             }
             Self::Attributes { target, old, new } => {
-                unless_missing(staging.set_attributes(target, new, old))?;
+                unless_gone(staging.set_attributes(target, new, old))?;
             }
         }
-        Ok(())
+        Ok(None)
     }
 }
 
+/// What an old file is called when it cannot have its name again.
+const ASIDE_SUFFIX: &str = ".pyro-old";
+const OWNER_WRITES: u32 = 0o200;
+
 impl Staging {
+    /// Looks at how giving an old file its name again has ended. Where the name cannot be had, it gets one beside: a change
+    /// that could never be taken back would keep all others from the tree.
+    fn put_back(
+        &self,
+        old: &RelativePath,
+        target: &RelativePath,
+        put: beneath::Result<()>,
+    ) -> Result<Option<RelativePath>> {
+        match put {
+            Ok(()) => Ok(None),
+            Err(error) if is_gone(&error) || is_taken(&error) => self.set_aside(old, target).map(Some),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Moves an old file to a free name beside `target`, or above where that directory is gone.
+    fn set_aside(&self, old: &RelativePath, target: &RelativePath) -> Result<RelativePath> {
+        let is_directory = |path: &RelativePath| {
+            let found = self.root.find(path).ok().flatten();
+            found.is_some_and(|found| found.kind == FileKind::Directory)
+        };
+        let directory = target.ancestors().find(is_directory).unwrap_or_default();
+        let name = target.name().unwrap_or_default();
+        let mut number = 1_u64;
+        loop {
+            let suffix =
+                if number == 1 { ASIDE_SUFFIX.to_owned() } else { format!("{ASIDE_SUFFIX}-{number}") };
+            let kept = &name[..name.len().min(MAX_NAME_BYTES - suffix.len())];
+            let aside = directory
+                .child([kept, suffix.as_bytes()].concat())
+                .map_err(|source| Error::BadPath { path: target.clone(), source })?;
+            match self.root.rename_new(old, &aside) {
+                Ok(()) => return Ok(aside),
+                Err(error) if error.is_exists() => number += 1,
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
     /// Sets what differs; the owner before the mode, since a change of owner clears set-id bits.
     pub(super) fn set_attributes(
         &self,
@@ -137,6 +198,26 @@ impl Staging {
 
 fn unless_missing(done: beneath::Result<()>) -> beneath::Result<()> {
     done.or_else(|error| if error.is_not_found() { Ok(()) } else { Err(error) })
+}
+
+/// Whether the name, or a directory above it, is not there any more or is something else.
+fn is_gone(error: &beneath::Error) -> bool {
+    let is_gone_kind = matches!(error.io_kind(), Some(ErrorKind::NotFound | ErrorKind::NotADirectory));
+    is_gone_kind || matches!(error, beneath::Error::ThroughLink { .. } | beneath::Error::Escapes { .. })
+}
+
+/// Whether something has the name that cannot be replaced.
+fn is_taken(error: &beneath::Error) -> bool {
+    let kinds = [ErrorKind::AlreadyExists, ErrorKind::IsADirectory, ErrorKind::DirectoryNotEmpty];
+    error.io_kind().is_some_and(|kind| kinds.contains(&kind))
+}
+
+fn unless_gone(done: beneath::Result<()>) -> beneath::Result<()> {
+    done.or_else(|error| if is_gone(&error) { Ok(()) } else { Err(error) })
+}
+
+fn unless_exists(error: beneath::Error) -> beneath::Result<()> {
+    if is_taken(&error) { Ok(()) } else { Err(error) }
 }
 
 fn unless_filled(error: beneath::Error) -> beneath::Result<()> {

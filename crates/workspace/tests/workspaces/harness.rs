@@ -180,6 +180,7 @@ impl Home {
 
 pub(crate) fn record(number: u8) -> WorkspaceRecord {
     WorkspaceRecord {
+        allow_host_compat: false,
         id: WorkspaceId::from_bytes([number; 6]),
         name: None,
         labels: Default::default(),

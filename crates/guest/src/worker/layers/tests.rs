@@ -62,8 +62,12 @@ impl Disk {
     }
 
     fn walked(&self) -> (String, u64) {
+        self.walked_as(OverlayAttributes::User)
+    }
+
+    fn walked_as(&self, attributes: OverlayAttributes) -> (String, u64) {
         let disk = Root::open(self.0.path()).unwrap();
-        let layers = Layers::open(&disk).unwrap();
+        let layers = Layers::open(&disk, attributes).unwrap();
         let state = disk.descend(&RelativePath::new(workspace_mount::STATE).unwrap()).unwrap();
         let contents = Contents { layers: Some(&layers), workspace: &disk, spool: None };
         let Differences { list, visited, notes } =
@@ -125,6 +129,14 @@ fn a_redirect_that_no_kernel_wrote_leads_nowhere() {
     disk.mark("x", "redirect", "/../../state");
     disk.mark("y", "redirect", "..");
     assert_eq!(disk.walked().0, "+x\n+y");
+}
+
+#[test]
+fn what_a_program_writes_beside_the_kernels_notes_means_nothing() {
+    let disk = Disk::new(&["a/f", "b/f"], &["a/", "b/new"]);
+    disk.mark("a", "opaque", "y");
+    disk.mark("b", "redirect", "a");
+    assert_eq!(disk.walked_as(OverlayAttributes::Trusted).0, "+b/new=workspace/upper b/new");
 }
 
 #[test]

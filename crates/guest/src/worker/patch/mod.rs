@@ -9,7 +9,7 @@ mod plan;
 use std::io::Read as _;
 
 use prost::Message as _;
-use pyro_patch::{Applied, Change, FilePatch};
+use pyro_patch::{Applied, ApplyFault, Change, FilePatch};
 use pyro_protocol::work::{self, ChangeStatus, PatchedFile, ShiftedHunk, WorkFailureCode, work_reply};
 use pyro_tree::attributes::Metadata;
 use pyro_tree::beneath::Root;
@@ -56,7 +56,7 @@ pub(crate) fn answer(
     }
     if let Some(transaction) = transaction {
         plan.verify(&root)?;
-        transaction.commit()?;
+        workspace.commit(transaction)?;
     }
     Ok(work_reply::Body::Patched(told(files)))
 }
@@ -99,7 +99,12 @@ fn apply(
     } else {
         pyro_patch::apply(file, &old)
     }
-    .map_err(|error| rejected(&path, error.fault))?;
+    .map_err(|error| match error.fault {
+        fault @ ApplyFault::TooManyLines => {
+            WorkError::about(WorkFailureCode::TooLarge, "patch", &path, fault)
+        }
+        fault => rejected(&path, fault),
+    })?;
     if applied.content.len() as u64 > MAX_FILE_BYTES {
         return Err(too_large(&path));
     }

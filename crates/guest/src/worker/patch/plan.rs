@@ -7,7 +7,7 @@ use pyro_protocol::work::WorkFailureCode;
 use pyro_tree::attributes::{FileKind, Metadata};
 use pyro_tree::beneath::{self, Root};
 use pyro_tree::path::RelativePath;
-use pyro_tree::transaction::Transaction;
+use pyro_tree::transaction::{Below, Transaction};
 
 use super::rejected;
 use crate::worker::error::{Result, WorkError};
@@ -31,8 +31,8 @@ impl Source {
 pub(super) struct Plan {
     /// For each file of the patch what it applies to; none for what is created.
     pub(super) sources: Vec<Option<Source>>,
-    /// What goes and is not replaced; a directory with all below.
-    removed: BTreeSet<RelativePath>,
+    /// What goes and is not replaced; a directory with all that was seen below.
+    removed: BTreeMap<RelativePath, Below>,
     /// Directories that go if nothing is left in them.
     prunable: BTreeSet<RelativePath>,
 }
@@ -52,7 +52,7 @@ impl Plan {
         for file in &patch.files {
             sources.push(planner.source(file)?);
         }
-        let mut replaced_directories = BTreeSet::new();
+        let mut replaced_directories = BTreeMap::new();
         for (file, source) in patch.files.iter().zip(&sources) {
             if file.change != Change::Delete {
                 replaced_directories.extend(planner.make_way(file, source.as_ref())?);
@@ -63,8 +63,8 @@ impl Plan {
 
     /// Takes away what goes.
     pub(super) fn remove(&self, transaction: &mut Transaction<'_>) -> Result<()> {
-        for path in &self.removed {
-            transaction.remove(path)?;
+        for (path, below) in &self.removed {
+            transaction.remove_seen(path, *below)?;
         }
         for path in &self.prunable {
             transaction.prune(path)?;
@@ -119,7 +119,11 @@ impl Planner<'_> {
     }
 
     /// Looks whether the result has a place; gives directories that must go for it.
-    fn make_way(&mut self, file: &FilePatch<'_>, source: Option<&Source>) -> Result<Option<RelativePath>> {
+    fn make_way(
+        &mut self,
+        file: &FilePatch<'_>,
+        source: Option<&Source>,
+    ) -> Result<Option<(RelativePath, Below)>> {
         let path = path(&file.path)?;
         self.written.insert(path.clone());
         if source.is_some_and(|source| source.path == path) {
@@ -140,8 +144,14 @@ impl Planner<'_> {
         match self.find(&path)? {
             None => Ok(None),
             Some(_) if self.leaving.contains_key(&path) => Ok(None),
-            Some(found) if found.kind == FileKind::Directory && self.is_left_empty(&path)? => Ok(Some(path)),
-            Some(found) => Err(rejected(&path, format_args!("there is a {} already", found.kind.word()))),
+            Some(found) => {
+                // Before the look: what comes after it is noticed.
+                let below = Below::of(self.root, &path);
+                if found.kind == FileKind::Directory && self.is_left_empty(&path)? {
+                    return Ok(Some((path, below)));
+                }
+                Err(rejected(&path, format_args!("there is a {} already", found.kind.word())))
+            }
         }
     }
 
@@ -158,13 +168,13 @@ impl Planner<'_> {
         Ok(true)
     }
 
-    fn plan(self, sources: Vec<Option<Source>>, replaced_directories: BTreeSet<RelativePath>) -> Plan {
+    fn plan(self, sources: Vec<Option<Source>>, replaced_directories: BTreeMap<RelativePath, Below>) -> Plan {
         let leaving = self.leaving.into_keys().filter(|path| {
             !self.written.contains(path)
-                && !path.ancestors().any(|above| replaced_directories.contains(&above))
+                && !path.ancestors().any(|above| replaced_directories.contains_key(&above))
         });
-        let mut removed: BTreeSet<_> = leaving.collect();
-        let prunable = removed.iter().flat_map(RelativePath::ancestors).collect();
+        let mut removed: BTreeMap<_, _> = leaving.map(|path| (path, Below::default())).collect();
+        let prunable = removed.keys().flat_map(RelativePath::ancestors).collect();
         removed.extend(replaced_directories);
         Plan { sources, removed, prunable }
     }

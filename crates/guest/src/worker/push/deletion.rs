@@ -1,6 +1,6 @@
 //! What the stream does not have goes, but for what is to be kept.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::os::unix::ffi::OsStrExt as _;
 
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
@@ -8,6 +8,7 @@ use pyro_protocol::work::{ChangeStatus, WorkFailureCode};
 use pyro_tree::attributes::FileKind;
 use pyro_tree::notes::Notes;
 use pyro_tree::path::RelativePath;
+use pyro_tree::transaction::Below;
 use pyro_tree::walk::{Everything, walk};
 
 use super::Incoming;
@@ -31,7 +32,7 @@ impl Incoming<'_> {
                 if is_kept(keep, met.path.below(&self.destination).as_ref(), is_directory) {
                     needed.extend(met.path.ancestors());
                 } else {
-                    rest.push((met.path.clone(), is_directory));
+                    rest.push((met.path.clone(), *met.metadata));
                 }
                 Ok(())
             },
@@ -39,21 +40,25 @@ impl Incoming<'_> {
         match walked {
             Ok(()) => {}
         }
-        let mut removed = HashSet::new();
-        for (path, is_directory) in rest {
-            if is_directory && needed.contains(&path) {
-                continue;
-            }
-            let is_gone =
-                path.ancestors().any(|above| removed.contains(&above) || self.gone.contains(&above));
-            if !is_gone && let Some(transaction) = &mut self.transaction {
-                transaction.remove(&path)?;
+        rest.retain(|(path, _metadata)| !needed.contains(path));
+        // What goes by itself, and what lies below it: a directory before what it holds.
+        let mut tops: BTreeMap<RelativePath, Below> = BTreeMap::new();
+        for (path, metadata) in rest {
+            let above = path.ancestors().find(|above| tops.contains_key(above));
+            match above.and_then(|above| tops.get_mut(&above)) {
+                Some(below) => below.add(&path, &metadata),
+                None if path.ancestors().any(|above| self.gone.contains(&above)) => {}
+                None => drop(tops.insert(path.clone(), Below::default())),
             }
             if let Some(record) = &mut self.record {
                 record.forget(&path);
             }
             self.told.add(&path, ChangeStatus::Deleted);
-            removed.insert(path);
+        }
+        for (path, below) in tops {
+            if let Some(transaction) = &mut self.transaction {
+                transaction.remove_seen(&path, below)?;
+            }
         }
         Ok(())
     }

@@ -36,7 +36,7 @@ impl Incoming<'_> {
             Kind::Directory => (self.directory(&path, member, live.as_ref())?, 0),
             Kind::File { size_bytes } => (self.file(&path, member, live.as_ref(), reader)?, *size_bytes),
             Kind::Symlink { target } => (self.symlink(&path, member, target, live.as_ref())?, 0),
-            Kind::HardLink { target } => (self.hard_link(&path, member, target, live.as_ref())?, 0),
+            Kind::HardLink { target } => (self.hard_link(&path, target, live.as_ref())?, 0),
         };
         if outcome == Outcome::Changed {
             let status = match (live, is_in_the_way) {
@@ -108,6 +108,10 @@ impl Incoming<'_> {
         };
         match compare(reader, file, with_digest || present_mode != mode && self.record.is_some())? {
             Compared::Other(mut other) => {
+                // What is the same is read from the file once more: it must be what was compared.
+                if let Some(transaction) = &mut self.transaction {
+                    transaction.expect(path, live);
+                }
                 let digest = self.put_file(path, &mut other, size_bytes, attributes)?;
                 self.remember(path, Outcome::Changed, EntryKind::File, member, digest)?;
                 Ok(Outcome::Changed)
@@ -162,10 +166,10 @@ impl Incoming<'_> {
         Ok(outcome)
     }
 
+    /// Attributes are those of the target.
     fn hard_link(
         &mut self,
         path: &RelativePath,
-        member: &Member,
         target: &RelativePath,
         live: Option<&Metadata>,
     ) -> Result<Outcome> {
@@ -213,7 +217,6 @@ impl Incoming<'_> {
                 record.set(path, Entry { path: path.as_bytes().to_vec(), ..entry });
             }
         }
-        let _attributes_are_those_of_the_target = member;
         Ok(outcome)
     }
 

@@ -67,7 +67,7 @@ pub(crate) fn answer(
     let Incoming { transaction, told: done, record, .. } = incoming;
     let mut received = told(&received);
     if let Some(transaction) = transaction {
-        transaction.commit()?;
+        workspace.commit(transaction)?;
         // It is done, so it did not fail. Who compares with the seed instead finds conflicts, and loses nothing.
         if let Err(error) = record.map_or(Ok(()), Record::finish) {
             received.notes.push(format!("what is the same on both sides now cannot be remembered: {error}"));

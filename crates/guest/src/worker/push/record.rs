@@ -38,7 +38,7 @@ impl Record {
             return Ok(None);
         }
         let disk = disk::open(workspace)?;
-        let (layers, state) = (Layers::open(&disk)?, disk::state(&disk)?);
+        let (layers, state) = (Layers::open(&disk, workspace.mount.attributes)?, disk::state(&disk)?);
         let contents = Contents { layers: Some(&layers), workspace: root, spool: None };
         let filter = Filter::new(vec![destination.clone()]);
         let found = overlay::differences(&layers, contents, &state, &filter)?;

@@ -51,7 +51,8 @@ pub(crate) struct Arguments {
     /// Add to the end of the file
     #[arg(long, conflicts_with = "lines")]
     append: bool,
-    /// Replace only these lines, counted from 1; 5:4 inserts before line 5
+    /// Replace only these lines, counted from 1; 5:4 inserts before line 5. A newline that is missing before the next line
+    /// is added
     #[arg(long, value_name = "FIRST:LAST", value_parser = LineRange::parse)]
     lines: Option<LineRange>,
     /// Print one JSON object

@@ -1,0 +1,42 @@
+//! [`Below`]: what lies below a directory as one number, so that a directory goes whole only with what was seen in it.
+
+use std::{
+    convert::Infallible,
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+};
+
+use crate::{
+    attributes::{FileKind, Metadata},
+    beneath::Root,
+    notes::Notes,
+    path::RelativePath,
+    walk::{Everything, walk},
+};
+
+/// Names and kinds of all that lies below a directory; of what is no directory also size and time of last change.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Below(u64);
+
+impl Below {
+    /// What lies there now. What cannot be looked at does not count.
+    pub fn of(root: &Root, directory: &RelativePath) -> Self {
+        let mut below = Self::default();
+        let walked = walk(root, directory, &mut Everything, &mut Notes::default(), &mut |met, _notes| {
+            below.add(met.path, met.metadata);
+            Ok::<(), Infallible>(())
+        });
+        match walked {
+            Ok(()) => below,
+        }
+    }
+
+    /// Adds one path, in any order.
+    pub fn add(&mut self, path: &RelativePath, metadata: &Metadata) {
+        let mut hasher = DefaultHasher::new();
+        (path, metadata.kind.word()).hash(&mut hasher);
+        if metadata.kind != FileKind::Directory {
+            (metadata.size_bytes, metadata.attributes.mtime).hash(&mut hasher);
+        }
+        self.0 = self.0.wrapping_add(hasher.finish());
+    }
+}
