@@ -32,8 +32,8 @@ fn files_with(place: &Path, text: &str) -> Vec<String> {
     for entry in fs::read_dir(place).unwrap().map(Result::unwrap) {
         let name = entry.file_name().into_string().unwrap();
         let kind = entry.file_type().unwrap();
-        // Disks and memory belong to the guest, which was given the text.
-        if kind.is_dir() && !["templates", "machines", "disk"].contains(&name.as_str()) {
+        // Disks and memory belong to the guest, which was given the text; what it boots was there before.
+        if kind.is_dir() && !["templates", "machines", "environments", "disk"].contains(&name.as_str()) {
             found.extend(files_with(&entry.path(), text));
         } else if kind.is_file() {
             let bytes = fs::read(entry.path()).unwrap();
