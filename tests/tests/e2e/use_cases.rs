@@ -55,7 +55,7 @@ impl Agent {
     }
 
     #[track_caller]
-    fn is_done(self, workspaces: &[&str]) {
+    fn ends(self, workspaces: &[&str]) {
         for workspace in workspaces {
             self.does(&["delete", workspace]);
         }
@@ -104,7 +104,7 @@ fn parallel_workspaces() {
     assert_eq!(found(&["--label", "use_case=parallel-workspaces"]), [alpha.clone(), beta.clone()]);
     assert_eq!(found(&["--label", "owner=alice"]), [alpha]);
     assert_eq!(found(&["--label", "branch=beta"]), [beta]);
-    agent.is_done(&["alpha", "beta"]);
+    agent.ends(&["alpha", "beta"]);
 }
 
 #[test]
@@ -156,5 +156,5 @@ fn untrusted_inspection() {
     agent.runs(&workspace, "touch ~/precious; sh suspicious.sh; test ! -e ~/precious");
     assert_eq!(fs::read_to_string(agent.home.scratch().join("seed/suspicious.sh")).unwrap(), suspicious);
     assert_eq!(agent.reads(&workspace, "NOTES"), "Found in a mail.\n");
-    agent.is_done(&[&workspace]);
+    agent.ends(&[&workspace]);
 }
