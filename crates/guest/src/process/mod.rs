@@ -116,7 +116,7 @@ impl Process {
         let watched = || {
             let stdin = stdin.map(Inlet::new).transpose()?;
             let beginning =
-                if has_begun { Beginning::Seen } else { Beginning::Awaited(kernel::watch(report.into())?) };
+                if has_begun { Beginning::Seen } else { Beginning::Awaited(kernel::watch(report)?) };
             Ok((stdin, Outlet::new(stdout, &launch)?, Outlet::new(stderr, &launch)?, beginning))
         };
         let (stdin, stdout, stderr, beginning) = match watched() {

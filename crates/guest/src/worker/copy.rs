@@ -103,7 +103,8 @@ impl Provisional {
     fn new(workspace: &Workspace<'_>, target: &Place<'_>) -> Result<Self> {
         let is_elsewhere = fstat(target.directory())?.st_dev != fstat(&workspace.root)?.st_dev;
         let scratch = if is_elsewhere { None } else { Some(Scratch::new(&workspace.root)?) };
-        let directory = scratch.as_ref().map_or(target.directory(), |scratch| scratch.directory().as_fd());
+        let directory =
+            scratch.as_ref().map_or_else(|| target.directory(), |scratch| scratch.directory().as_fd());
         let parent = rustix::io::fcntl_dupfd_cloexec(directory, 0)?;
         Ok(Self { parent, name: provisional_name(), _scratch: scratch })
     }
