@@ -35,5 +35,5 @@ pub use model::{Change, FilePatch, Hunk, Line, LineKind, Patch};
 pub use parse::parse;
 pub use path::{FilePath, PathFault, ROOT};
 pub use similarity::Similarity;
-pub use stat::{Stat, Summary};
+pub use stat::Stat;
 pub use write::{Side, WriteOptions, stat, write, write_unread};

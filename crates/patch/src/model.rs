@@ -1,19 +1,12 @@
 //! A patch that was read.
 
-use crate::{FilePath, Mode, Stat, Summary};
+use crate::{FilePath, Mode, Stat};
 
 /// What a patch does, file by file, in its order. No file is written twice, none is removed twice.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Patch<'a> {
     /// At least one.
     pub files: Vec<FilePatch<'a>>,
-}
-
-impl Patch<'_> {
-    /// Lines added and removed, over all files.
-    pub fn summary(&self) -> Summary {
-        self.files.iter().map(FilePatch::stat).collect()
-    }
 }
 
 /// What a patch does to one file.

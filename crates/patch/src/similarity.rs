@@ -19,11 +19,6 @@ impl Similarity {
         if old == new { Self::EQUAL } else { Fingerprint::of(old).score(&Fingerprint::of(new)).similarity() }
     }
 
-    /// From a number of percent; more than 100 is 100.
-    pub fn from_percent(percent: u8) -> Self {
-        Self(percent.min(100))
-    }
-
     /// As a number of percent.
     pub const fn percent(self) -> u8 {
         self.0

@@ -20,14 +20,12 @@ use std::{
 
 use pyro_tree::{
     RelativePath, Root, Time,
-    archive::{Limits, Reader, Special},
     transaction::{
         Committed, Durability, Error, Hook, NewAttributes, Options, POINTS, Recovered, STAGING_NAME, Scratch,
         Transaction, crash, recover, settle,
     },
-    unpack::Owner,
 };
-use support::{END, chain, describe_contents, member};
+use support::{chain, describe_contents};
 
 type Description = BTreeMap<Vec<u8>, String>;
 
@@ -363,35 +361,6 @@ fn what_cannot_be_changed() {
     assert!(transaction.put_file(&at("cut"), &mut Broken, MTIME).is_err());
     assert!(matches!(transaction.commit(), Err(Error::Incomplete)));
     assert_eq!(trial.describe(), before);
-}
-
-#[test]
-fn an_archive_over_a_tree() {
-    let trial = Trial::new();
-    let archive = [
-        member(b'0', b"replaced", b"", b"pushed"),
-        member(b'5', b"new/empty", b"", b""),
-        member(b'0', b"new/file", b"", b"pushed"),
-        member(b'1', b"linked", b"new/file", b""),
-        member(b'2', b"new/link", b"../..", b""),
-        END.to_vec(),
-    ]
-    .concat();
-    let mut reader = Reader::new(archive.as_slice(), Limits::default(), Special::Refuse);
-    let mut transaction = Transaction::begin(&trial.root, Options::default(), &|_| Ok(())).unwrap();
-    assert_eq!(transaction.put_archive(&mut reader, &at("kept"), Owner::Caller).unwrap(), (5, 12));
-    transaction.commit().unwrap();
-    let after = trial.describe();
-    for path in ["replaced", "other", "new/empty", "new/file", "linked", "new/link"] {
-        assert!(after.contains_key(format!("kept/{path}").as_bytes()), "{path}");
-    }
-    assert_eq!(after[b"kept/linked".as_slice()], "100644 1.000000000 pushed = kept/linked");
-    // An archive cut half way changes nothing.
-    let mut reader = Reader::new(&archive[..1500], Limits::default(), Special::Refuse);
-    let mut transaction = Transaction::begin(&trial.root, Options::default(), &|_| Ok(())).unwrap();
-    assert!(transaction.put_archive(&mut reader, &at("kept/again"), Owner::Caller).is_err());
-    drop(transaction);
-    assert_eq!(trial.describe(), after);
 }
 
 #[test]

@@ -170,7 +170,6 @@ impl From<transaction::Error> for WorkError {
             Error::WrongKind { path, .. } => about(WorkFailureCode::WrongType, &path),
             Error::Changed { path } => about(WorkFailureCode::Changed, &path),
             Error::Tree(source) => source.into(),
-            Error::Archive(source) => source.into(),
             Error::Io { operation, path, source } => Self::at(operation, &path)(source),
             Error::SetAside { path, .. } => about(WorkFailureCode::Changed, &path),
             Error::Foreign => Self::new(WorkFailureCode::Exists, message),

@@ -9,9 +9,9 @@ pub(crate) fn patch_parse(input: &[u8]) {
     let (text, content) = (&input[..cut], &input[(cut + 1).min(input.len())..]);
     if let Ok(patch) = parse(text) {
         assert!(!patch.files.is_empty());
-        let summary = patch.summary();
+        let changed: usize = patch.files.iter().map(|file| file.stat().added + file.stat().removed).sum();
         let lines = text.iter().filter(|byte| **byte == b'\n').count() + 1;
-        assert!(summary.added + summary.removed <= lines, "no line is read twice");
+        assert!(changed <= lines, "no line is read twice");
         for file in &patch.files {
             for path in file.source().into_iter().chain([&file.path]) {
                 let path = path.as_bytes();

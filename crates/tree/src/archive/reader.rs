@@ -268,11 +268,6 @@ impl<R: Read> Reader<R> {
         &self.notes
     }
 
-    /// Bytes of contents that the members so far announced.
-    pub fn contents_bytes(&self) -> u64 {
-        self.contents_bytes
-    }
-
     /// Reads what writers put after the end mark, at most 1 MiB, so that a writer at the other end of a pipe is not
     /// cut off and a decompressor checks its sum, and gives up the notes.
     pub fn finish(mut self) -> Result<Notes> {

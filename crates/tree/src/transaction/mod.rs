@@ -49,7 +49,7 @@ pub use scratch::Scratch;
 pub use stage::{Committed, NewAttributes, Options, Transaction};
 
 use crate::{
-    archive, beneath,
+    beneath,
     path::{BadPath, RelativePath},
 };
 
@@ -151,9 +151,6 @@ pub enum Error {
     /// The tree could not be read or changed.
     #[error(transparent)]
     Tree(#[from] beneath::Error),
-    /// The archive with the new contents is bad.
-    #[error("read what is to be changed")]
-    Archive(#[source] archive::Error),
     /// Contents could not be read, written or flushed.
     #[error("{operation} `{path}`")]
     Io {

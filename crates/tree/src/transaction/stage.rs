@@ -17,11 +17,9 @@ use super::{
     step::Step,
 };
 use crate::{
-    archive::{Kind, Reader},
     attributes::{Attributes, FileKind, Metadata, Time},
     beneath::{Root, only_mtime},
     path::RelativePath,
-    unpack::Owner,
 };
 
 /// What holds for a whole transaction.
@@ -290,38 +288,6 @@ impl<'h> Transaction<'h> {
             self.prunes.push(Step::Prune { target: path.clone(), old: found.attributes });
         }
         Ok(())
-    }
-
-    /// Places everything an archive holds below `directory`: what is there and not in the archive stays. A directory and
-    /// anything else do not replace each other. With [`Owner::Caller`] replaced files keep their owner. Gives members and bytes.
-    pub fn put_archive<R: Read>(
-        &mut self,
-        reader: &mut Reader<R>,
-        directory: &RelativePath,
-        owner: Owner,
-    ) -> Result<(u64, u64)> {
-        let (mut entries, mut bytes) = (0, 0);
-        while let Some(member) = reader.next_member().map_err(Error::Archive)? {
-            let in_tree = |path: &RelativePath| {
-                directory.join(path).map_err(|source| Error::BadPath { path: path.clone(), source })
-            };
-            let path = in_tree(&member.path)?;
-            let Attributes { mode, uid, gid, mtime } = member.attributes;
-            let owner = match owner {
-                Owner::Keep => Some((uid, gid)),
-                Owner::All { uid, gid } => Some((uid, gid)),
-                Owner::Caller => None,
-            };
-            let attributes = NewAttributes { mode: Some(mode), owner, mtime: Some(mtime) };
-            match &member.kind {
-                Kind::Directory => self.put_directory(&path, attributes)?,
-                Kind::File { .. } => bytes += self.put_file(&path, reader, attributes)?,
-                Kind::Symlink { target } => self.put_symlink(&path, target, attributes)?,
-                Kind::HardLink { target } => self.put_hard_link(&path, &in_tree(target)?)?,
-            }
-            entries += 1;
-        }
-        Ok((entries, bytes))
     }
 
     /// Makes the changes. On an error the tree is as before, unless it is [`Error::Stuck`].
