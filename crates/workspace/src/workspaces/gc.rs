@@ -98,7 +98,7 @@ impl Workspaces {
             let templates = resources.templates.clone();
             let pruned = match resources.environments.boot_digests().await {
                 Ok(current) => task::blocking(move || templates.prune(&current)).await,
-                Err(error) => Err(error.into()),
+                Err(error) => Err(error),
             };
             tell_failure(&mut found, GarbageKind::Template, pruned.err());
         }
