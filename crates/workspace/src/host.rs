@@ -127,8 +127,8 @@ impl Host {
         // First, so that their machines are taken over; then nobody answers for those that are left.
         let workspaces =
             Workspaces::open(Arc::clone(&resources), config.limits, config.drives_workspaces).await?;
-        let workspaces_too = config.drives_workspaces;
-        machine_directory::end_orphans(&resources.layout, resources.engine.as_ref(), workspaces_too).await?;
+        let spared = workspaces.spared();
+        machine_directory::end_orphans(&resources.layout, resources.engine.as_ref(), &spared).await?;
         Ok(Self { resources, live, workspaces })
     }
 
@@ -153,9 +153,8 @@ impl Host {
 
     /// Ends the machines of processes that died since the store was opened. Returns how many there were.
     pub async fn end_orphans(&self) -> Result<usize, Error> {
-        let workspaces_too = self.workspaces.are_driven();
-        machine_directory::end_orphans(&self.resources.layout, self.resources.engine.as_ref(), workspaces_too)
-            .await
+        let spared = self.workspaces.spared();
+        machine_directory::end_orphans(&self.resources.layout, self.resources.engine.as_ref(), &spared).await
     }
 
     /// Removes the templates that no installed environment leads to any more. Returns how many there were.

@@ -11,6 +11,7 @@
 //! the VMM and ends it. Ownership is an advisory lock on `owner.lock`; it ends with its holder.
 
 use std::{
+    collections::HashSet,
     fs, io,
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
@@ -122,12 +123,32 @@ impl Drop for MachineDirectory {
     }
 }
 
-/// Ends every machine whose owner is dead and removes its directory. Returns how many there were.
-/// Those of workspaces only if asked to: whoever drives workspaces takes them over.
+/// Machines of workspaces that are left alone, though nobody answers for them.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Spared {
+    /// All: whoever drives workspaces takes them over.
+    Workspaces,
+    /// Of these, whose records cannot be read by this release and may be by another.
+    Of(HashSet<WorkspaceId>),
+}
+
+impl Spared {
+    fn spares(&self, machine: &Path) -> bool {
+        let path = machine.join(WORKSPACE);
+        match self {
+            Self::Workspaces => path.exists(),
+            Self::Of(ids) if ids.is_empty() => false,
+            Self::Of(ids) => fs::read_to_string(path)
+                .is_ok_and(|id| id.parse::<WorkspaceId>().is_ok_and(|id| ids.contains(&id))),
+        }
+    }
+}
+
+/// Ends every machine whose owner is dead and that is not spared, and removes its directory. Returns how many there were.
 pub(crate) async fn end_orphans(
     layout: &Layout,
     engine: &dyn Engine,
-    workspaces_too: bool,
+    spared: &Spared,
 ) -> Result<usize, Error> {
     let mut ended = 0;
     let found = {
@@ -135,7 +156,7 @@ pub(crate) async fn end_orphans(
         task::blocking(move || orphans(&layout)).await?
     };
     for (path, owner) in found {
-        if !workspaces_too && path.join(WORKSPACE).exists() {
+        if spared.spares(&path) {
             continue;
         }
         match engine.end(&path).await {
@@ -184,12 +205,14 @@ fn random_id() -> io::Result<MachineId> {
 }
 
 const OWNER_LOCK: &str = "owner.lock";
-/// Names the workspace of a machine, for people.
+/// Names the workspace of a machine: whether one that nobody answers for is ended hangs on it.
 const WORKSPACE: &str = "workspace";
 
-/// Directories without a living owner. Each may get one at any time.
-pub(crate) fn ownerless(layout: &Layout) -> Result<Vec<PathBuf>, Error> {
-    Ok(orphans(layout)?.into_iter().map(|(path, _owner)| path).collect())
+/// Directories without a living owner, but for those of the workspaces in `spared`. Each may get one at any time.
+pub(crate) fn ownerless(layout: &Layout, spared: &HashSet<WorkspaceId>) -> Result<Vec<PathBuf>, Error> {
+    let spared = Spared::Of(spared.clone());
+    let found = orphans(layout)?.into_iter().map(|(path, _owner)| path);
+    Ok(found.filter(|path| !spared.spares(path)).collect())
 }
 
 /// Removes the directory of a machine that has ended, while its owner still answers for it.

@@ -93,8 +93,8 @@ pub(super) fn read(layout: &Layout, id: &WorkspaceId) -> Result<Option<Workspace
     }
 }
 
-/// Every card there is. One that cannot be read, or lies in another workspace's directory, is left out and logged.
-pub(super) fn all(layout: &Layout) -> Result<Vec<WorkspaceRecord>, StoreError> {
+/// Every workspace that has a card, whether or not it can be read.
+pub(super) fn ids(layout: &Layout) -> Result<Vec<WorkspaceId>, StoreError> {
     let directory = layout.workspaces();
     let failed =
         |source| StoreError::File { operation: "look for cards in", path: directory.clone(), source };
@@ -103,10 +103,21 @@ pub(super) fn all(layout: &Layout) -> Result<Vec<WorkspaceRecord>, StoreError> {
         Err(source) if source.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(source) => return Err(failed(source)),
     };
-    let mut records = Vec::new();
+    let mut ids = Vec::new();
     for entry in entries {
         let name = entry.map_err(failed)?.file_name();
         let Some(id) = name.to_str().and_then(|name| name.parse::<WorkspaceId>().ok()) else { continue };
+        if fs::symlink_metadata(path(layout, &id)).is_ok() {
+            ids.push(id);
+        }
+    }
+    Ok(ids)
+}
+
+/// Every card there is. One that cannot be read, or lies in another workspace's directory, is left out and logged.
+pub(super) fn all(layout: &Layout) -> Result<Vec<WorkspaceRecord>, StoreError> {
+    let mut records = Vec::new();
+    for id in ids(layout)? {
         match read(layout, &id) {
             Ok(Some(record)) if record.id == id => records.push(record),
             Ok(Some(record)) => {

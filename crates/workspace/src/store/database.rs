@@ -1,6 +1,6 @@
 //! Opening the database: versions, damage, and making it again from the cards.
 
-use std::{fs, io, path::Path, time::Duration};
+use std::{collections::HashSet, fs, io, path::Path, time::Duration};
 
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 use tracing::{info, warn};
@@ -62,7 +62,7 @@ fn open_sound(path: &Path, layout: &Layout) -> Result<Connection, StoreError> {
     connection.pragma_update(None, "synchronous", "FULL").map_err(&failed)?;
     connection.pragma_update(None, "foreign_keys", "ON").map_err(&failed)?;
     check(&connection)?;
-    migrate(&mut connection, path, layout)?;
+    migrate(&mut connection, path)?;
     compare_with_cards(&mut connection, layout)?;
     Ok(connection)
 }
@@ -92,9 +92,8 @@ fn check(connection: &Connection) -> Result<(), StoreError> {
     if finding == "ok" { Ok(()) } else { Err(StoreError::Damaged { finding }) }
 }
 
-/// Brings the database to the newest version, in one step for whoever is killed meanwhile. One that is empty gets what
-/// the cards tell.
-fn migrate(connection: &mut Connection, path: &Path, layout: &Layout) -> Result<(), StoreError> {
+/// Brings the database to the newest version, in one step for whoever is killed meanwhile.
+fn migrate(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
     let failed = StoreError::database("migrate the database");
     let transaction =
         connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(&failed)?;
@@ -107,16 +106,14 @@ fn migrate(connection: &mut Connection, path: &Path, layout: &Layout) -> Result<
     for step in MIGRATIONS.iter().skip(steps) {
         transaction.execute_batch(step).map_err(&failed)?;
     }
-    if from == 0 {
-        recover(&transaction, layout)?;
-    }
     transaction.pragma_update(None, "user_version", known_version()).map_err(&failed)?;
     transaction.commit().map_err(&failed)
 }
 
-/// Fills an empty database from the cards and from the outputs that lie beside them.
+/// Fills the database from the cards that have no row, and from the outputs that lie beside them.
 fn recover(transaction: &Transaction<'_>, layout: &Layout) -> Result<(), StoreError> {
-    for record in card::all(layout)? {
+    let known: HashSet<_> = workspaces::every(transaction)?.into_iter().map(|(id, _)| id).collect();
+    for record in card::all(layout)?.into_iter().filter(|record| !known.contains(&record.id)) {
         workspaces::insert(transaction, &record)?;
         let outputs = commands::kept_outputs(&layout.workspace(&record.id));
         for command in &outputs {
@@ -127,8 +124,9 @@ fn recover(transaction: &Transaction<'_>, layout: &Layout) -> Result<(), StoreEr
     Ok(())
 }
 
-/// A card is written just before its row is committed: whoever was killed in between left one that is ahead. A row that
-/// cannot be read any more gets what its card tells.
+/// A card is written just before its row is committed: whoever was killed in between left one that is ahead, or has no row
+/// yet. A row that cannot be read any more, and one that is missing, as all are of a database that was lost, gets what its
+/// card tells.
 fn compare_with_cards(connection: &mut Connection, layout: &Layout) -> Result<(), StoreError> {
     let failed = StoreError::database("compare the cards");
     let transaction =
@@ -146,10 +144,11 @@ fn compare_with_cards(connection: &mut Connection, layout: &Layout) -> Result<()
                 workspaces::update(&transaction, &record)?;
             }
             (Err(error), _) => {
-                warn!(workspace = %id, error = %chain(&error), "its record is unreadable, and it has no card; it is left out");
+                warn!(workspace = %id, error = %chain(&error), "its record is unreadable, and its card too, if it has one; it is left out");
             }
         }
     }
+    recover(&transaction, layout)?;
     transaction.commit().map_err(&failed)
 }
 

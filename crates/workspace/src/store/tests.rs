@@ -299,6 +299,32 @@ async fn a_card_or_record_that_lags_or_is_lost_is_mended() {
     assert_eq!(store.load_workspaces().await.unwrap(), [workspace(1)]);
 }
 
+#[tokio::test]
+async fn a_record_that_nobody_can_read_is_known_of_and_one_without_a_row_gets_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let layout = layout(directory.path());
+    {
+        let store = store(directory.path()).await;
+        for number in 1..=4 {
+            store.insert_workspace(&workspace(number)).await.unwrap();
+        }
+        assert!(store.unreadable_workspaces().await.unwrap().is_empty());
+    }
+    let card = |number| layout.workspace(&id(number)).join("workspace.json");
+    let newer = r#"{"version": 99, "record": 7}"#;
+    let connection = Connection::open(layout.store()).unwrap();
+    // As a newer release leaves them, with and without its row, and as one was left that was killed before its row.
+    connection.execute("UPDATE workspaces SET record = ?1 WHERE id = ?2", [newer, id(1).as_str()]).unwrap();
+    connection.execute("DELETE FROM workspaces WHERE id IN (?1, ?2)", [id(2).as_str(), id(3).as_str()]).unwrap();
+    drop(connection);
+    fs::write(card(1), newer).unwrap();
+    fs::write(card(2), newer).unwrap();
+    let store = store(directory.path()).await;
+    assert_eq!(store.load_workspaces().await.unwrap(), [workspace(3), workspace(4)]);
+    assert_eq!(store.unreadable_workspaces().await.unwrap(), [id(1), id(2)].into());
+    assert_eq!(fs::read_to_string(card(1)).unwrap(), newer, "what cannot be read is left alone");
+}
+
 /// Where the writer below works.
 const DIRECTORY: &str = "PYRO_TEST_STORE_WRITER";
 

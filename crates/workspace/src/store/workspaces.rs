@@ -1,6 +1,6 @@
 //! Records of workspaces.
 
-use std::time::SystemTime;
+use std::{collections::HashSet, time::SystemTime};
 
 use rusqlite::{OptionalExtension, Row, Transaction, params};
 
@@ -66,6 +66,20 @@ impl Store {
                 .and_then(|mut statement| statement.query_row([id.as_str()], raw).optional())
                 .map_err(StoreError::database("read a workspace"))?;
             found.map(|raw| raw.decode()).transpose()
+        })
+        .await
+    }
+
+    /// Workspaces of which something is there and no record that can be read: a damaged one, or a newer release's. What
+    /// they need is not known, so nothing of them may be taken for garbage.
+    pub async fn unreadable_workspaces(&self) -> Result<HashSet<WorkspaceId>, Error> {
+        let layout = self.layout.clone();
+        self.transact("look for unreadable workspaces", Durability::Process, move |transaction| {
+            let (readable, unreadable): (Vec<_>, Vec<_>) =
+                every(transaction)?.into_iter().partition(|(_, record)| record.is_ok());
+            let readable: HashSet<WorkspaceId> = readable.into_iter().map(|(id, _)| id).collect();
+            let carded = card::ids(&layout)?.into_iter().filter(|id| !readable.contains(id));
+            Ok(unreadable.into_iter().map(|(id, _)| id).chain(carded).collect())
         })
         .await
     }

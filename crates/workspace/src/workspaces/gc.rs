@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Workspaces, kept_environment};
+use super::{Shared, WorkspaceId, Workspaces, kept_environment};
 use crate::{error::Error, machine_directory, task};
 
 /// One thing that nobody needs.
@@ -57,18 +57,18 @@ impl Workspaces {
         // Nobody makes a workspace meanwhile, whose files would look like garbage.
         let _admission = self.shared.admission.lock().await;
         let resources = &self.shared.resources;
-        let records: Vec<_> = self.shared.registry.all().into_iter().map(|seen| seen.record).collect();
-        let digests: HashSet<String> = records.iter().map(|record| record.boot_digest.clone()).collect();
-        let ids: HashSet<String> = records.iter().map(|record| record.id.to_string()).collect();
+        let (ids, needed) = (self.shared.known(), self.shared.needed_environments());
+        let unreadable = self.shared.unreadable.clone();
         let current = resources.environments.boot_digests().await?;
         let (layout, templates) = (resources.layout.clone(), resources.templates.clone());
         let found = task::blocking(move || {
             let mut found = Vec::new();
-            for path in machine_directory::ownerless(&layout)? {
+            for path in machine_directory::ownerless(&layout, &unreadable)? {
                 let reason = "the process that started it is dead".to_owned();
                 found.push(Garbage::at(GarbageKind::Machine, path, reason));
             }
-            for path in kept_environment::unneeded(&layout, &digests)? {
+            let unneeded = needed.map(|needed| kept_environment::unneeded(&layout, &needed)).transpose()?;
+            for path in unneeded.into_iter().flatten() {
                 let reason = "no workspace boots from it".to_owned();
                 found.push(Garbage::at(GarbageKind::KeptEnvironment, path, reason));
             }
@@ -90,8 +90,9 @@ impl Workspaces {
     async fn remove_garbage(&self, mut found: Vec<Garbage>) -> Result<Vec<Garbage>, Error> {
         let resources = &self.shared.resources;
         if found.iter().any(|garbage| garbage.kind == GarbageKind::Machine) {
+            let spared = self.spared();
             let ended =
-                machine_directory::end_orphans(&resources.layout, resources.engine.as_ref(), true).await;
+                machine_directory::end_orphans(&resources.layout, resources.engine.as_ref(), &spared).await;
             tell_failure(&mut found, GarbageKind::Machine, ended.err());
         }
         if found.iter().any(|garbage| garbage.kind == GarbageKind::Template) {
@@ -123,6 +124,20 @@ fn tell_failure(found: &mut [Garbage], kind: GarbageKind, error: Option<Error>) 
     }
 }
 
+impl Shared {
+    /// Workspaces that there are, those included whose records cannot be read.
+    pub(super) fn known(&self) -> HashSet<WorkspaceId> {
+        let readable = self.registry.all().into_iter().map(|seen| seen.record.id.clone());
+        readable.chain(self.unreadable.iter().cloned()).collect()
+    }
+
+    /// Boot digests that workspaces need; none: what one needs cannot be read, so all are.
+    pub(super) fn needed_environments(&self) -> Option<HashSet<String>> {
+        let digests = || self.registry.all().into_iter().map(|seen| seen.record.boot_digest.clone()).collect();
+        self.unreadable.is_empty().then(digests)
+    }
+}
+
 impl Garbage {
     fn at(kind: GarbageKind, path: PathBuf, reason: String) -> Self {
         Self { kind, bytes: disk_bytes(&path), path, reason, failure: None }
@@ -141,16 +156,16 @@ impl Garbage {
 }
 
 /// Directories of workspaces that have neither a record nor a card of their own. Those with a card are somebody's work.
-pub(super) fn recordless(workspaces: &Path, known: &HashSet<String>) -> Result<Vec<PathBuf>, Error> {
+pub(super) fn recordless(workspaces: &Path, known: &HashSet<WorkspaceId>) -> Result<Vec<PathBuf>, Error> {
     let failed = |source| Error::Store { operation: "look over", path: workspaces.to_owned(), source };
     let mut found = Vec::new();
     for entry in fs::read_dir(workspaces).map_err(failed)? {
         let entry = entry.map_err(failed)?;
         let name = entry.file_name();
-        let Some(name) = name.to_str().filter(|name| name.parse::<super::WorkspaceId>().is_ok()) else {
+        let Some(id) = name.to_str().and_then(|name| name.parse::<WorkspaceId>().ok()) else {
             continue;
         };
-        if !known.contains(name) && !entry.path().join("workspace.json").exists() {
+        if !known.contains(&id) && !entry.path().join("workspace.json").exists() {
             found.push(entry.path());
         }
     }

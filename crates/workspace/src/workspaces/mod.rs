@@ -45,7 +45,11 @@ mod revival;
 mod state;
 mod view;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::sync::oneshot;
 
@@ -66,7 +70,8 @@ use self::{
     registry::{Entry, Registry},
 };
 use crate::{
-    commands::Commands, error::Error, host::Resources, layout::Layout, lock::FileLock, machine_start::reach,
+    commands::Commands, error::Error, host::Resources, layout::Layout, lock::FileLock, machine_directory::Spared,
+    machine_start::reach,
     store::Store, task,
 };
 
@@ -82,6 +87,8 @@ struct Shared {
     store: Store,
     limits: Limits,
     registry: Registry,
+    /// Workspaces whose records cannot be read: nobody can use them, and nothing of them is removed.
+    unreadable: HashSet<WorkspaceId>,
     /// Held while it is decided whether one more fits, and while left-overs are looked for.
     admission: tokio::sync::Mutex<()>,
     /// One process at a time drives the workspaces of a store; none: another one may.
@@ -107,9 +114,10 @@ impl Workspaces {
     pub(crate) async fn open(resources: Arc<Resources>, limits: Limits, drive: bool) -> Result<Self, Error> {
         let owner = if drive { Some(reconcile::own(&resources.layout).await?) } else { None };
         let store = Store::open(&resources.layout).await?;
+        let unreadable = store.unreadable_workspaces().await?;
         let registry = Registry::default();
-        let shared =
-            Shared { resources, store, limits, registry, admission: tokio::sync::Mutex::default(), owner };
+        let admission = tokio::sync::Mutex::default();
+        let shared = Shared { resources, store, limits, registry, unreadable, admission, owner };
         let workspaces = Self { shared: Arc::new(shared) };
         if workspaces.are_driven() {
             reconcile::reconcile(&workspaces.shared).await?;
@@ -120,6 +128,14 @@ impl Workspaces {
     /// Whether this process drives them.
     pub(crate) fn are_driven(&self) -> bool {
         self.shared.owner.is_some()
+    }
+
+    /// Machines that are not ended though nobody answers for them.
+    pub(crate) fn spared(&self) -> Spared {
+        match self.are_driven() {
+            true => Spared::Of(self.shared.unreadable.clone()),
+            false => Spared::Workspaces,
+        }
     }
 
     /// Makes a workspace with a running machine. When the caller drops the future or cancels, what was made goes.

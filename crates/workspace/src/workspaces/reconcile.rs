@@ -77,9 +77,8 @@ pub(super) async fn reconcile(shared: &Arc<Shared>) -> Result<(), Error> {
         settled.unwrap_or_else(|error| Err(Error::Task(error.to_string())))?;
     }
     let layout = resources.layout.clone();
-    let records: Vec<_> = shared.registry.all().into_iter().map(|seen| seen.record).collect();
-    let known = records.iter().map(|record| record.id.to_string()).collect();
-    let needed = records.iter().map(|record| record.boot_digest.clone()).collect();
+    let known = shared.known();
+    let needed = shared.needed_environments();
     task::blocking(move || {
         for path in recordless(&layout.workspaces(), &known)? {
             info!(path = %path.display(), "removed the files of a workspace without a record");
@@ -90,6 +89,7 @@ pub(super) async fn reconcile(shared: &Arc<Shared>) -> Result<(), Error> {
             warn!(error = %chain(&error), "cannot look over exports that were cut off");
         }
         kept_environment::remove_partial(&layout)?;
+        let Some(needed) = needed else { return Ok(()) };
         for path in kept_environment::unneeded(&layout, &needed)? {
             fs::remove_dir_all(&path).map_err(|source| Error::Store { operation: "remove", path, source })?;
         }
