@@ -103,9 +103,10 @@ mod tests {
         let all = [place(9, 0, 1), place(8, 0, 2), place(7, 0, 3), place(6, 0, 4)];
         let (first, cursor) = page(None, &all);
         assert_eq!(ids(&first), ids(&all[..2]));
-        // The second was deleted, or used and is at the front.
-        for rest in [vec![&all[0], &all[2], &all[3]], vec![&place(10, 0, 2), &all[0], &all[2], &all[3]]] {
-            let rest: Vec<Place> = rest.into_iter().cloned().collect();
+        // The second is where it was, or was deleted, or used and is at the front.
+        let deleted = [&all[..1], &all[2..]].concat();
+        let used = [&[place(10, 0, 2)], &deleted[..]].concat();
+        for rest in [all.to_vec(), deleted, used] {
             let (second, end) = page(cursor.as_deref(), &rest);
             assert_eq!((ids(&second), end), (ids(&all[2..]), None));
         }
