@@ -315,7 +315,9 @@ async fn a_record_that_nobody_can_read_is_known_of_and_one_without_a_row_gets_on
     let connection = Connection::open(layout.store()).unwrap();
     // As a newer release leaves them, with and without its row, and as one was left that was killed before its row.
     connection.execute("UPDATE workspaces SET record = ?1 WHERE id = ?2", [newer, id(1).as_str()]).unwrap();
-    connection.execute("DELETE FROM workspaces WHERE id IN (?1, ?2)", [id(2).as_str(), id(3).as_str()]).unwrap();
+    connection
+        .execute("DELETE FROM workspaces WHERE id IN (?1, ?2)", [id(2).as_str(), id(3).as_str()])
+        .unwrap();
     drop(connection);
     fs::write(card(1), newer).unwrap();
     fs::write(card(2), newer).unwrap();

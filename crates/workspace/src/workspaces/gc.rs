@@ -133,7 +133,8 @@ impl Shared {
 
     /// Boot digests that workspaces need; none: what one needs cannot be read, so all are.
     pub(super) fn needed_environments(&self) -> Option<HashSet<String>> {
-        let digests = || self.registry.all().into_iter().map(|seen| seen.record.boot_digest.clone()).collect();
+        let digests =
+            || self.registry.all().into_iter().map(|seen| seen.record.boot_digest.clone()).collect();
         self.unreadable.is_empty().then(digests)
     }
 }

@@ -70,9 +70,8 @@ use self::{
     registry::{Entry, Registry},
 };
 use crate::{
-    commands::Commands, error::Error, host::Resources, layout::Layout, lock::FileLock, machine_directory::Spared,
-    machine_start::reach,
-    store::Store, task,
+    commands::Commands, error::Error, host::Resources, layout::Layout, lock::FileLock,
+    machine_directory::Spared, machine_start::reach, store::Store, task,
 };
 
 /// All workspaces of a store. Cheap to clone.

@@ -47,8 +47,10 @@ fn a_stalled_workspace_says_so_is_not_stopped_and_goes_on_when_there_is_room() {
         tokio::time::resume();
         assert!(view(&host, &id).await.machine.unwrap().stall.is_some());
         fs::remove_file(ballast).unwrap();
-        seen(host.workspaces(), &id, |seen| seen.machine.as_ref().is_some_and(|machine| machine.stall.is_none()))
-            .await;
+        seen(host.workspaces(), &id, |seen| {
+            seen.machine.as_ref().is_some_and(|machine| machine.stall.is_none())
+        })
+        .await;
         write(&host, &id, "later", "later").await.unwrap();
         // Its clock stood still with it.
         clock.wait_for(|told| *told > 0).await.unwrap();
