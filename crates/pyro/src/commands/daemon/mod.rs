@@ -18,6 +18,8 @@ use crate::{
 pub(crate) enum Command {
     /// Say how the daemon is; exit with 1 if there is none
     Status(Flags),
+    /// Start the daemon if there is none, and say how it is; what other programs do that ask it themselves
+    Start(Flags),
     /// End the daemon
     Stop {
         /// End also the runs in work
@@ -45,7 +47,7 @@ pub(crate) struct Flags {
 impl Command {
     pub(crate) fn json(&self) -> bool {
         match self {
-            Self::Status(flags) | Self::Stop { flags, .. } => flags.json,
+            Self::Status(flags) | Self::Start(flags) | Self::Stop { flags, .. } => flags.json,
             Self::Serve | Self::FaultPoints => false,
         }
     }
@@ -56,6 +58,7 @@ pub(crate) async fn perform(command: Command, settings: Settings) -> Result<Stat
     let client = Client::new(settings.socket());
     match command {
         Command::Status(flags) => status(&client, &flags).await,
+        Command::Start(flags) => status(&super::client(&settings), &flags).await,
         Command::Stop { force, flags } => stop(&client, force, &flags).await,
         Command::FaultPoints => {
             for name in crate::daemon::fault_points() {
