@@ -14,6 +14,7 @@ mod fuzz;
 mod generate;
 mod licences;
 mod prepare;
+mod python;
 mod stage;
 mod step;
 mod tally;
@@ -39,7 +40,7 @@ Usage: cargo xtask TASK [options]
                           --as-root: run the guest-backed suite a second time as root
   bench [ARGS...]         prepare, build, measure, compare with benches/budgets.toml (--json for programs)
   check                   formatting, lints, tidiness, licences, dependencies, generated reference
-  generate                write docs/reference again from the program itself
+  generate                write docs/reference and the generated part of sdks/python again
   fuzz [--seconds N] [TARGET...]
                           run the fuzz targets, each for N seconds (60)
 ";
