@@ -261,9 +261,15 @@ class Endings(unittest.TestCase):
         def kill(peer: Peer) -> None:
             self.assertEqual(peer.operation, "workspace_job_kill")
             self.assertEqual(peer.request(), {"workspace": "w", "job": "c7", "signal": "KILL"})
-            peer.answer({})
+            peer.answer({"state": "running"})
 
-        with StandIn(answer, kill) as daemon:
+        def end(peer: Peer) -> None:
+            self.assertEqual(peer.operation, "workspace_job_wait")
+            self.assertEqual(peer.request(), {"workspace": "w", "job": "c7", "timeout_seconds": 10})
+            peer.begin()
+            peer.frames(frame(RESULT, {"state": "finished"}))
+
+        with StandIn(answer, kill, end) as daemon:
             stream = daemon.client().stream_exec_workspace("w", "sleep 9")
             self.assertEqual(next(stream).data, b"x")
             stream.cancel()

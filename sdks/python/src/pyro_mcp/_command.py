@@ -15,6 +15,7 @@ from ._frames import Frame
 from ._input import AsyncSource, Feeder
 from ._operation import Operation
 from ._output import Decoder, Output
+from ._work import work
 
 R = TypeVar("R")
 
@@ -22,6 +23,8 @@ EventWatcher = Callable[[Any], object]
 
 # How often a lost daemon is replaced before the loss is told.
 _MOST_DAEMONS = 3
+# How long a command may take to end that was killed.
+_MOST_SECONDS_TO_END = 10
 
 
 class Recovery:
@@ -34,9 +37,8 @@ class Recovery:
         """What the next daemon is asked for, up to which bytes of both outputs have come; nothing: the loss is told."""
         return None
 
-    def end_request(self) -> tuple[Operation[Any], dict[str, Any]] | None:
-        """What ends a command that its caller does not want any more and that would go on."""
-        return None
+    async def end(self, client: Client) -> None:
+        """Ends a command that its caller does not want any more and that would go on."""
 
 
 class Command(Generic[R]):
@@ -170,9 +172,9 @@ class Command(Generic[R]):
                 return
         await self._finish()
         self._raise_broken_source()
-        if self._cancelled and (ending := self._recovery.end_request()) is not None:
+        if self._cancelled:
             try:
-                await self._client.call(*ending)
+                await self._recovery.end(self._client)
             except PyroError:
                 # That it could not be sent is for the history of the workspace.
                 pass
@@ -233,10 +235,14 @@ class ExecRecovery(Recovery):
             "stderr_from": delivered[1],
         }
 
-    def end_request(self) -> tuple[Operation[Any], dict[str, Any]] | None:
+    async def end(self, client: Client) -> None:
         if self._job is None:
-            return None
-        return self._kill, {"workspace": self._values["workspace"], "job": self._job, "signal": "KILL"}
+            return
+        command = {"workspace": self._values["workspace"], "job": self._job}
+        killed = await client.call(self._kill, {**command, "signal": "KILL"})
+        if killed.get("state") == "running":
+            # What a killed process held is free when it has ended, not before.
+            await work(client, self._wait, {**command, "timeout_seconds": _MOST_SECONDS_TO_END})
 
 
 class WaitRecovery(Recovery):
