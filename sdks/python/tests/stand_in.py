@@ -148,6 +148,9 @@ class StandIn:
                     peer.close()
         except BaseException as failure:
             self._failure = failure
+        finally:
+            # Whoever asks more is refused and does not wait.
+            self._listener.close()
 
     def __enter__(self) -> StandIn:
         return self
@@ -156,7 +159,6 @@ class StandIn:
         if error is None:
             self._thread.join(PATIENCE_SECONDS)
         unfinished = self._thread.is_alive()
-        self._listener.close()
         shutil.rmtree(self._scratch)
         if self._failure is not None:
             raise AssertionError("the stand-in failed") from self._failure

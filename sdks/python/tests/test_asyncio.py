@@ -104,6 +104,39 @@ class Asyncio(unittest.IsolatedAsyncioTestCase):
             result = await daemon.async_client().exec_workspace("w", "true", stdin=b"x" * (3 * WINDOW))
             self.assertEqual(result["exit_code"], 0)
 
+    async def test_a_source_that_never_ends_keeps_nobody(self) -> None:
+        async def endless() -> AsyncIterator[bytes]:
+            yield b"x"
+            await asyncio.Event().wait()
+
+        def answer(peer: Peer) -> None:
+            peer.request()
+            peer.begin()
+            self.assertEqual(peer.frame(), (STDIN, b"x"))
+            peer.frames(frame(RESULT, {"exit_code": 0}))
+            peer.wait_for_hang_up()
+
+        with StandIn(answer) as daemon:
+            call = daemon.async_client().exec_workspace("w", "true", stdin=endless())
+            self.assertEqual((await asyncio.wait_for(call, PATIENCE_SECONDS))["exit_code"], 0)
+
+    async def test_leaving_a_block_ends_a_run_and_waits_for_that(self) -> None:
+        cleaned_up = threading.Event()
+
+        def answer(peer: Peer) -> None:
+            peer.request()
+            peer.begin()
+            peer.frames(frame(STDOUT, b"x"))
+            self.assertEqual(peer.frame()[0], CANCEL)
+            cleaned_up.set()
+            peer.frames(frame(ERROR, error_body("cancelled")))
+            peer.wait_for_hang_up()
+
+        with StandIn(answer) as daemon:
+            async with daemon.async_client().stream_run_in_vm("e", "yes") as stream:
+                await anext(stream)
+            self.assertTrue(cleaned_up.is_set())
+
     async def test_a_cancelled_task_ends_its_command_and_waits_for_that(self) -> None:
         begun: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         ended = threading.Event()

@@ -148,7 +148,7 @@ class Starting(unittest.TestCase):
         home = {"PYRO_HOME": "/nonexistent"}
         self.assertEqual(Home({**home, "PYRO_BIN": other, "PATH": str(self.scratch)}, program).program(), program)
         self.assertEqual(Home({**home, "PYRO_BIN": other, "PATH": str(self.scratch)}).program(), other)
-        self.assertEqual(Home({**home, "PATH": f"relative:{self.scratch}"}).program(), program)
+        self.assertEqual(Home({**home, "PATH": f"{os.path.relpath(self.scratch)}:{self.scratch}"}).program(), program)
         for variables_, argument in (({"PYRO_BIN": "/nonexistent/pyro"}, None), ({}, "/nonexistent/pyro"), ({}, None)):
             with self.assertRaises(errors.DaemonUnavailableError):
                 Home({**home, **variables_}, argument).program()

@@ -220,17 +220,69 @@ class Inputs(unittest.TestCase):
         def answer(peer: Peer) -> None:
             peer.request()
             peer.begin()
+            peer.frames(STARTED)
             self.assertEqual(peer.frame(), (STDIN, b"begin"))
             self.assertEqual(peer.frame()[0], CANCEL)
             peer.frames(frame(ERROR, error_body("cancelled")))
             peer.wait_for_hang_up()
 
-        for ask in ("exec", "upload"):
-            with StandIn(answer) as daemon, self.assertRaisesRegex(OSError, "the disk is gone"):
-                if ask == "exec":
-                    daemon.client().exec_workspace("w", "cat", stdin=broken())
-                else:
-                    daemon.client().upload_workspace_file("w", broken(), "f")
+        def kill(peer: Peer) -> None:
+            self.assertEqual(peer.operation, "workspace_job_kill")
+            peer.answer({"state": "finished"})
+
+        with StandIn(answer, kill) as daemon, self.assertRaisesRegex(OSError, "the disk is gone"):
+            daemon.client().exec_workspace("w", "cat", stdin=broken())
+        with StandIn(answer) as daemon, self.assertRaisesRegex(OSError, "the disk is gone"):
+            daemon.client().upload_workspace_file("w", broken(), "f")
+
+    def test_another_thread_may_write_while_this_one_iterates(self) -> None:
+        content = bytes(range(256)) * 16384
+
+        def answer(peer: Peer) -> None:
+            peer.request()
+            peer.begin()
+            while (got := peer.frame())[0] == STDIN:
+                peer.frames(frame(STDOUT, got[1]), credit(len(got[1])))
+            peer.frames(frame(RESULT, {}))
+            peer.wait_for_hang_up()
+
+        with StandIn(answer) as daemon, daemon.client().stream_exec_workspace("w", "cat", stdin=True) as stream:
+            connection: Any = stream._command._running()._connection
+            receive, reading = connection.receive, threading.Lock()
+
+            async def receive_alone() -> bytes:
+                self.assertTrue(reading.acquire(blocking=False), "two threads read")
+                try:
+                    data: bytes = await receive()
+                    return data
+                finally:
+                    reading.release()
+
+            connection.receive = receive_alone
+
+            def write() -> None:
+                stream.write_stdin(content)
+                stream.close_stdin()
+
+            writer = threading.Thread(target=write)
+            writer.start()
+            self.assertEqual(b"".join(piece.data for piece in stream), content)
+            writer.join()
+
+    def test_a_source_that_never_ends_keeps_nobody(self) -> None:
+        def endless() -> Iterator[bytes]:
+            yield b"x"
+            threading.Event().wait()
+
+        def answer(peer: Peer) -> None:
+            peer.request()
+            peer.begin()
+            self.assertEqual(peer.frame(), (STDIN, b"x"))
+            peer.frames(frame(RESULT, {"exit_code": 0}))
+            peer.wait_for_hang_up()
+
+        with StandIn(answer) as daemon:
+            self.assertEqual(daemon.client().exec_workspace("w", "true", stdin=endless())["exit_code"], 0)
 
     def test_an_upload_says_how_long_it_is(self) -> None:
         def answer(peer: Peer) -> None:

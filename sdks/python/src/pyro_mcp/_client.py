@@ -7,6 +7,7 @@ connection exists the request may have been carried out, and whatever goes wrong
 from __future__ import annotations
 
 import threading
+from collections import deque
 from typing import Any, Generic, Mapping, TypeVar
 
 from . import _frames, _http
@@ -161,10 +162,10 @@ class Exchange(Generic[R]):
         self._operation = operation
         self._decoder = _frames.Decoder()
         self._window = _frames.STDIN_WINDOW_BYTES
-        self._counting = threading.Lock()
+        self._lock = threading.Lock()
         self._bell = runtime.bell()
         self._reading = False
-        self._waiting: list[Frame] = []
+        self._waiting: deque[Frame] = deque()
         self._failure: PyroError | None = None
         #: The result, once it has come.
         self.result: R | None = None
@@ -176,12 +177,15 @@ class Exchange(Generic[R]):
 
         Standard input flows only while somebody is here, as the daemon's credit for it comes this way.
         """
-        await self._bell.wait_until(lambda: not self._reading or bool(self._waiting))
-        if self._waiting:
-            return self._waiting.pop(0)
-        if self._failure is not None:
-            raise self._failure
-        return None if self.ended else await self._read()
+        while not self._waiting:
+            if self._failure is not None:
+                raise self._failure
+            if self.ended:
+                return None
+            if self._may_read():
+                return await self._read()
+            await self._bell.wait_until(lambda: not self._reading or bool(self._waiting))
+        return self._waiting.popleft()
 
     async def write(self, data: bytes, reads: bool) -> bool:
         """Passes bytes to standard input; false when nobody wants them any more.
@@ -193,7 +197,7 @@ class Exchange(Generic[R]):
             piece = data[at : at + _frames.MAX_PAYLOAD_BYTES]
             if not await self._room(len(piece), reads):
                 return False
-            with self._counting:
+            with self._lock:
                 self._window -= len(piece)
             if not await self._send(_frames.encode(_frames.STDIN, piece)):
                 return False
@@ -218,7 +222,7 @@ class Exchange(Generic[R]):
             return self.ended or self._window >= length
 
         while not has_room():
-            if reads and not self._reading:
+            if reads and self._may_read():
                 try:
                     frame = await self._read()
                 except PyroError:
@@ -240,9 +244,15 @@ class Exchange(Generic[R]):
             # If the daemon has gone, the reading side says so.
             return False
 
+    def _may_read(self) -> bool:
+        """Takes the right to read, if nobody has it."""
+        with self._lock:
+            free = not self._reading
+            self._reading = True
+            return free
+
     async def _read(self) -> Frame | None:
-        """What is next on the wire; nothing after the result."""
-        self._reading = True
+        """What is next on the wire; nothing after the result. Whoever calls this has the right to read, and it ends here."""
         try:
             while True:
                 frame = await self._frame()
@@ -250,7 +260,7 @@ class Exchange(Generic[R]):
                     return frame
                 if frame.kind == _frames.STDIN_CREDIT:
                     # The daemon is not believed more than it can have received.
-                    with self._counting:
+                    with self._lock:
                         self._window = min(self._window + frame.credit(), _frames.STDIN_WINDOW_BYTES)
                     self._bell.ring()
                 elif frame.kind == _frames.RESULT:

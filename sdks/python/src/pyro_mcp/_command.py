@@ -63,6 +63,7 @@ class Command(Generic[R]):
         self._feeder: Feeder | None = None
         self._decoder = Decoder()
         self._delivered = (0, 0)
+        self._begun = False
         self._cancelled = False
         self._over = False
         #: The job that the command is, once it is on record.
@@ -117,10 +118,10 @@ class Command(Generic[R]):
     async def cancel(self) -> None:
         """Asks for an early end. What comes until then may still be read."""
         self._cancelled = True
-        if self._exchange is None:
-            self._over = True
-        else:
+        if self._exchange is not None:
             await self._exchange.cancel()
+        elif not self._begun:
+            self._over = True
 
     async def abandon(self) -> None:
         """Ends it, and returns when it is cleaned up. Whoever does not want the answer calls this."""
@@ -137,7 +138,11 @@ class Command(Generic[R]):
             await self._finish()
 
     async def _ask(self) -> None:
+        self._begun = True
         self._exchange = await self._client.stream(self._operation, self._values)
+        if self._cancelled:
+            # Somebody did that while there was nobody to be told.
+            await self._exchange.cancel()
         if self._source is not None:
             self._feeder = Feeder(self._client.runtime, self._exchange, self._source)
 
@@ -171,14 +176,14 @@ class Command(Generic[R]):
                 self._source = None
                 return
         await self._finish()
-        self._raise_broken_source()
-        if self._cancelled:
+        broken = None if self._feeder is None else self._feeder.failure
+        if self._cancelled or broken is not None:
             try:
                 await self._recovery.end(self._client)
             except PyroError:
                 # That it could not be sent is for the history of the workspace.
                 pass
-        raise error
+        raise broken or error
 
     def _raise_broken_source(self) -> None:
         if self._feeder is not None and self._feeder.failure is not None:
