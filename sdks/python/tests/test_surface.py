@@ -107,6 +107,12 @@ class Surface(unittest.TestCase):
             name = "".join(f"_{letter}" if letter.isupper() else letter for letter in kind["name"]).strip("_").upper()
             self.assertEqual((getattr(_frames, name), kind["byte"] in _frames._JSON_KINDS), (kind["byte"], kind["json"]))
 
+    def test_the_version_is_that_of_the_program(self) -> None:
+        import pyro_mcp
+
+        manifest = (pathlib.Path(__file__).parents[3] / "Cargo.toml").read_text()
+        self.assertIn(f'[workspace.package]\nversion = "{pyro_mcp.__version__}"\n', manifest)
+
     def test_a_program_pays_only_for_what_it_uses(self) -> None:
         script = "import sys, pyro_mcp; pyro_mcp.Pyro; print(*sys.modules)"
         loaded = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True).stdout.split()
