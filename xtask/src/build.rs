@@ -1,6 +1,9 @@
 //! `build`: the host program and, beside it, the static guest agent.
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, Result, ensure};
 
@@ -37,7 +40,16 @@ pub(crate) fn build(profile: &str) -> Result<Built> {
     let mut pyro = checkout::cargo();
     pyro.args(["build", "--locked", "--package", "pyro", "--profile", profile]);
     step::run(&format!("build pyro ({profile})"), &mut pyro)?;
+    let agent = guest()?;
 
+    let directory = checkout::binaries(profile);
+    let built = Built { pyro: directory.join("pyro"), guest: directory.join("pyro-guest") };
+    put(&agent, &built.guest)?;
+    Ok(built)
+}
+
+/// Builds the static guest agent and says where it is.
+pub(crate) fn guest() -> Result<PathBuf> {
     // Without `--target` the flag would also reach build scripts and proc macros, which cannot be static.
     let triple = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
     let mut guest = checkout::cargo();
@@ -58,13 +70,13 @@ pub(crate) fn build(profile: &str) -> Result<Built> {
     guest.env("RUSTFLAGS", flags);
     step::run("build the guest agent (static)", &mut guest)?;
 
-    let directory = checkout::binaries(profile);
-    let agent = checkout::target().join(&triple).join("guest/pyro-guest");
-    let built = Built { pyro: directory.join("pyro"), guest: directory.join("pyro-guest") };
-    let fresh = directory.join(format!(".pyro-guest.{}", std::process::id()));
-    // By rename, so that a `pyro` that runs meanwhile finds the old agent or the new one, whole.
-    fs::copy(&agent, &fresh)
-        .and_then(|_bytes| fs::rename(&fresh, &built.guest))
-        .with_context(|| format!("put {} beside pyro", agent.display()))?;
-    Ok(built)
+    Ok(checkout::target().join(&triple).join("guest/pyro-guest"))
+}
+
+/// Puts the agent in its place by rename, so that a `pyro` that runs meanwhile finds the old one or the new one, whole.
+pub(crate) fn put(agent: &Path, place: &Path) -> Result<()> {
+    let fresh = place.with_file_name(format!(".pyro-guest.{}", std::process::id()));
+    fs::copy(agent, &fresh)
+        .and_then(|_bytes| fs::rename(&fresh, place))
+        .with_context(|| format!("put {} at {}", agent.display(), place.display()))
 }

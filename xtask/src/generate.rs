@@ -1,10 +1,14 @@
-//! `generate`: `docs/reference`, written from what the program says of itself, so that it cannot drift.
+//! `generate`: `docs/reference`, written from what the program says of itself, and the part of the Python SDK that is made
+//! from it, so that they cannot drift.
 
 use std::{fs, path::PathBuf, process::Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::{build, checkout, step};
+use crate::{build, checkout, python, step};
+
+/// Directory of the pages, from the root of the repository.
+const REFERENCE: &str = "docs/reference";
 
 /// Columns of the help texts, whatever the terminal.
 const COLUMNS: &str = "100";
@@ -12,9 +16,9 @@ const COLUMNS: &str = "100";
 /// Entry of the task.
 pub(crate) fn run() -> Result<()> {
     let built = build::build("dev")?;
-    fs::create_dir_all(directory()).context("make docs/reference")?;
+    fs::create_dir_all(checkout::root().join(REFERENCE)).context("make docs/reference")?;
     for (name, text) in pages(&built.pyro)? {
-        fs::write(directory().join(name), text).with_context(|| format!("write docs/reference/{name}"))?;
+        fs::write(checkout::root().join(&name), text).with_context(|| format!("write {name}"))?;
     }
     Ok(())
 }
@@ -23,34 +27,40 @@ pub(crate) fn run() -> Result<()> {
 pub(crate) fn verify() -> Result<()> {
     let built = build::build("dev")?;
     for (name, text) in pages(&built.pyro)? {
-        let committed = fs::read_to_string(directory().join(name)).unwrap_or_default();
+        let committed = fs::read_to_string(checkout::root().join(&name)).unwrap_or_default();
         if committed != text {
-            bail!("docs/reference/{name} is out of date; run `cargo xtask generate`");
+            bail!("{name} is out of date; run `cargo xtask generate`");
         }
     }
     Ok(())
 }
 
-fn directory() -> PathBuf {
-    checkout::root().join("docs/reference")
-}
-
-/// Every page: its file in the directory, and its text.
-fn pages(pyro: &PathBuf) -> Result<Vec<(&'static str, String)>> {
-    Ok(vec![
+/// Every page: its file from the root of the repository, and its text.
+fn pages(pyro: &PathBuf) -> Result<Vec<(String, String)>> {
+    let api = page(pyro, "api")?;
+    let mut pages = python::pages(&api)?;
+    let reference = [
         ("cli.md", describe(pyro)?),
         ("errors.md", table(pyro, "errors")?),
         ("operations.md", table(pyro, "operations")?),
-    ])
+        ("api.json", api),
+    ];
+    pages.extend(reference.map(|(name, text)| (format!("{REFERENCE}/{name}"), text)));
+    Ok(pages)
 }
 
 /// A page that the program writes as it is.
-fn table(pyro: &PathBuf, page: &str) -> Result<String> {
+fn page(pyro: &PathBuf, page: &str) -> Result<String> {
     let mut command = std::process::Command::new(pyro);
     command.args(["reference", page]).stdin(Stdio::null());
     let output = step::output(&format!("pyro reference {page}"), &mut command)?;
-    let text = String::from_utf8(output).with_context(|| format!("the page {page} is not UTF-8"))?;
-    let (title, rest) = text.split_once('\n').with_context(|| format!("the page {page} is empty"))?;
+    String::from_utf8(output).with_context(|| format!("the page {page} is not UTF-8"))
+}
+
+/// A page that the program writes, with a word on where it comes from.
+fn table(pyro: &PathBuf, name: &str) -> Result<String> {
+    let text = page(pyro, name)?;
+    let (title, rest) = text.split_once('\n').with_context(|| format!("the page {name} is empty"))?;
     Ok(format!(
         "{title}\n\nWritten by `cargo xtask generate` from the program's own tables; do not edit.\n{rest}"
     ))

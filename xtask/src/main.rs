@@ -14,11 +14,14 @@ mod fuzz;
 mod generate;
 mod licences;
 mod prepare;
+mod python;
+mod sdk;
 mod stage;
 mod step;
 mod tally;
 mod test;
 mod tidy;
+mod wheel;
 
 use std::process::ExitCode;
 
@@ -37,9 +40,12 @@ Usage: cargo xtask TASK [options]
                           prepare, build, then every test, guest-backed ones included
                           --account: who runs the guest-backed suite when root starts this
                           --as-root: run the guest-backed suite a second time as root
+  sdk [--release] [--account NAME] [FILTER...]
+                          of those, the ones of the Python SDK
+  wheel [--release]       build the Python package with the programs in it
   bench [ARGS...]         prepare, build, measure, compare with benches/budgets.toml (--json for programs)
   check                   formatting, lints, tidiness, licences, dependencies, generated reference
-  generate                write docs/reference again from the program itself
+  generate                write docs/reference and the generated part of sdks/python again
   fuzz [--seconds N] [TARGET...]
                           run the fuzz targets, each for N seconds (60)
 ";
@@ -56,6 +62,8 @@ fn main() -> ExitCode {
         "build" => build::run(arguments),
         "demo" => demo::run(arguments),
         "test" => test::run(arguments),
+        "sdk" => sdk::run(arguments),
+        "wheel" => wheel::run(arguments),
         "bench" => bench::run(arguments),
         "check" => arguments.finish().and_then(|()| check::run()),
         "generate" => arguments.finish().and_then(|()| generate::run()),

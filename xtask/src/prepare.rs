@@ -22,6 +22,8 @@ const NEEDS: &[(&str, &str)] = &[
     ("diff", "diffutils"),
     ("tar", "tar"),
     ("cc", "gcc"),
+    ("python3", "python3"),
+    ("pip3", "python3-pip"),
 ];
 
 /// Where programs are, also for people whose `PATH` lacks the system ones.

@@ -7,9 +7,13 @@ use std::{
     fs::{self, DirBuilder},
     os::unix::fs::{DirBuilderExt, PermissionsExt},
     path::{Path, PathBuf},
+    sync::atomic::{AtomicUsize, Ordering},
 };
 
 use anyhow::{Context, Result};
+
+/// How many were made.
+static STAGES: AtomicUsize = AtomicUsize::new(0);
 
 /// The directory.
 #[derive(Debug)]
@@ -18,7 +22,11 @@ pub(crate) struct Stage(PathBuf);
 impl Stage {
     /// Makes an empty one.
     pub(crate) fn new() -> Result<Self> {
-        let path = std::env::temp_dir().join(format!("pyro-stage-{}", std::process::id()));
+        let path = std::env::temp_dir().join(format!(
+            "pyro-stage-{}-{}",
+            std::process::id(),
+            STAGES.fetch_add(1, Ordering::Relaxed)
+        ));
         // Fails on one that exists, so nobody can have prepared it for us.
         DirBuilder::new().mode(0o755).create(&path).with_context(|| format!("make {}", path.display()))?;
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755))
@@ -33,6 +41,25 @@ impl Stage {
         fs::copy(binary, &staged)
             .and_then(|_bytes| fs::set_permissions(&staged, fs::Permissions::from_mode(0o755)))
             .with_context(|| format!("stage {}", binary.display()))?;
+        Ok(staged)
+    }
+
+    /// The directory.
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Copies a file in, at a place below.
+    pub(crate) fn copy(&self, file: &Path, place: &Path) -> Result<PathBuf> {
+        let staged = self.0.join(place);
+        let parent = staged.parent().unwrap_or(&self.0);
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o755)
+            .create(parent)
+            .and_then(|()| fs::copy(file, &staged))
+            .and_then(|_bytes| fs::set_permissions(&staged, fs::Permissions::from_mode(0o644)))
+            .with_context(|| format!("stage {}", file.display()))?;
         Ok(staged)
     }
 }

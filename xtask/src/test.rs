@@ -19,7 +19,7 @@ use crate::{
     account::Account,
     arguments::Arguments,
     build::{self, Built},
-    checkout, prepare,
+    checkout, prepare, sdk,
     stage::Stage,
     step,
     tally::Tally,
@@ -51,6 +51,7 @@ pub(crate) fn run(mut arguments: Arguments) -> Result<()> {
     if as_root {
         summary.part("guest-backed suite as root", || guest_backed(&current, &built, &suite, &filters))?;
     }
+    sdk::test(&mut summary, &account, &built, &profile, &filters)?;
     summary.conclude(filters.is_empty())
 }
 
@@ -107,10 +108,11 @@ fn guest_backed(account: &Account, built: &Built, suite: &[PathBuf], filters: &[
 
 /// What ran, part by part.
 #[derive(Debug, Default)]
-struct Summary(Vec<(String, Tally, Duration)>);
+pub(crate) struct Summary(Vec<(String, Tally, Duration)>);
 
 impl Summary {
-    fn part(&mut self, name: &str, run: impl FnOnce() -> Result<Tally>) -> Result<()> {
+    /// Runs a part and keeps what it counted.
+    pub(crate) fn part(&mut self, name: &str, run: impl FnOnce() -> Result<Tally>) -> Result<()> {
         eprintln!("==> {name}");
         let begin = Instant::now();
         let tally = run().with_context(|| name.to_owned())?;
@@ -119,7 +121,7 @@ impl Summary {
     }
 
     /// Prints the table and the closing line. `whole`: no filter was given, so a part without a test is a fault.
-    fn conclude(&self, whole: bool) -> Result<()> {
+    pub(crate) fn conclude(&self, whole: bool) -> Result<()> {
         println!();
         let mut total = Tally::default();
         for (name, tally, took) in &self.0 {

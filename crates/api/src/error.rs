@@ -199,6 +199,7 @@ impl<'de> Deserialize<'de> for ErrorCode {
 
 /// Every failure, on the wire and in `--json` output.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ErrorBody {
     /// Always false.
     pub ok: bool,
@@ -223,6 +224,7 @@ pub struct ErrorBody {
 
 /// What became of a command whose request failed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Work {
     /// It never ran. It may be run again; if it is a job by now, with another idempotency key.

@@ -1,0 +1,1 @@
+"""Tests of the installed wheel. They see nothing of the checkout."""

@@ -1,0 +1,57 @@
+"""Tests against a real `pyro`, its daemon and its machines.
+
+`PYRO_TEST_PYRO` and `PYRO_TEST_GUEST` name the programs, `PYRO_TEST_WHEEL` the wheel, and `PYRO_TEST_HOME` a directory that is
+kept from run to run: it has the environments that all tests share. `cargo xtask test` sets them.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import tempfile
+from typing import IO, Any
+
+ENVIRONMENT = "debian:12"
+
+
+def setting(name: str) -> str:
+    """One of the variables above."""
+    value = os.environ.get(name)
+    if not value:
+        raise AssertionError(f"{name} is not set; `cargo xtask test` says with it what is tested")
+    return value
+
+
+class Scratch:
+    """A directory for homes, on the file system of the shared environments."""
+
+    def __init__(self) -> None:
+        cache = setting("PYRO_TEST_HOME")
+        homes = os.path.join(cache, "homes")
+        os.makedirs(homes, exist_ok=True)
+        # Whoever has it alone may clear the homes of killed tests away.
+        self._in_use: IO[bytes] = open(os.path.join(cache, "in-use.lock"), "wb")
+        fcntl.flock(self._in_use, fcntl.LOCK_SH)
+        os.makedirs(homes, exist_ok=True)
+        self.path = tempfile.mkdtemp(prefix="p", dir=homes)
+        self.environments = os.path.join(cache, "environments")
+
+    def variables(self) -> dict[str, str]:
+        """What a client and its daemon are told."""
+        # Long enough for every test, short enough that a killed test leaves no daemon for long.
+        return {"PYRO_DAEMON_IDLE_SECONDS": "120"}
+
+    def client(self, home: str) -> dict[str, Any]:
+        """Arguments of a client with a home of that name."""
+        return {
+            "base_dir": os.path.join(self.path, home),
+            "cache_dir": self.environments,
+            "pyro": setting("PYRO_TEST_PYRO"),
+            "env": {**self.variables(), "PYRO_GUEST": setting("PYRO_TEST_GUEST")},
+        }
+
+    def remove(self) -> None:
+        """Takes it away."""
+        shutil.rmtree(self.path)
+        self._in_use.close()

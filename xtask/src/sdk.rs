@@ -1,0 +1,118 @@
+//! `sdk`: the Python SDK: its types, its tests on the host, and its tests against real machines and as an installed wheel.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use crate::{
+    account::Account,
+    arguments::Arguments,
+    build::{self, Built},
+    checkout, prepare,
+    stage::Stage,
+    step,
+    tally::Tally,
+    test::Summary,
+    wheel,
+};
+
+/// Entry of the task.
+pub(crate) fn run(mut arguments: Arguments) -> Result<()> {
+    let profile = build::profile(&mut arguments)?;
+    let named = arguments.option("--account")?;
+    let filters = arguments.names()?;
+    let account = Account::ordinary(named.as_deref())?;
+    prepare::prepare_for(&account)?;
+    let built = build::build(&profile)?;
+    let mut summary = Summary::default();
+    test(&mut summary, &account, &built, &profile, &filters)?;
+    summary.conclude(filters.is_empty())
+}
+
+/// All of it, part by part. The wheel takes a build of its own, so it is left out when somebody asks for single tests.
+pub(crate) fn test(
+    summary: &mut Summary,
+    account: &Account,
+    built: &Built,
+    profile: &str,
+    filters: &[String],
+) -> Result<()> {
+    if filters.is_empty() {
+        check_types()?;
+    }
+    summary.part("Python SDK on the host", || host(filters))?;
+    let package = Package::staged(built)?;
+    summary
+        .part(&format!("Python SDK on machines as `{}`", account.name), || package.live(account, filters))?;
+    if filters.is_empty() {
+        let wheel = wheel::build(profile)?;
+        summary.part(&format!("wheel as `{}`", account.name), || package.wheel(account, &wheel))?;
+    }
+    Ok(())
+}
+
+/// Has every type checked, of the package and of its tests.
+fn check_types() -> Result<()> {
+    let tools = wheel::tools("check")?;
+    let mut mypy = python();
+    mypy.args(["-m", "mypy", "--cache-dir"]).arg(checkout::target().join("python/mypy-cache"));
+    mypy.env("PYTHONPATH", tools);
+    step::run("mypy --strict", &mut mypy).map(drop)
+}
+
+/// Tests that need no machine.
+fn host(filters: &[String]) -> Result<Tally> {
+    let mut tests = python();
+    tests.args(["run_tests.py", "tests"]).args(filters);
+    Tally::of(&mut tests)
+}
+
+fn python() -> std::process::Command {
+    let mut python = std::process::Command::new("python3");
+    python.current_dir(checkout::root().join("sdks/python")).env("PYTHONDONTWRITEBYTECODE", "1");
+    python
+}
+
+/// A copy of the package and the programs that any account can read.
+struct Package {
+    stage: Stage,
+    pyro: PathBuf,
+    guest: PathBuf,
+}
+
+impl Package {
+    fn staged(built: &Built) -> Result<Self> {
+        let stage = Stage::new()?;
+        for file in checkout::files()? {
+            if let Ok(inside) = file.strip_prefix("sdks/python") {
+                stage.copy(&checkout::root().join(&file), inside)?;
+            }
+        }
+        let (pyro, guest) = (stage.add(&built.pyro)?, stage.add(&built.guest)?);
+        Ok(Self { stage, pyro, guest })
+    }
+
+    fn live(&self, account: &Account, filters: &[String]) -> Result<Tally> {
+        let mut tests = self.tests(account, "live")?;
+        tests.args(filters).env("PYRO_TEST_PYRO", &self.pyro).env("PYRO_TEST_GUEST", &self.guest);
+        Tally::of(&mut tests)
+    }
+
+    fn wheel(&self, account: &Account, wheel: &Path) -> Result<Tally> {
+        let name = wheel.file_name().context("a wheel without a name")?;
+        let staged = self.stage.copy(wheel, Path::new(name))?;
+        let mut tests = self.tests(account, "installed")?;
+        tests.env("PYRO_TEST_WHEEL", staged);
+        Tally::of(&mut tests)
+    }
+
+    fn tests(&self, account: &Account, directory: &str) -> Result<std::process::Command> {
+        let mut tests = account.command(Path::new("/usr/bin/env"))?;
+        // Interrupts as in `test`; and the interpreter that this account finds.
+        tests
+            .args(["--default-signal=HUP,INT,QUIT,TERM", "python3"])
+            .arg(self.stage.path().join("run_tests.py"));
+        tests.arg(directory).env("PYTHONDONTWRITEBYTECODE", "1").env("PYRO_TEST_HOME", account.test_home());
+        Ok(tests)
+    }
+}
