@@ -41,16 +41,22 @@ fn pages(pyro: &PathBuf) -> Result<Vec<(&'static str, String)>> {
         ("cli.md", describe(pyro)?),
         ("errors.md", table(pyro, "errors")?),
         ("operations.md", table(pyro, "operations")?),
+        ("api.json", page(pyro, "api")?),
     ])
 }
 
 /// A page that the program writes as it is.
-fn table(pyro: &PathBuf, page: &str) -> Result<String> {
+fn page(pyro: &PathBuf, page: &str) -> Result<String> {
     let mut command = std::process::Command::new(pyro);
     command.args(["reference", page]).stdin(Stdio::null());
     let output = step::output(&format!("pyro reference {page}"), &mut command)?;
-    let text = String::from_utf8(output).with_context(|| format!("the page {page} is not UTF-8"))?;
-    let (title, rest) = text.split_once('\n').with_context(|| format!("the page {page} is empty"))?;
+    String::from_utf8(output).with_context(|| format!("the page {page} is not UTF-8"))
+}
+
+/// A page that the program writes, with a word on where it comes from.
+fn table(pyro: &PathBuf, name: &str) -> Result<String> {
+    let text = page(pyro, name)?;
+    let (title, rest) = text.split_once('\n').with_context(|| format!("the page {name} is empty"))?;
     Ok(format!(
         "{title}\n\nWritten by `cargo xtask generate` from the program's own tables; do not edit.\n{rest}"
     ))

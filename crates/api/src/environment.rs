@@ -4,11 +4,13 @@ use serde::{Deserialize, Serialize};
 
 /// Asks for all environments.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct EnvListRequest {}
 
 /// Asks for one environment.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct EnvInspectRequest {
     /// Its name.
@@ -20,6 +22,7 @@ pub struct EnvInspectRequest {
 
 /// Makes an environment ready to use.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct EnvPullRequest {
     /// Its name.
@@ -28,11 +31,13 @@ pub struct EnvPullRequest {
 
 /// Removes what is left over from earlier versions and unfinished work.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct EnvPruneRequest {}
 
 /// Makes an environment from a root file system of the caller's.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct EnvImportRequest {
     /// Name to give it.
@@ -43,6 +48,7 @@ pub struct EnvImportRequest {
 
 /// An environment as everybody sees it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Environment {
     /// Name, e.g. `debian:12`.
     pub name: String,
@@ -86,6 +92,7 @@ pub struct Environment {
 
 /// All environments.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct EnvironmentList {
     /// Version of the list.
     pub catalog_version: String,
@@ -95,6 +102,7 @@ pub struct EnvironmentList {
 
 /// An environment that is ready.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct PulledEnvironment {
     /// The environment.
     #[serde(flatten)]
@@ -109,6 +117,7 @@ pub struct PulledEnvironment {
 
 /// What was removed.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct PruneResult {
     /// Names of the removed directories, sorted.
     pub deleted_environment_dirs: Vec<String>,
@@ -122,6 +131,7 @@ pub struct PruneResult {
 
 /// Progress of making an environment.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum PullEvent {
     /// A step goes on.
@@ -130,6 +140,7 @@ pub enum PullEvent {
 
 /// How far the work has come.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Progress {
     /// The step, a short phrase: `downloading packages`, `writing the root image`.
     pub step: String,

@@ -197,6 +197,7 @@ impl<'de> Deserialize<'de> for ErrorCode {
 
 /// Every failure, on the wire and in `--json` output.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ErrorBody {
     /// Always false.
     pub ok: bool,
@@ -221,6 +222,7 @@ pub struct ErrorBody {
 
 /// What became of a command whose request failed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Work {
     /// It never ran; the same request may be sent again.

@@ -49,7 +49,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    const ALL: [Kind; 10] = [
+    pub(crate) const ALL: [Kind; 10] = [
         Kind::Request,
         Kind::Stdin,
         Kind::StdinEof,
@@ -63,7 +63,7 @@ impl Kind {
     ];
 
     /// Whether the payload is JSON, which may go on in the next frame.
-    fn is_json(self) -> bool {
+    pub(crate) fn is_json(self) -> bool {
         matches!(self, Kind::Request | Kind::Event | Kind::Result | Kind::Error)
     }
 

@@ -7,6 +7,7 @@ use crate::text::ByteString;
 /// Removes what nothing leads to any more: directories of machines that are gone, disks without a workspace, copies of
 /// environments that no workspace uses. Never a workspace.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct GcRequest {
     /// Only says what would be removed, and why.
@@ -16,6 +17,7 @@ pub struct GcRequest {
 
 /// What was removed, or would be.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct GcResult {
     /// Whether it was only looked at.
     pub dry_run: bool,
@@ -29,6 +31,7 @@ pub struct GcResult {
 
 /// A thing that is kept without need.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct GcItem {
     /// What it is: `machine`, `workspace_directory`, `environment_copy`, `command_output`, …
     pub kind: String,

@@ -6,6 +6,7 @@
 //!   fields of a request are refused, so a misspelt option is never ignored.
 //! - [`error`]: [`ErrorCode`] and [`ErrorBody`], the one shape of every failure.
 //! - [`frame`]: how streaming operations are laid out in HTTP bodies; pure, no I/O.
+//! - `schema` (a feature): JSON schemas of all requests, events and results, and the contract as one JSON document.
 //! - [`socket`], [`client`]: how to reach the daemon, starting it when there is none.
 //!
 //! The crate knows no terminal, no environment variable and not how a daemon is started.
@@ -20,6 +21,8 @@ pub mod frame;
 pub mod gc;
 pub mod operation;
 pub mod run;
+#[cfg(feature = "schema")]
+pub mod schema;
 pub mod service;
 pub mod socket;
 pub mod text;

@@ -127,6 +127,10 @@ pub struct Operation {
     /// what it needs ([`Needs::errors`]).
     #[serde(skip)]
     pub errors: &'static [ErrorCode],
+    /// Gives the schemas of request, event and result.
+    #[cfg(feature = "schema")]
+    #[serde(skip)]
+    pub schemas: fn(&mut crate::schema::Schemas) -> crate::schema::OperationSchemas,
 }
 
 /// An operation as a type, so that request and result cannot be mixed up.
@@ -178,6 +182,8 @@ macro_rules! operations {
                 result: stringify!($result),
                 needs: Needs::$needs,
                 errors: &[$(ErrorCode::$code),*],
+                #[cfg(feature = "schema")]
+                schemas: crate::schema::Schemas::of_operation::<$request, $event, $result>,
             };
         })+
 

@@ -12,6 +12,7 @@ use crate::{
 
 /// What to run and in which machine.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct RunRequest {
     /// Name of an environment, e.g. `debian:12`.
@@ -20,16 +21,20 @@ pub struct RunRequest {
     pub command: CommandLine,
     /// Virtual processors, within [`VCPU_COUNTS`].
     #[serde(default = "defaults::vcpu_count")]
+    #[cfg_attr(feature = "schema", schemars(range(min = *VCPU_COUNTS.start(), max = *VCPU_COUNTS.end())))]
     pub vcpu_count: u32,
     /// Memory in MiB, within [`MEM_MIBS`].
     #[serde(default = "defaults::mem_mib")]
+    #[cfg_attr(feature = "schema", schemars(range(min = *MEM_MIBS.start(), max = *MEM_MIBS.end())))]
     pub mem_mib: u32,
     /// The command is killed after this many seconds, with everything it started; within [`TIMEOUTS_SECONDS`].
     #[serde(default = "defaults::timeout_seconds")]
+    #[cfg_attr(feature = "schema", schemars(range(min = *TIMEOUTS_SECONDS.start(), max = *TIMEOUTS_SECONDS.end())))]
     pub timeout_seconds: u64,
     /// The machine ends by itself after this many seconds, whatever happens to the host's side; within
     /// [`TTLS_SECONDS`], or 0 for no such bound. Never earlier than the timeout.
     #[serde(default = "defaults::ttl_seconds")]
+    #[cfg_attr(feature = "schema", schemars(range(min = 0, max = *TTLS_SECONDS.end())))]
     pub ttl_seconds: u64,
     /// Give the machine a network. A later release will; now it is refused.
     #[serde(default)]
@@ -88,6 +93,7 @@ pub const DEFAULT_TTL_SECONDS: u64 = 600;
 
 /// A shell line (a string in JSON) or an argument vector (an array).
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(untagged, expecting = "expected a string (a shell line) or an array of strings (an argument vector)")]
 pub enum CommandLine {
     /// Run by `/bin/sh -lc`.
@@ -207,6 +213,7 @@ pub fn missing_command() -> ErrorBody {
 
 /// What happens during a run, apart from its output.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum RunEvent {
     /// A phase begins.
@@ -223,6 +230,7 @@ pub enum RunEvent {
 
 /// How a run ended; the result on the wire. Output went before it as frames.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct RunReport {
     /// The machine, 12 hexadecimal digits. It is gone.
     pub vm_id: String,
@@ -266,6 +274,7 @@ pub const EXECUTION_MODE: &str = "guest_vsock";
 
 /// What became of the machine of a run.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Cleanup {
     /// The machine.
     pub vm_id: String,
@@ -277,6 +286,7 @@ pub struct Cleanup {
 
 /// A run with its output: what `pyro run --json` prints.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct RunResult {
     /// How it ended.
     #[serde(flatten)]
@@ -295,6 +305,7 @@ impl RunResult {
 
 /// What a command wrote, inside of a result.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct CapturedOutput {
     /// Standard output as text, with replacement characters where it is no UTF-8.
     pub stdout: String,

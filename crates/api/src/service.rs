@@ -4,11 +4,13 @@ use serde::{Deserialize, Serialize};
 
 /// Asks how the daemon is.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct StatusRequest {}
 
 /// How the daemon is.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Status {
     /// Release of the program.
     pub version: String,
@@ -32,6 +34,7 @@ pub struct Status {
 
 /// Ends the daemon.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ShutdownRequest {
     /// End also the runs in work. Without, a daemon in use refuses with `daemon_busy`.
@@ -41,6 +44,7 @@ pub struct ShutdownRequest {
 
 /// The daemon is about to end.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ShutdownResult {
     /// The process that ends.
     pub pid: u32,
@@ -50,4 +54,5 @@ pub struct ShutdownResult {
 
 /// Operations without progress have no events.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum NoEvent {}

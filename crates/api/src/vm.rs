@@ -17,18 +17,22 @@ use crate::{
 
 /// Makes a machine that does not run yet.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct VmCreateRequest {
     /// Name of an environment, e.g. `debian:12`.
     pub environment: String,
     /// Virtual processors, within [`VCPU_COUNTS`].
     #[serde(default = "defaults::vcpu_count")]
+    #[cfg_attr(feature = "schema", schemars(range(min = *VCPU_COUNTS.start(), max = *VCPU_COUNTS.end())))]
     pub vcpu_count: u32,
     /// Memory in MiB, within [`MEM_MIBS`].
     #[serde(default = "defaults::mem_mib")]
+    #[cfg_attr(feature = "schema", schemars(range(min = *MEM_MIBS.start(), max = *MEM_MIBS.end())))]
     pub mem_mib: u32,
     /// The machine is deleted after this many seconds without use; 0 for never.
     #[serde(default = "defaults::ttl_seconds")]
+    #[cfg_attr(feature = "schema", schemars(range(min = 0, max = *crate::workspace::create::WORKSPACE_TTLS_SECONDS.end())))]
     pub ttl_seconds: u64,
     /// Give the machine a network. A later release will; now it is refused.
     #[serde(default)]
@@ -71,6 +75,7 @@ impl VmCreateRequest {
 
 /// Runs a command in a machine, which is deleted afterwards.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct VmExecRequest {
     /// Which.
@@ -79,6 +84,7 @@ pub struct VmExecRequest {
     pub command: CommandLine,
     /// The command is killed after this many seconds, with everything it started; within [`TIMEOUTS_SECONDS`].
     #[serde(default = "defaults::timeout_seconds")]
+    #[cfg_attr(feature = "schema", schemars(range(min = *TIMEOUTS_SECONDS.start(), max = *TIMEOUTS_SECONDS.end())))]
     pub timeout_seconds: u64,
 }
 
@@ -94,6 +100,7 @@ macro_rules! names_a_machine {
     ($($(#[doc = $doc:literal])+ $request:ident;)+) => {
         $($(#[doc = $doc])+
         #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+        #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
         #[serde(deny_unknown_fields)]
         pub struct $request {
             /// Which.
@@ -117,11 +124,13 @@ names_a_machine! {
 
 /// Deletes machines that are past their time.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct VmReapRequest {}
 
 /// A machine.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Vm {
     /// 12 hexadecimal digits.
     pub vm_id: String,
@@ -157,6 +166,7 @@ pub struct Vm {
 
 /// A machine is gone.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct VmDeleted {
     /// Which it was.
     pub vm_id: String,
@@ -168,6 +178,7 @@ pub struct VmDeleted {
 
 /// The network of a machine. No machine has one in this release.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct VmNetworkInfo {
     /// Which.
     pub vm_id: String,
@@ -182,6 +193,7 @@ pub struct VmNetworkInfo {
 
 /// Machines that were deleted.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct VmsReaped {
     /// Which.
     pub deleted_vm_ids: Vec<String>,

@@ -132,6 +132,7 @@ impl<'de> Deserialize<'de> for CommandRef {
 
 /// A command on record.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct CommandRecord {
     /// Its number in the workspace, from 1.
     pub sequence: u64,
@@ -185,6 +186,7 @@ pub struct CommandRecord {
 
 /// A command of the history with the end of its output.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct LogEntry {
     /// The command.
     #[serde(flatten)]
@@ -196,6 +198,7 @@ pub struct LogEntry {
 
 /// Asks for the history. That is no use of the workspace.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct WorkspaceLogsRequest {
     /// Whose.
@@ -203,6 +206,7 @@ pub struct WorkspaceLogsRequest {
     pub workspace: WorkspaceRef,
     /// At most so many commands, within [`LOG_PAGE_SIZES`], the newest that fit the rest of the request.
     #[serde(default = "defaults::log_limit")]
+    #[cfg_attr(feature = "schema", schemars(range(min = *LOG_PAGE_SIZES.start(), max = *LOG_PAGE_SIZES.end())))]
     pub limit: u64,
     /// Only commands before this number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -218,6 +222,7 @@ pub struct WorkspaceLogsRequest {
     pub with_output: bool,
     /// At most so much of each stream of each command, within [`LOG_OUTPUT_BYTES`].
     #[serde(default = "defaults::log_output_bytes")]
+    #[cfg_attr(feature = "schema", schemars(range(min = *LOG_OUTPUT_BYTES.start(), max = *LOG_OUTPUT_BYTES.end())))]
     pub max_output_bytes: u64,
 }
 
@@ -269,6 +274,7 @@ impl WorkspaceLogsRequest {
 
 /// A page of the history.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct WorkspaceLogs {
     /// Whose.
     pub workspace_id: String,
@@ -286,6 +292,7 @@ pub struct WorkspaceLogs {
 
 /// Asks for a part of one command's output. That is no use of the workspace.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct WorkspaceOutputRequest {
     /// Whose.
@@ -317,6 +324,7 @@ pub struct WorkspaceOutputRequest {
     pub ignore_case: bool,
     /// At most so many bytes, within [`OUTPUT_BYTES`].
     #[serde(default = "defaults::output_bytes")]
+    #[cfg_attr(feature = "schema", schemars(range(min = *OUTPUT_BYTES.start(), max = *OUTPUT_BYTES.end())))]
     pub max_bytes: u64,
     /// How they shall stand in JSON.
     #[serde(default = "defaults::auto")]
@@ -365,6 +373,7 @@ pub(crate) fn check_pattern(what: &str, pattern: Option<&str>) -> Result<(), Err
 
 /// A part of one command's output.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct OutputPiece {
     /// Whose.
     pub workspace_id: String,
@@ -401,6 +410,7 @@ pub struct OutputPiece {
 
 /// A line that matches.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct OutputMatch {
     /// Its number, from 1; null when it cannot be said.
     pub line: Option<u64>,

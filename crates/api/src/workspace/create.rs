@@ -24,22 +24,27 @@ const MAX_PATTERN_BYTES: usize = 4096;
 
 /// What kind of machine, and what is in it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct WorkspaceCreateRequest {
     /// Name of an environment, e.g. `debian:12`.
     pub environment: String,
     /// Virtual processors, within [`VCPU_COUNTS`].
     #[serde(default = "defaults::vcpu_count")]
+    #[cfg_attr(feature = "schema", schemars(range(min = *VCPU_COUNTS.start(), max = *VCPU_COUNTS.end())))]
     pub vcpu_count: u32,
     /// Memory in MiB, within [`MEM_MIBS`].
     #[serde(default = "defaults::mem_mib")]
+    #[cfg_attr(feature = "schema", schemars(range(min = *MEM_MIBS.start(), max = *MEM_MIBS.end())))]
     pub mem_mib: u32,
     /// Writable disk in MiB, within [`DISK_MIBS`]; the daemon's default when absent. Only what is written takes space.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(range(min = *DISK_MIBS.start(), max = *DISK_MIBS.end())))]
     pub disk_mib: Option<u64>,
     /// The machine is stopped after this many seconds without any use; 0 for never. Nothing is deleted:
     /// `workspace_start` starts it again.
     #[serde(default = "defaults::ttl_seconds")]
+    #[cfg_attr(feature = "schema", schemars(range(min = 0, max = *WORKSPACE_TTLS_SECONDS.end())))]
     pub ttl_seconds: u64,
     /// What the machine may reach; only `off` in this release.
     #[serde(default)]
@@ -198,6 +203,7 @@ impl From<NetworkPolicy> for String {
 
 /// A secret, by value or by the path of a file on the host. Never shown.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct SecretSource {
     /// Its name.

@@ -38,6 +38,7 @@ tokens! {
 
 /// Asks what changed.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct WorkspaceDiffRequest {
     /// Where.
@@ -57,9 +58,11 @@ pub struct WorkspaceDiffRequest {
     pub name_only: bool,
     /// At most so much patch, within [`DIFF_BYTES`]; what does not fit is named in `left_out`.
     #[serde(default = "default_bytes")]
+    #[cfg_attr(feature = "schema", schemars(range(min = *DIFF_BYTES.start(), max = *DIFF_BYTES.end())))]
     pub max_bytes: u64,
     /// Lines of context, within [`DIFF_CONTEXT_LINES`]; 3 when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(range(min = *DIFF_CONTEXT_LINES.start(), max = *DIFF_CONTEXT_LINES.end())))]
     pub context: Option<u32>,
     /// Do not look for renames: they are a deletion and an addition then.
     #[serde(default)]
@@ -105,6 +108,7 @@ impl WorkspaceDiffRequest {
 
 /// What changed.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct WorkspaceDiff {
     /// Where.
     pub workspace_id: String,
@@ -128,6 +132,7 @@ pub struct WorkspaceDiff {
 
 /// How many paths changed and how.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct DiffSummary {
     /// All.
     pub total: u64,
@@ -155,6 +160,7 @@ pub struct DiffSummary {
 
 /// A path that changed.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct DiffEntry {
     /// Relative to `/workspace`.
     pub path: ByteString,
@@ -184,6 +190,7 @@ pub struct DiffEntry {
 
 /// One side of a change.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct DiffSide {
     /// What it is.
     pub artifact_type: ArtifactType,

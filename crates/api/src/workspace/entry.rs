@@ -66,6 +66,7 @@ impl From<FileMode> for String {
 
 /// A path and what is there.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct FileEntry {
     /// Absolute in the guest.
     pub path: ByteString,

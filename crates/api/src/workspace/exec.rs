@@ -20,6 +20,7 @@ pub const MAX_IDEMPOTENCY_KEY_CHARS: usize = 200;
 
 /// What to run.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct WorkspaceExecRequest {
     /// Where.
@@ -42,6 +43,7 @@ pub struct WorkspaceExecRequest {
     /// The command is killed after this many seconds, with everything it started; within [`EXEC_TIMEOUTS_SECONDS`], or
     /// 0 for never. When absent: 30 s, and never with `detach`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(range(min = 0, max = *EXEC_TIMEOUTS_SECONDS.end())))]
     pub timeout_seconds: Option<u64>,
     /// A text of the caller's choice for this one call. A second request with the same key and otherwise the same
     /// content runs nothing: it follows the running command, or gives the stored result.
@@ -128,6 +130,7 @@ fn check_key(key: &str) -> Result<(), ErrorBody> {
 
 /// What happens to a command, apart from its output.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum ExecEvent {
     /// It is on record and has a number; sent before any output.
@@ -143,6 +146,7 @@ pub enum ExecEvent {
 
 /// How a command ended, or that it runs on; the result on the wire. Output went before it as frames.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ExecReport {
     /// Where it ran.
     pub workspace_id: String,
@@ -191,6 +195,7 @@ pub struct ExecReport {
 
 /// A command with its output: what `pyro workspace exec --json` prints.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ExecResult {
     /// How it ended.
     #[serde(flatten)]

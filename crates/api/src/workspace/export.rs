@@ -23,6 +23,7 @@ tokens! {
 
 /// Asks for a file, a directory, or everything that changed.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct WorkspaceExportRequest {
     /// Where from.
@@ -64,6 +65,7 @@ impl WorkspaceExportRequest {
 
 /// Something was taken out.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct WorkspaceExported {
     /// Where from.
     pub workspace_id: String,

@@ -31,6 +31,7 @@ pub const DEFAULT_ENTRY_LIMIT: u64 = 20_000;
 
 /// Lists a directory, or names a single file. Links are shown, never followed.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct FileListRequest {
     /// Whose.
@@ -44,6 +45,7 @@ pub struct FileListRequest {
     pub recursive: bool,
     /// At most so many entries, within [`ENTRY_LIMITS`].
     #[serde(default = "default_entry_limit")]
+    #[cfg_attr(feature = "schema", schemars(range(min = *ENTRY_LIMITS.start(), max = *ENTRY_LIMITS.end())))]
     pub limit: u64,
     /// Only entries after this path, for the next page.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -65,6 +67,7 @@ impl FileListRequest {
 
 /// What is in a directory.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct FileList {
     /// Whose.
     pub workspace_id: String,
@@ -87,6 +90,7 @@ pub struct FileList {
 
 /// Looks at one path. A link is not followed.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct FileStatRequest {
     /// Whose.
@@ -101,6 +105,7 @@ pub struct FileStatRequest {
 
 /// One path.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct FileStat {
     /// Whose.
     pub workspace_id: String,
@@ -111,6 +116,7 @@ pub struct FileStat {
 
 /// Reads a file, or a part of one.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct FileReadRequest {
     /// Whose.
@@ -120,6 +126,7 @@ pub struct FileReadRequest {
     pub path: WorkspacePath,
     /// At most so many bytes, within [`READ_BYTES`].
     #[serde(default = "default_read_bytes")]
+    #[cfg_attr(feature = "schema", schemars(range(min = *READ_BYTES.start(), max = *READ_BYTES.end())))]
     pub max_bytes: u64,
     /// First byte, from 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -181,6 +188,7 @@ fn check_lines(first: u64, last: u64, may_insert: bool) -> Result<(), ErrorBody>
 
 /// A file, or a part of one.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct FileRead {
     /// Whose.
     pub workspace_id: String,
@@ -212,6 +220,7 @@ pub struct FileRead {
 
 /// Writes a file, in one step. Directories above are made.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct FileWriteRequest {
     /// Whose.
@@ -295,6 +304,7 @@ impl FileWriteRequest {
 
 /// A file was written.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct FileWritten {
     /// Whose.
     pub workspace_id: String,
@@ -314,6 +324,7 @@ pub struct FileWritten {
 
 /// Replaces text in a file, which must be there exactly so often as expected.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct FileReplaceRequest {
     /// Whose.
@@ -354,6 +365,7 @@ impl FileReplaceRequest {
 
 /// Text was replaced.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct FileReplaced {
     /// Whose.
     pub workspace_id: String,
@@ -371,6 +383,7 @@ pub struct FileReplaced {
 
 /// Makes a directory and those above it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct FileMkdirRequest {
     /// Whose.
@@ -388,6 +401,7 @@ pub struct FileMkdirRequest {
 
 /// Moves a file or a directory, in one step.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct FileMoveRequest {
     /// Whose.
@@ -404,6 +418,7 @@ pub struct FileMoveRequest {
 
 /// Copies a file, or a directory with all that it holds.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct FileCopyRequest {
     /// Whose.
@@ -423,6 +438,7 @@ pub struct FileCopyRequest {
 
 /// Deletes a file, a link or a directory.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct FileDeleteRequest {
     /// Whose.
@@ -466,6 +482,7 @@ impl FileStatRequest {
 
 /// Something was made, moved, copied or deleted.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct FileChanged {
     /// Whose.
     pub workspace_id: String,

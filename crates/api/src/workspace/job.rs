@@ -11,6 +11,7 @@ use crate::{check::within, error::ErrorBody};
 
 /// Asks for the jobs: commands that run, and detached ones that have ended.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct JobListRequest {
     /// Whose.
@@ -23,6 +24,7 @@ pub struct JobListRequest {
 
 /// Jobs.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct JobList {
     /// Whose.
     pub workspace_id: String,
@@ -36,6 +38,7 @@ pub struct JobList {
 
 /// Waits until a command ends.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct JobWaitRequest {
     /// Whose.
@@ -60,6 +63,7 @@ pub struct JobWaitRequest {
 
 /// Asks for the end of a command's output. That is no use of the workspace.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct JobLogsRequest {
     /// Whose.
@@ -70,6 +74,7 @@ pub struct JobLogsRequest {
     pub job: CommandRef,
     /// At most so much of each stream, the last bytes, within [`LOG_OUTPUT_BYTES`].
     #[serde(default = "default_bytes")]
+    #[cfg_attr(feature = "schema", schemars(range(min = *LOG_OUTPUT_BYTES.start(), max = *LOG_OUTPUT_BYTES.end())))]
     pub max_bytes: u64,
 }
 
@@ -86,6 +91,7 @@ impl JobLogsRequest {
 
 /// A command with the end of its output.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct JobLogs {
     /// Whose.
     pub workspace_id: String,
@@ -96,6 +102,7 @@ pub struct JobLogs {
 
 /// Sends a signal to a command and all that it started.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct JobKillRequest {
     /// Whose.
@@ -129,6 +136,7 @@ tokens! {
 
 /// A signal was sent, or there was nobody to take it.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct JobKilled {
     /// Whose.
     pub workspace_id: String,

@@ -12,6 +12,7 @@ use crate::{check::invalid, error::ErrorBody};
 
 /// Asks how a workspace is. That is no use of it, and does not extend its life.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct WorkspaceStatusRequest {
     /// Which.
@@ -21,6 +22,7 @@ pub struct WorkspaceStatusRequest {
 
 /// Changes name, labels and lifetime. Something must change.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct WorkspaceUpdateRequest {
     /// Which.
@@ -40,6 +42,7 @@ pub struct WorkspaceUpdateRequest {
     pub clear_labels: Vec<LabelKey>,
     /// Its new lifetime, from now on; 0 for no bound.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(range(min = 0, max = *crate::workspace::create::WORKSPACE_TTLS_SECONDS.end())))]
     pub ttl_seconds: Option<u64>,
 }
 
@@ -73,6 +76,7 @@ impl WorkspaceUpdateRequest {
 
 /// Deletes a workspace and everything in it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct WorkspaceDeleteRequest {
     /// Which.
@@ -85,6 +89,7 @@ pub struct WorkspaceDeleteRequest {
 
 /// A workspace is gone.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct WorkspaceDeleted {
     /// Which it was.
     pub workspace_id: String,
@@ -96,6 +101,7 @@ pub struct WorkspaceDeleted {
 
 /// Shuts the machine down cleanly. The disk stays. No fault if there is no machine.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct WorkspaceStopRequest {
     /// Which.
@@ -105,6 +111,7 @@ pub struct WorkspaceStopRequest {
 
 /// Starts a machine from the workspace's disk. No fault if there is one.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct WorkspaceStartRequest {
     /// Which.

@@ -20,6 +20,7 @@ const MAX_CURSOR_BYTES: usize = 1024;
 
 /// Which workspaces.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct WorkspaceListRequest {
     /// Only those of this name.
@@ -33,6 +34,7 @@ pub struct WorkspaceListRequest {
     pub state: Option<WorkspaceState>,
     /// At most so many, within [`PAGE_SIZES`]; as many as may be when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(range(min = *PAGE_SIZES.start(), max = *PAGE_SIZES.end())))]
     pub limit: Option<u64>,
     /// Go on where the page with this `next_cursor` ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -53,6 +55,7 @@ impl WorkspaceListRequest {
 
 /// A page of workspaces.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct WorkspaceList {
     /// How many there are on this page.
     pub count: u64,

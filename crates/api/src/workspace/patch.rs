@@ -14,6 +14,7 @@ pub const MAX_PATCH_BYTES: usize = 1 << 20;
 
 /// Applies a patch as `git diff` and `diff -u` write them.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct PatchApplyRequest {
     /// Where.
@@ -63,6 +64,7 @@ tokens! {
 
 /// A patch was applied, or would apply.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct PatchResult {
     /// Where.
     pub workspace_id: String,
@@ -82,6 +84,7 @@ pub struct PatchResult {
 
 /// How many files changed and how.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct PatchSummary {
     /// All.
     pub total: u64,
@@ -97,6 +100,7 @@ pub struct PatchSummary {
 
 /// A file of a patch.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct PatchedFile {
     /// Absolute in the guest.
     pub path: ByteString,
@@ -112,6 +116,7 @@ pub struct PatchedFile {
 
 /// A part of a patch that applied elsewhere than it said.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ShiftedHunk {
     /// Its number in the file, from 1.
     pub hunk: u64,

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// What happens while a workspace is made, or files go between host and guest.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum WorkEvent {
     /// A step goes on.
@@ -12,6 +13,7 @@ pub enum WorkEvent {
 
 /// How far the step at hand has come.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct WorkProgress {
     /// The step, a short phrase: `starting the machine`, `sending files`.
     pub step: String,

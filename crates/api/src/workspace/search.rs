@@ -27,6 +27,7 @@ pub const DEFAULT_LINE_BYTES: u32 = 2000;
 
 /// Finds paths.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct FileGlobRequest {
     /// Where.
@@ -39,6 +40,7 @@ pub struct FileGlobRequest {
     pub path: WorkspacePath,
     /// At most so many entries, within [`ENTRY_LIMITS`].
     #[serde(default = "default_entry_limit")]
+    #[cfg_attr(feature = "schema", schemars(range(min = *ENTRY_LIMITS.start(), max = *ENTRY_LIMITS.end())))]
     pub limit: u64,
     /// Leave out what `.gitignore` files name.
     #[serde(default)]
@@ -59,6 +61,7 @@ impl FileGlobRequest {
 
 /// Paths that were found.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct FileGlob {
     /// Where.
     pub workspace_id: String,
@@ -81,6 +84,7 @@ pub struct FileGlob {
 
 /// Finds lines.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct FileGrepRequest {
     /// Where.
@@ -102,12 +106,15 @@ pub struct FileGrepRequest {
     pub include: Vec<String>,
     /// Lines shown before and after, within [`CONTEXT_LINES`].
     #[serde(default)]
+    #[cfg_attr(feature = "schema", schemars(range(min = *CONTEXT_LINES.start(), max = *CONTEXT_LINES.end())))]
     pub context: u32,
     /// At most so many lines, within [`MATCH_LIMITS`].
     #[serde(default = "default_match_limit")]
+    #[cfg_attr(feature = "schema", schemars(range(min = *MATCH_LIMITS.start(), max = *MATCH_LIMITS.end())))]
     pub limit: u64,
     /// At most so many bytes of each line, within [`LINE_BYTES`].
     #[serde(default = "default_line_bytes")]
+    #[cfg_attr(feature = "schema", schemars(range(min = *LINE_BYTES.start(), max = *LINE_BYTES.end())))]
     pub max_line_bytes: u32,
     /// Leave out what `.gitignore` files name.
     #[serde(default)]
@@ -139,6 +146,7 @@ impl FileGrepRequest {
 
 /// Lines that were found.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct FileGrep {
     /// Where.
     pub workspace_id: String,
@@ -161,6 +169,7 @@ pub struct FileGrep {
 
 /// A line that matches, one beside it, or a file with `names_only`.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct FileMatch {
     /// The file, absolute in the guest.
     pub path: ByteString,

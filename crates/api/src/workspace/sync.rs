@@ -13,6 +13,7 @@ use crate::{
 
 /// Brings files of the host into a workspace. What fails has changed nothing.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct SyncPushRequest {
     /// Where to.
@@ -48,6 +49,7 @@ impl SyncPushRequest {
 
 /// Files were brought into a workspace.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct SyncPushed {
     /// Where to.
     pub workspace_id: String,
@@ -59,6 +61,7 @@ pub struct SyncPushed {
 
 /// What was pushed.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct PushView {
     /// What the source was.
     pub mode: SeedMode,
@@ -85,6 +88,7 @@ pub struct PushView {
 
 /// A path that changed, or would.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct SyncChange {
     /// Relative to the directory that changes.
     pub path: ByteString,
@@ -95,6 +99,7 @@ pub struct SyncChange {
 /// Brings what changed in a workspace back to the host: what only the guest changed is taken, what both changed is a
 /// conflict and stays as it is. What fails has changed nothing.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct SyncPullRequest {
     /// Where from.
@@ -128,6 +133,7 @@ impl SyncPullRequest {
 
 /// Changes were brought back.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct SyncPulled {
     /// Where from.
     pub workspace_id: String,
@@ -139,6 +145,7 @@ pub struct SyncPulled {
 
 /// What was pulled.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct PullView {
     /// Absolute in the guest.
     pub source_path: ByteString,
@@ -167,6 +174,7 @@ pub struct PullView {
 
 /// A path that both sides changed since they were the same.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct SyncConflict {
     /// Relative to the directory that changes.
     pub path: ByteString,

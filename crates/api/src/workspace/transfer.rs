@@ -7,6 +7,7 @@ use crate::{error::ErrorBody, text::ByteString};
 
 /// Reads a whole file of any length; its bytes come as `Stdout` frames.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct FileDownloadRequest {
     /// Whose.
@@ -18,6 +19,7 @@ pub struct FileDownloadRequest {
 
 /// A whole file was read.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct FileDownloaded {
     /// Whose.
     pub workspace_id: String,
@@ -34,6 +36,7 @@ pub struct FileDownloaded {
 /// Writes a whole file of any length, in one step; its bytes follow as `Stdin` frames, and without their end nothing is
 /// written.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct FileUploadRequest {
     /// Whose.

@@ -9,6 +9,7 @@ use crate::text::ByteString;
 
 /// Everything about a workspace: the answer of create, update, status, stop and start.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Workspace {
     /// 12 hexadecimal digits.
     pub workspace_id: String,
@@ -91,6 +92,7 @@ pub struct Workspace {
 
 /// One workspace of a list.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct WorkspaceListItem {
     /// 12 hexadecimal digits.
     pub workspace_id: String,
@@ -128,6 +130,7 @@ macro_rules! tokens {
     ($($(#[doc = $doc:literal])+ $type:ident { $($(#[doc = $variant_doc:literal])+ $variant:ident = $token:literal,)+ })+) => {
         $($(#[doc = $doc])+
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+        #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
         pub enum $type {
             $($(#[doc = $variant_doc])+ #[serde(rename = $token)] $variant,)+
         }
@@ -209,6 +212,7 @@ tokens! {
 
 /// What a workspace was filled with.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct SeedView {
     /// What the seed was.
     pub mode: SeedMode,
@@ -227,6 +231,7 @@ pub struct SeedView {
 
 /// A secret by name.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct SecretView {
     /// Its name.
     pub name: String,
@@ -236,6 +241,7 @@ pub struct SecretView {
 
 /// The newest command that has ended.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct LastCommand {
     /// Its number.
     pub sequence: u64,

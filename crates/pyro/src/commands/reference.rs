@@ -10,7 +10,7 @@ use pyro_api::{
 
 use crate::output::{self, Failure, Status};
 
-/// Print a page of the reference as Markdown
+/// Print a page of the reference, as Markdown or, the page `api`, as JSON
 #[derive(Debug, Args)]
 #[command(hide = true)]
 pub(crate) struct Arguments {
@@ -25,12 +25,15 @@ enum Page {
     Errors,
     /// Every operation of the daemon.
     Operations,
+    /// The whole contract with its schemas, as JSON.
+    Api,
 }
 
 pub(crate) fn perform(arguments: &Arguments) -> Result<Status, Failure> {
     let page = match arguments.page {
         Page::Errors => errors(),
         Page::Operations => operations(),
+        Page::Api => api(),
     };
     output::write(page.as_bytes())?;
     Ok(0)
@@ -73,6 +76,11 @@ fn operations() -> String {
         operation_row(&mut page, operation);
     }
     page
+}
+
+/// For programs; its form is that of `pyro_api::schema::document`.
+fn api() -> String {
+    format!("{:#}\n", pyro_api::schema::document())
 }
 
 fn operation_row(page: &mut String, operation: &Operation) {
