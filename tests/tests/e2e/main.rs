@@ -14,6 +14,7 @@ mod guest_faults;
 mod host_faults;
 mod identity;
 mod json;
+mod mcp;
 mod reference_faults;
 mod refusals;
 mod run;
