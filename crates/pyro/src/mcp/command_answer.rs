@@ -267,7 +267,7 @@ pub(super) async fn read_output(
     let most = (max_chars as u64).clamp(*OUTPUT_BYTES.start(), *OUTPUT_BYTES.end());
     let request = WorkspaceOutputRequest {
         stream,
-        from_byte: from.or(grep.is_none().then_some(0)),
+        from_byte: from.or_else(|| grep.is_none().then_some(0)),
         grep,
         // As many bytes are never more characters.
         max_bytes: most,

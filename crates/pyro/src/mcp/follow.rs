@@ -118,6 +118,8 @@ struct Following<'c> {
     deadline: Instant,
     kills_when_cancelled: bool,
     job: Option<CommandRef>,
+    /// Whether an earlier call began the command that this one asked for.
+    attached: bool,
     stdout: HeadAndTail,
     stderr: HeadAndTail,
 }
@@ -130,12 +132,14 @@ impl<'c> Following<'c> {
             deadline: call.deadline,
             kills_when_cancelled: true,
             job: None,
+            attached: false,
             stdout: HeadAndTail::new(max_chars),
             stderr: HeadAndTail::new(max_chars),
         }
     }
 
     fn into_followed(self, report: ExecReport) -> Followed {
+        let report = ExecReport { attached: self.attached, ..report };
         Followed { report, stdout: self.stdout, stderr: self.stderr }
     }
 
@@ -188,7 +192,10 @@ impl<'c> Following<'c> {
         match next.map_err(|error| self.lost(error))? {
             Output::Stdout(bytes) => self.stdout.push(&bytes),
             Output::Stderr(bytes) => self.stderr.push(&bytes),
-            Output::Event(ExecEvent::Started { sequence, .. }) => self.job = Some(CommandRef(sequence)),
+            Output::Event(ExecEvent::Started { sequence, attached, .. }) => {
+                self.job = Some(CommandRef(sequence));
+                self.attached = attached;
+            }
             Output::Result(report) => return Ok(Some(report)),
         }
         Ok(None)

@@ -171,7 +171,7 @@ fn encoded(bytes: &[u8]) -> String {
     for byte in bytes {
         match byte {
             b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'/' => {
-                text.push(char::from(*byte))
+                text.push(char::from(*byte));
             }
             other => text.push_str(&format!("%{other:02X}")),
         }

@@ -34,12 +34,12 @@ impl Client {
         let mut client = Self::start(daemon, arguments);
         let hello = client.ask(
             "initialize",
-            json!({
+            &json!({
                 "protocolVersion": revision, "capabilities": {},
                 "clientInfo": {"name": "test", "version": "1"},
             }),
         );
-        client.notify("notifications/initialized", json!({}));
+        client.notify("notifications/initialized", &json!({}));
         (client, hello)
     }
 
@@ -69,12 +69,12 @@ impl Client {
         self.stdin.write_all(b"\n").unwrap();
     }
 
-    pub(crate) fn notify(&mut self, method: &str, params: Value) {
+    pub(crate) fn notify(&mut self, method: &str, params: &Value) {
         self.write(json!({"jsonrpc": "2.0", "method": method, "params": params}).to_string().as_bytes());
     }
 
     /// Asks without waiting; the request's id.
-    pub(crate) fn begin(&mut self, method: &str, params: Value) -> u64 {
+    pub(crate) fn begin(&mut self, method: &str, params: &Value) -> u64 {
         self.next_id += 1;
         let id = self.next_id;
         self.write(
@@ -102,18 +102,18 @@ impl Client {
     }
 
     /// Asks and waits for the result, or the error.
-    pub(crate) fn ask(&mut self, method: &str, params: Value) -> Value {
+    pub(crate) fn ask(&mut self, method: &str, params: &Value) -> Value {
         let id = self.begin(method, params);
         let answer = self.answer(id);
         answer.get("result").or_else(|| answer.get("error")).unwrap().clone()
     }
 
-    pub(crate) fn begin_call(&mut self, tool: &str, arguments: Value) -> u64 {
-        self.begin("tools/call", json!({"name": tool, "arguments": arguments}))
+    pub(crate) fn begin_call(&mut self, tool: &str, arguments: &Value) -> u64 {
+        self.begin("tools/call", &json!({"name": tool, "arguments": arguments}))
     }
 
-    pub(crate) fn call(&mut self, tool: &str, arguments: Value) -> Value {
-        self.ask("tools/call", json!({"name": tool, "arguments": arguments}))
+    pub(crate) fn call(&mut self, tool: &str, arguments: &Value) -> Value {
+        self.ask("tools/call", &json!({"name": tool, "arguments": arguments}))
     }
 }
 

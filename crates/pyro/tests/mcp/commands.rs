@@ -19,7 +19,7 @@ fn commands_writing(written: &'static [u8], exit_code: i32) -> Daemon {
 }
 
 fn exec(client: &mut Client) -> Value {
-    client.call("workspace_exec", json!({"workspace_id": "fix", "command": "make test"}))
+    client.call("workspace_exec", &json!({"workspace_id": "fix", "command": "make test"}))
 }
 
 #[test]
@@ -91,10 +91,10 @@ fn long_output_is_cut_and_can_be_asked_for() {
     assert_eq!(content["stdout_output_id"], "c7.stdout");
 
     let more = json!({"workspace_id": "fix", "output_id": "c7.stdout", "from": 12_000});
-    let more = client.call("workspace_exec", more)["structuredContent"].clone();
+    let more = client.call("workspace_exec", &more)["structuredContent"].clone();
     assert_eq!((&more["text"], &more["next_from"]), (&json!("xxx"), &json!(12_003)));
     let found = json!({"workspace_id": "fix", "output_id": "c7.stdout", "grep": "error"});
-    let found = client.call("workspace_exec", found)["structuredContent"].clone();
+    let found = client.call("workspace_exec", &found)["structuredContent"].clone();
     assert_eq!(found["text"], "5: error: x");
 }
 
@@ -130,7 +130,7 @@ fn nonsense_is_refused_by_name_before_anything_is_asked() {
         ("vm_run", json!({"environment": "debian:12", "command": "x", "network": true}), "network"),
         ("vm_run", json!({"job_id": "c7"}), "machine"),
     ] {
-        let answer = client.call(tool, arguments.clone());
+        let answer = client.call(tool, &arguments);
         assert_eq!(answer["isError"], true, "{tool} {arguments}: {answer}");
         let content = &answer["structuredContent"];
         assert!(content["message"].as_str().unwrap().contains(named), "{tool} {arguments}: {answer}");
@@ -156,7 +156,7 @@ fn paths_of_the_host_are_refused_outside_of_what_is_allowed() {
             json!({"workspace_id": "a", "path": "x", "output_path": allowed.join("link/x")}),
         ),
     ] {
-        let answer = client.call(tool, arguments.clone());
+        let answer = client.call(tool, &arguments);
         assert_eq!(answer["structuredContent"]["code"], "forbidden", "{tool} {arguments}: {answer}");
     }
     assert_eq!(daemon.asked(), []);
@@ -166,7 +166,7 @@ fn paths_of_the_host_are_refused_outside_of_what_is_allowed() {
 fn a_refusal_of_the_daemon_keeps_its_code() {
     let daemon = Daemon::answering(|_, _| refusal("unknown_workspace"));
     let mut client = Client::new(&daemon, &[]);
-    let answer = client.call("workspace_status", json!({"workspace_id": "nothing"}));
+    let answer = client.call("workspace_status", &json!({"workspace_id": "nothing"}));
     assert_eq!(answer["isError"], true);
     assert_eq!(answer["structuredContent"]["code"], "unknown_workspace");
     assert!(answer["content"][0]["text"].as_str().unwrap().contains("unknown_workspace"));
@@ -184,8 +184,8 @@ fn calls_run_side_by_side() {
         }
     });
     let mut client = Client::new(&daemon, &[]);
-    let first = client.begin_call("workspace_exec", json!({"workspace_id": "a", "command": "x"}));
-    let second = client.begin_call("workspace_exec", json!({"workspace_id": "b", "command": "x"}));
+    let first = client.begin_call("workspace_exec", &json!({"workspace_id": "a", "command": "x"}));
+    let second = client.begin_call("workspace_exec", &json!({"workspace_id": "b", "command": "x"}));
     for id in [second, first] {
         assert_eq!(client.answer(id)["result"]["structuredContent"]["exit_code"], 0);
     }
@@ -200,12 +200,12 @@ fn a_cancelled_call_kills_its_command() {
         other => panic!("{other}"),
     });
     let mut client = Client::new(&daemon, &[]);
-    let id = client.begin_call("workspace_exec", json!({"workspace_id": "fix", "command": "sleep 1000"}));
+    let id = client.begin_call("workspace_exec", &json!({"workspace_id": "fix", "command": "sleep 1000"}));
     daemon.wait_for("workspace_exec");
-    client.notify("notifications/cancelled", json!({"requestId": id, "reason": "enough"}));
+    client.notify("notifications/cancelled", &json!({"requestId": id, "reason": "enough"}));
     let kill = daemon.wait_for("workspace_job_kill");
     assert_eq!((&kill["job"], &kill["signal"]), (&json!("c7"), &json!("KILL")));
-    assert_eq!(client.ask("ping", json!({})), json!({}));
+    assert_eq!(client.ask("ping", &json!({})), json!({}));
 }
 
 #[test]
@@ -226,7 +226,8 @@ fn a_command_that_takes_long_runs_on_as_a_job() {
     assert_eq!((&content["state"], &content["job_id"]), (&json!("running"), &json!("c7")));
     assert_eq!((&content["stdout"], content.get("exit_code")), (&json!("half"), None));
     assert!(content["hint"].as_str().unwrap().contains("job_id c7"), "{content}");
-    let ended = client.call("workspace_exec", json!({"workspace_id": "fix", "job_id": "c7"}));
+    assert_eq!(content.get("attached"), None, "this call began it");
+    let ended = client.call("workspace_exec", &json!({"workspace_id": "fix", "job_id": "c7"}));
     let ended = &ended["structuredContent"];
     assert_eq!((&ended["stdout"], &ended["exit_code"]), (&json!("half and half"), &json!(0)));
 }
@@ -269,10 +270,10 @@ fn a_call_attaches_to_an_identical_command_that_runs() {
     let mut client = Client::new(&second, &[]);
     exec(&mut client);
     assert_eq!(second.wait_for("workspace_exec")["idempotency_key"], json!(key));
-    client.call("workspace_exec", json!({"workspace_id": "fix", "command": "make other"}));
+    client.call("workspace_exec", &json!({"workspace_id": "fix", "command": "make other"}));
     assert_ne!(second.wait_for("workspace_exec")["idempotency_key"], json!(key));
     let own = json!({"workspace_id": "fix", "command": "make test", "idempotency_key": "mine"});
-    client.call("workspace_exec", own);
+    client.call("workspace_exec", &own);
     assert_eq!(second.wait_for("workspace_exec")["idempotency_key"], "mine");
 }
 
@@ -311,7 +312,7 @@ fn a_one_shot_machine_goes_with_its_command() {
         other => panic!("{other}"),
     });
     let mut client = Client::new(&daemon, &["--profile", "vm-run"]);
-    let answer = client.call("vm_run", json!({"environment": "debian:12", "command": "echo hello"}));
+    let answer = client.call("vm_run", &json!({"environment": "debian:12", "command": "echo hello"}));
     let content = &answer["structuredContent"];
     assert_eq!((&content["stdout"], &content["exit_code"]), (&json!("hello"), &json!(0)), "{answer}");
     assert_eq!(content["cleanup"]["deleted"], true);

@@ -219,7 +219,6 @@ fn text_results_announce_no_schema() {
 /// Tokens of what a model reads of each tool. The tokenizer is a fixed one, so that the numbers compare over time; those of
 /// other models are near.
 #[test]
-#[expect(clippy::print_stdout, reason = "the table is what whoever adds a tool wants to see")]
 fn the_small_profiles_cost_little() {
     let tokenizer = bpe_openai::o200k_base();
     let mut table = String::new();
