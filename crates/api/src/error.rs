@@ -115,7 +115,7 @@ error_codes! {
     IncompatibleVersion = "incompatible_version", exit 1, retryable false;
     /// There is no operation at that route.
     UnknownOperation = "unknown_operation", exit 1, retryable false;
-    /// The caller may not use this daemon.
+    /// The caller may not use this daemon, or not that path of the host.
     Forbidden = "forbidden", exit 1, retryable false;
     /// A file of the caller's could not be read or written.
     FileFailed = "file_failed", exit 1, retryable false;

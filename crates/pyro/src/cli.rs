@@ -6,7 +6,9 @@ use clap::{CommandFactory as _, Parser, Subcommand, error::ErrorKind};
 use pyro_api::{ErrorBody, ErrorCode};
 
 use crate::{
-    commands::{self, completions, config, daemon, demo, doctor, env, gc, man, reference, run, workspace},
+    commands::{
+        self, completions, config, daemon, demo, doctor, env, gc, man, mcp, reference, run, workspace,
+    },
     output::{self, Failure, Status, Style},
     settings::VARIABLES,
 };
@@ -34,6 +36,8 @@ pub(crate) enum Command {
     Workspace(workspace::Command),
     #[command(subcommand)]
     Env(env::Command),
+    #[command(subcommand)]
+    Mcp(mcp::Command),
     Gc(gc::Arguments),
     Doctor(doctor::Arguments),
     Demo(demo::Arguments),
@@ -74,7 +78,7 @@ impl Command {
             Self::Gc(arguments) => arguments.json,
             Self::Doctor(arguments) => arguments.json,
             // Its result is JSON, but its failures are for people, as in the contract.
-            Self::Demo(_) | Self::Completions(_) | Self::Man(_) | Self::Reference(_) => false,
+            Self::Demo(_) | Self::Mcp(_) | Self::Completions(_) | Self::Man(_) | Self::Reference(_) => false,
             Self::Daemon(command) => command.json(),
             Self::Config(command) => command.json(),
         })

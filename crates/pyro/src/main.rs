@@ -9,6 +9,7 @@ mod commands;
 mod config_file;
 mod daemon;
 mod layout;
+mod mcp;
 mod output;
 mod process_traits;
 mod settings;

@@ -17,6 +17,7 @@ mod identity;
 mod json;
 mod large_seeds;
 mod lifetimes;
+mod mcp;
 mod package_managers;
 mod reference_faults;
 mod refusals;

@@ -161,6 +161,9 @@ pub struct CommandRecord {
     pub out_of_memory: bool,
     /// Whether it was begun to go on without its caller.
     pub detached: bool,
+    /// The idempotency key that it was given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idempotency_key: Option<String>,
     /// Seconds that it may run; null: no bound.
     pub timeout_seconds: Option<u64>,
     /// How long it ran, or has run up to now.

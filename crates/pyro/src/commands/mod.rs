@@ -9,6 +9,7 @@ pub(crate) mod env;
 pub(crate) mod gc;
 mod guest_command;
 pub(crate) mod man;
+pub(crate) mod mcp;
 mod progress;
 pub(crate) mod reference;
 pub(crate) mod run;
@@ -33,6 +34,7 @@ pub(crate) fn perform(command: Command) -> Result<Status, Failure> {
         Command::Run(arguments) => with_runtime(|settings| run::perform(*arguments, settings)),
         Command::Env(command) => with_runtime(|settings| env::perform(command, settings)),
         Command::Workspace(command) => with_runtime(|settings| workspace::perform(command, settings)),
+        Command::Mcp(command) => with_runtime(|settings| mcp::perform(command, settings)),
         Command::Gc(arguments) => with_runtime(|settings| gc::perform(arguments, settings)),
         Command::Demo(arguments) => with_runtime(|settings| demo::perform(arguments, settings)),
         Command::Daemon(command) => with_runtime(|settings| daemon::perform(command, settings)),

@@ -1,4 +1,5 @@
-//! Commands of a workspace that is named by id or name. Running one is activity; reading what became of it is not.
+//! Commands of a workspace that is named by id or name, or of a one-shot machine by its id. Running one is
+//! activity; reading what became of it is not.
 
 use super::{WorkspaceId, WorkspaceView, Workspaces};
 use crate::{
@@ -18,7 +19,7 @@ impl Workspaces {
         request: ExecRequest,
         io: ExecIo,
     ) -> Result<(WorkspaceView, ExecOutcome), Error> {
-        let id = self.resolve(reference)?;
+        let id = self.resolve_any(reference)?;
         let in_use = self.use_machine(&id).await?;
         let outcome = match self.commands(&id)?.exec(request, io).await {
             Ok(outcome) => outcome,
@@ -34,9 +35,19 @@ impl Workspaces {
         reference: &str,
         sequence: u64,
     ) -> Result<(WorkspaceId, CommandRecord), Error> {
-        let id = self.resolve(reference)?;
+        let id = self.resolve_any(reference)?;
         let record = self.commands(&id)?.job(sequence).await?;
         Ok((id, record))
+    }
+
+    /// What is known of a command, and where it ran.
+    pub async fn command_in(
+        &self,
+        reference: &str,
+        sequence: u64,
+    ) -> Result<(WorkspaceView, CommandRecord), Error> {
+        let (id, record) = self.command(reference, sequence).await?;
+        Ok((self.view_of(&id).await?, record))
     }
 
     /// The newest command that has ended.
@@ -63,7 +74,7 @@ impl Workspaces {
         sequence: u64,
         io: Option<FollowIo>,
     ) -> Result<(WorkspaceView, CommandRecord), Error> {
-        let id = self.resolve(reference)?;
+        let id = self.resolve_any(reference)?;
         let commands = self.commands(&id)?;
         self.touch(&id);
         let record = commands.wait(sequence, io).await?;
@@ -77,7 +88,7 @@ impl Workspaces {
         sequence: u64,
         signal: i32,
     ) -> Result<(WorkspaceId, CommandRecord, bool), Error> {
-        let id = self.resolve(reference)?;
+        let id = self.resolve_any(reference)?;
         let commands = self.commands(&id)?;
         self.touch(&id);
         let record = commands.job(sequence).await?;
@@ -100,7 +111,7 @@ impl Workspaces {
         reference: &str,
         query: CommandQuery,
     ) -> Result<(WorkspaceId, CommandPage, u64), Error> {
-        let id = self.resolve(reference)?;
+        let id = self.resolve_any(reference)?;
         let page = self.commands(&id)?.logs(query).await?;
         let total = self.shared.store.command_counts(&id).await?.total;
         Ok((id, page, total))
@@ -115,7 +126,7 @@ impl Workspaces {
         which: Excerption,
         most_bytes: u64,
     ) -> Result<(WorkspaceId, Excerpt), Error> {
-        let id = self.resolve(reference)?;
+        let id = self.resolve_any(reference)?;
         let excerpt = self.commands(&id)?.output(sequence, kind, which, most_bytes).await?;
         Ok((id, excerpt))
     }

@@ -152,6 +152,15 @@ impl Workspaces {
         self.shared.registry.resolve(reference, false)
     }
 
+    /// Finds a workspace by id or name, or a one-shot machine by its id: commands are the same in both.
+    fn resolve_any(&self, reference: &str) -> Result<WorkspaceId, Error> {
+        let one_shot = |error| match error {
+            Error::UnknownWorkspace { .. } => self.shared.registry.resolve(reference, true),
+            other => Err(other),
+        };
+        self.resolve(reference).or_else(one_shot)
+    }
+
     /// A workspace as it is now.
     pub async fn view(&self, reference: &str) -> Result<WorkspaceView, Error> {
         let id = self.resolve(reference)?;
@@ -184,9 +193,9 @@ impl Workspaces {
         Ok(views)
     }
 
-    /// Changes name, labels or time to live.
+    /// Changes name, labels or time to live. A one-shot machine has only the last.
     pub async fn update(&self, reference: &str, update: WorkspaceUpdate) -> Result<WorkspaceView, Error> {
-        let id = self.resolve(reference)?;
+        let id = self.resolve_any(reference)?;
         self.ask(&id, |answer| Request::Update(update, answer)).await?;
         self.view_of(&id).await
     }

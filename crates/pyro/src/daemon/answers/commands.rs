@@ -171,6 +171,7 @@ fn contract_record(record: &CommandRecord) -> Record {
         timed_out,
         out_of_memory,
         detached: record.detached,
+        idempotency_key: record.idempotency_key.clone(),
         timeout_seconds: record.timeout.map(|timeout| timeout.as_secs()),
         duration_ms: convert::duration_ms(record),
         execution_mode: EXECUTION_MODE.to_owned(),
@@ -407,8 +408,7 @@ pub(in crate::daemon) async fn job_wait(
             ended = ended => ended,
             () = cancel.cancelled() => Err(Error::Cancelled),
             () = patience => {
-                let (id, record) = workspaces.command(reference, sequence).await?;
-                Ok((workspaces.view(id.as_str()).await?, record))
+                workspaces.command_in(reference, sequence).await
             }
         }
     };
