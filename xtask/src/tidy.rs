@@ -45,6 +45,7 @@ const HOSTS: &[&str] = &[
     "docs.kernel.org",
     "www.qemu.org",
     "localhost",
+    "127.0.0.1",
     "example.com",
     "www.conventionalcommits.org",
 ];

@@ -214,7 +214,8 @@ impl Fields {
     fn of(report: &ExecReport) -> Self {
         let some_if = |yes: bool| yes.then_some(true);
         Self {
-            state: Some(report.state),
+            // Whether the guest has begun already makes no difference to who waits.
+            state: Some(if report.state.is_live() { CommandState::Running } else { report.state }),
             exit_code: report.exit_code,
             timed_out: some_if(report.timed_out),
             out_of_memory: some_if(report.out_of_memory),
