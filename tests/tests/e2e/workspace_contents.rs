@@ -257,3 +257,18 @@ fn a_seeded_repository_is_worked_in_as_on_any_disk() {
     .prints("first\none\n");
     delete(&home);
 }
+
+#[test]
+fn a_file_of_the_seed_gives_way_to_one_that_has_its_place_on_the_disk() {
+    let home = Home::warm();
+    let seed = home.scratch().join("seed");
+    fs::create_dir(&seed).unwrap();
+    fs::write(seed.join("f"), "old\n").unwrap();
+    let create = ["create", ENVIRONMENT, "--name", "w", "--seed-path", seed.to_str().unwrap()];
+    workspace(&home, create).output().succeeds();
+    file(&home, ["write", "w", "f", "--text", &"new\n".repeat(5_000)]).output().succeeds();
+    // Content without one would be lost with the machine, and the file empty.
+    let extents = sh(&home, "filefrag -v /workspace/f").succeeds().text();
+    assert!(extents.contains(" last,eof") && !extents.contains("delalloc"), "{extents}");
+    delete(&home);
+}
