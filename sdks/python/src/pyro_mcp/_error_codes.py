@@ -172,7 +172,7 @@ class UnknownOperationError(PyroError, ValueError):
 
 
 class ForbiddenError(PyroError):
-    """The caller may not use this daemon."""
+    """The caller may not use this daemon, or not that path of the host."""
 
     code = "forbidden"
     retryable = False
@@ -261,6 +261,14 @@ class WorkUnknownError(PyroError):
     """Nobody knows whether the command ran: its machine was lost before it could say."""
 
     code = "work_unknown"
+    retryable = False
+
+
+class NeverStartedError(PyroError):
+    """The command never ran; the text says why not. It may be run again, with another idempotency key if it
+    had one."""
+
+    code = "never_started"
     retryable = False
 
 
@@ -421,6 +429,7 @@ BY_CODE: dict[str, type[PyroError]] = {
     "bad_archive": BadArchiveError,
     "idempotency_conflict": IdempotencyConflictError,
     "work_unknown": WorkUnknownError,
+    "never_started": NeverStartedError,
     "unknown_job": UnknownJobError,
     "unknown_sequence": UnknownSequenceError,
     "path_not_found": PathNotFoundError,
@@ -472,6 +481,7 @@ __all__ = [
     "MachineExpiredError",
     "MachineLostError",
     "MissingCommandError",
+    "NeverStartedError",
     "NotYetSupportedError",
     "OutputExistsError",
     "PatchMalformedError",

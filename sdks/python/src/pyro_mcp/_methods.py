@@ -207,7 +207,7 @@ class Methods(SyncBase):
         ttl_seconds: int = 600,
         vcpu_count: int = 1,
     ) -> Vm:
-        """Makes an unnamed machine, which does not run yet.
+        """Makes an unnamed machine, which runs at once.
 
         - `environment`: Name of an environment, e.g. `debian:12`.
         - `allow_host_compat`: Accepted for compatibility. Nothing ever runs on the host.
@@ -233,13 +233,13 @@ class Methods(SyncBase):
         self,
         vm_id: str,
     ) -> Vm:
-        """Starts a machine.
+        """Starts a machine that was stopped.
 
         - `vm_id`: Which.
 
         Raises, beside what any operation may raise: UnknownVmError, WorkspaceStateError, LimitReachedError,
-        HostRequirementError, DiskFullError, StartFailedError, MachineLostError, MachineExpiredError,
-        GuestMisbehavedError, GuestRefusedError.
+        HostRequirementError, DiskFullError, StartFailedError, MachineLostError, GuestMisbehavedError,
+        GuestRefusedError.
         """
         return self._call(_operations.VM_START, {"vm_id": vm_id})
 
@@ -263,7 +263,8 @@ class Methods(SyncBase):
         - `max_output_bytes`: At most so much of each output in the result; all of it is counted.
 
         Raises, beside what any operation may raise: UnknownVmError, WorkspaceStateError, InvalidSizeError,
-        MissingCommandError, MachineLostError, MachineExpiredError, GuestMisbehavedError, GuestRefusedError.
+        MissingCommandError, NeverStartedError, WorkUnknownError, MachineLostError, MachineExpiredError,
+        GuestMisbehavedError, GuestRefusedError.
         """
         result: RunResult = self._collect(_operations.VM_EXEC, {"vm_id": vm_id, "command": command, "timeout_seconds": timeout_seconds}, None, on_output, on_event, max_output_bytes)
         return result
@@ -286,7 +287,8 @@ class Methods(SyncBase):
         - `on_event`: Is told what happens beside the output: phases, progress, that the command has begun.
 
         Raises, beside what any operation may raise: UnknownVmError, WorkspaceStateError, InvalidSizeError,
-        MissingCommandError, MachineLostError, MachineExpiredError, GuestMisbehavedError, GuestRefusedError.
+        MissingCommandError, NeverStartedError, WorkUnknownError, MachineLostError, MachineExpiredError,
+        GuestMisbehavedError, GuestRefusedError.
         """
         return self._stream(_operations.VM_EXEC, {"vm_id": vm_id, "command": command, "timeout_seconds": timeout_seconds}, None, on_event)
 
@@ -298,7 +300,7 @@ class Methods(SyncBase):
 
         - `vm_id`: Which.
 
-        Raises, beside what any operation may raise: UnknownVmError, MachineExpiredError.
+        Raises, beside what any operation may raise: UnknownVmError.
         """
         return self._call(_operations.VM_STOP, {"vm_id": vm_id})
 
@@ -322,7 +324,7 @@ class Methods(SyncBase):
 
         - `vm_id`: Which.
 
-        Raises, beside what any operation may raise: UnknownVmError, MachineExpiredError.
+        Raises, beside what any operation may raise: UnknownVmError.
         """
         return self._call(_operations.VM_STATUS, {"vm_id": vm_id})
 
@@ -334,7 +336,7 @@ class Methods(SyncBase):
 
         - `vm_id`: Which.
 
-        Raises, beside what any operation may raise: UnknownVmError, MachineExpiredError.
+        Raises, beside what any operation may raise: UnknownVmError.
         """
         return self._call(_operations.VM_NETWORK_INFO, {"vm_id": vm_id})
 
@@ -482,7 +484,8 @@ class Methods(SyncBase):
     ) -> WorkspaceList:
         """Lists workspaces, the one that was used last first.
 
-        - `cursor`: Go on where the page with this `next_cursor` ended.
+        - `cursor`: Go on where the page with this `next_cursor` ended. A workspace that is used meanwhile
+          moves to the front of the list, and may be seen twice or not at all.
         - `labels`: Only those with all of these labels.
         - `limit`: At most so many; as many as may be when absent.
         - `name`: Only those of this name.
@@ -625,7 +628,7 @@ class Methods(SyncBase):
         Raises, beside what any operation may raise: UnknownWorkspaceError, AmbiguousNameError,
         WorkspaceStateError, WorkspaceExpiredError, WorkspaceStalledError, MachineLostError,
         GuestMisbehavedError, GuestRefusedError, InvalidSizeError, MissingCommandError, NotYetSupportedError,
-        IdempotencyConflictError, WorkUnknownError, DiskFullError.
+        IdempotencyConflictError, NeverStartedError, WorkUnknownError, DiskFullError.
         """
         result: ExecResult = self._collect(_operations.WORKSPACE_EXEC, {
             "workspace": workspace_id,
@@ -678,7 +681,7 @@ class Methods(SyncBase):
         Raises, beside what any operation may raise: UnknownWorkspaceError, AmbiguousNameError,
         WorkspaceStateError, WorkspaceExpiredError, WorkspaceStalledError, MachineLostError,
         GuestMisbehavedError, GuestRefusedError, InvalidSizeError, MissingCommandError, NotYetSupportedError,
-        IdempotencyConflictError, WorkUnknownError, DiskFullError.
+        IdempotencyConflictError, NeverStartedError, WorkUnknownError, DiskFullError.
         """
         return self._stream(_operations.WORKSPACE_EXEC, {
             "workspace": workspace_id,
@@ -935,7 +938,7 @@ class Methods(SyncBase):
         workspace_id: str,
         path: Bytes,
         *,
-        encoding: WantedEncoding = "auto",
+        encoding: WantedEncoding = "utf-8",
         first_line: int | None = None,
         last_line: int | None = None,
         max_bytes: int = 65536,
@@ -986,7 +989,8 @@ class Methods(SyncBase):
         - `append`: Adds to the end of the file, which is made if it is not there.
         - `content`: The content as bytes.
         - `create_only`: Fails with `already_exists` if something is there.
-        - `first_line`: Replaces only the lines from here, from 1, to `last_line`.
+        - `first_line`: Replaces only the lines from here, from 1, to `last_line`. Where lines follow, the
+          content gets a line's end if it has none.
         - `last_line`: The last line that is replaced; one less than `first_line` inserts before that.
         - `mode`: Permission bits; those of the file that is there, or 0644, when absent.
         - `text`: The content as text; either this or `content`.

@@ -201,7 +201,7 @@ WORKSPACE_FILE_READ: Operation[types.FileRead] = Operation(
     "workspace_file_read",
     False,
     {"path": _text.to_json},
-    {"encoding": "auto", "max_bytes": 65536},
+    {"encoding": "utf-8", "max_bytes": 65536},
     (("path",),),
 )
 

@@ -137,7 +137,7 @@ class WorkspaceHandle:
         Raises, beside what any operation may raise: UnknownWorkspaceError, AmbiguousNameError,
         WorkspaceStateError, WorkspaceExpiredError, WorkspaceStalledError, MachineLostError,
         GuestMisbehavedError, GuestRefusedError, InvalidSizeError, MissingCommandError, NotYetSupportedError,
-        IdempotencyConflictError, WorkUnknownError, DiskFullError.
+        IdempotencyConflictError, NeverStartedError, WorkUnknownError, DiskFullError.
         """
         return self._pyro.exec_workspace(
             self.workspace_id,
@@ -191,7 +191,7 @@ class WorkspaceHandle:
         Raises, beside what any operation may raise: UnknownWorkspaceError, AmbiguousNameError,
         WorkspaceStateError, WorkspaceExpiredError, WorkspaceStalledError, MachineLostError,
         GuestMisbehavedError, GuestRefusedError, InvalidSizeError, MissingCommandError, NotYetSupportedError,
-        IdempotencyConflictError, WorkUnknownError, DiskFullError.
+        IdempotencyConflictError, NeverStartedError, WorkUnknownError, DiskFullError.
         """
         return self._pyro.stream_exec_workspace(
             self.workspace_id,
@@ -428,7 +428,7 @@ class WorkspaceHandle:
         self,
         path: Bytes,
         *,
-        encoding: WantedEncoding = "auto",
+        encoding: WantedEncoding = "utf-8",
         first_line: int | None = None,
         last_line: int | None = None,
         max_bytes: int = 65536,
@@ -476,7 +476,8 @@ class WorkspaceHandle:
         - `append`: Adds to the end of the file, which is made if it is not there.
         - `content`: The content as bytes.
         - `create_only`: Fails with `already_exists` if something is there.
-        - `first_line`: Replaces only the lines from here, from 1, to `last_line`.
+        - `first_line`: Replaces only the lines from here, from 1, to `last_line`. Where lines follow, the
+          content gets a line's end if it has none.
         - `last_line`: The last line that is replaced; one less than `first_line` inserts before that.
         - `mode`: Permission bits; those of the file that is there, or 0644, when absent.
         - `text`: The content as text; either this or `content`.

@@ -111,6 +111,8 @@ class CommandRecord(_CommandRecordRequired, total=False):
 
     #: Environment variables that it was given, secrets hidden.
     env: dict[str, str]
+    #: The idempotency key that it was given.
+    idempotency_key: str | None
     #: Account, if one was named.
     user: str | None
 
@@ -329,7 +331,7 @@ class _FileEntryRequired(TypedDict):
     path: str
     #: What it is.
     artifact_type: ArtifactType
-    #: Size of a file; 0 for everything else.
+    #: Size of a file; of a symbolic link the length of its target; 0 for everything else.
     size_bytes: int
     #: Where a symbolic link points, as it stands there.
     link_target: str | None
@@ -440,9 +442,7 @@ class FileMatch(_FileMatchRequired, total=False):
     text: str | None
 
 
-class FileRead(TypedDict):
-    """A file, or a part of one."""
-
+class _FileReadRequired(TypedDict):
     #: Whose.
     workspace_id: str
     #: Absolute in the guest.
@@ -451,7 +451,7 @@ class FileRead(TypedDict):
     size_bytes: int
     #: As it was asked.
     max_bytes: int
-    #: The bytes.
+    #: The bytes, as text with replacement characters where they are no UTF-8, unless asked otherwise.
     content: str
     #: How they stand in `content`.
     encoding: Encoding
@@ -469,6 +469,13 @@ class FileRead(TypedDict):
     total_lines: int | None
     #: Permission bits.
     mode: str
+
+
+class FileRead(_FileReadRequired, total=False):
+    """A file, or a part of one."""
+
+    #: The exact bytes, only where `content` has replacement characters for some of them.
+    content_base64: str | None
 
 
 class FileReplaced(TypedDict):
@@ -495,7 +502,7 @@ class _FileStatRequired(TypedDict):
     path: str
     #: What it is.
     artifact_type: ArtifactType
-    #: Size of a file; 0 for everything else.
+    #: Size of a file; of a symbolic link the length of its target; 0 for everything else.
     size_bytes: int
     #: Where a symbolic link points, as it stands there.
     link_target: str | None
@@ -536,7 +543,7 @@ class FileWritten(TypedDict):
 
 
 class _GcItemRequired(TypedDict):
-    #: What it is: `machine`, `workspace_directory`, `environment_copy`, `command_output`, …
+    #: What it is: `machine`, `kept_environment`, `template` or `workspace_files`.
     kind: str
     #: Where it is.
     path: str
@@ -558,11 +565,11 @@ class GcResult(TypedDict):
 
     #: Whether it was only looked at.
     dry_run: bool
-    #: How many things.
+    #: How many things were removed, or would be.
     count: int
-    #: What they took on disk, together.
+    #: What these took on disk, together.
     bytes_freed: int
-    #: Each thing.
+    #: Each thing, those that could not be removed too.
     items: list[GcItem]
 
 
@@ -622,6 +629,8 @@ class JobKilled(_JobKilledRequired, total=False):
 
     #: Environment variables that it was given, secrets hidden.
     env: dict[str, str]
+    #: The idempotency key that it was given.
+    idempotency_key: str | None
     #: Account, if one was named.
     user: str | None
 
@@ -699,6 +708,8 @@ class JobLogs(_JobLogsRequired, total=False):
 
     #: Environment variables that it was given, secrets hidden.
     env: dict[str, str]
+    #: The idempotency key that it was given.
+    idempotency_key: str | None
     #: The exact bytes, only when standard error is no UTF-8.
     stderr_base64: str | None
     #: The exact bytes, only when standard output is no UTF-8.
@@ -782,6 +793,8 @@ class LogEntry(_LogEntryRequired, total=False):
 
     #: Environment variables that it was given, secrets hidden.
     env: dict[str, str]
+    #: The idempotency key that it was given.
+    idempotency_key: str | None
     #: The exact bytes, only when standard error is no UTF-8.
     stderr_base64: str | None
     #: The exact bytes, only when standard output is no UTF-8.
@@ -839,16 +852,14 @@ class OutputPiece(_OutputPieceRequired, total=False):
     matches: list[OutputMatch] | None
 
 
-class PatchResult(TypedDict):
-    """A patch was applied, or would apply."""
-
+class _PatchResultRequired(TypedDict):
     #: Where.
     workspace_id: str
     #: Whether anything changed; with `check`, would change.
     changed: bool
     #: How many files changed and how.
     summary: PatchSummary
-    #: In the order of the patch.
+    #: In the order of the patch, as many as one answer can hold.
     entries: list[PatchedFile]
     #: The patch as it was given.
     patch: str
@@ -856,6 +867,13 @@ class PatchResult(TypedDict):
     execution_mode: str
     #: Whether it was only tried.
     checked_only: bool
+
+
+class PatchResult(_PatchResultRequired, total=False):
+    """A patch was applied, or would apply."""
+
+    #: How many files changed that `entries` has no room for. They count in `summary.total` and nowhere else.
+    left_out_count: int
 
 
 class PatchSummary(TypedDict):
@@ -1445,7 +1463,7 @@ class WorkspaceLogs(TypedDict):
     workspace_id: str
     #: How many commands are on this page.
     count: int
-    #: How many commands fit the request, those of other pages included.
+    #: How many commands the workspace has on record.
     total_count: int
     #: In order of their numbers.
     entries: list[LogEntry]
