@@ -128,7 +128,7 @@ impl Live {
         self.session.start(message::Start { stdin: message::Stdin::Stream.into(), ..start }).await?;
         let begin = Instant::now();
         let mut input = self.session.input(&id);
-        let piece = [b'x'; 64 << 10];
+        let piece = vec![b'x'; 64 << 10];
         for _ in 0..bytes / piece.len() {
             input.write_all(&piece).await?;
         }

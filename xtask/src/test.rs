@@ -51,7 +51,7 @@ pub(crate) fn run(mut arguments: Arguments) -> Result<()> {
     if as_root {
         summary.part("guest-backed suite as root", || guest_backed(&current, &built, &suite, &filters))?;
     }
-    sdk::test(&mut summary, &account, &built, &profile, &filters)?;
+    sdk::test(&mut summary, &account, &built, &filters)?;
     summary.conclude(filters.is_empty())
 }
 

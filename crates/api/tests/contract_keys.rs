@@ -4,6 +4,8 @@
 //! Each example is read as the type and written again. A key that the type does not know, or that it leaves out when
 //! there is nothing to say, is missing afterwards.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use std::collections::BTreeSet;
 
 use pyro_api::{

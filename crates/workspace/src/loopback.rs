@@ -13,6 +13,7 @@ use std::{
     },
     path::{Path, PathBuf},
     process::Command,
+    sync::mpsc::{self, RecvTimeoutError},
     time::Duration,
 };
 
@@ -31,12 +32,15 @@ const PATIENCE: Duration = Duration::from_secs(180);
 /// Runs `body` in a mount namespace, by starting this program again for the one test of that full name.
 pub(crate) fn in_namespace<F: Future<Output = ()>>(test: &str, body: impl FnOnce() -> F) {
     if std::env::var_os(INSIDE).is_some() {
-        std::thread::spawn(|| {
-            std::thread::sleep(PATIENCE);
-            std::process::abort();
+        let (alive, ended) = mpsc::channel::<()>();
+        std::thread::spawn(move || {
+            if ended.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
+                std::process::abort();
+            }
         });
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        return runtime.unwrap().block_on(body());
+        runtime.unwrap().block_on(body());
+        return drop(alive);
     }
     let is_allowed = Command::new("unshare").args(["--mount", "true"]).output().unwrap().status.success();
     let arguments: &[&str] =
@@ -54,7 +58,7 @@ pub(crate) fn in_namespace<F: Future<Output = ()>>(test: &str, body: impl FnOnce
 }
 
 /// Where the worker of a machine finds `/workspace`.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) enum Target<'a> {
     /// There.
     At(&'a Path),

@@ -123,7 +123,7 @@ fn a_machine_can_be_stopped_and_started_and_time_deletes_it() {
     assert_eq!(caller.ask::<StopVm>(&VmStopRequest { vm_id: vm_id() }).state, WorkspaceState::Stopped);
     assert_eq!(caller.exec(&lasts, "true").unwrap_err(), ErrorCode::WrongState);
     assert_eq!(caller.ask::<StartVm>(&VmStartRequest { vm_id: vm_id() }).state, WorkspaceState::Started);
-    // Nobody asks for what time does; of a stopped one only `reap` takes care.
+    // Nobody asks for what time does; of a stopped one it is the daemon or `reap`, whoever comes first.
     let ends = caller.create(1);
     let stopped = caller.create(1);
     let was_stopped = caller.try_ask::<StopVm>(&VmStopRequest { vm_id: stopped.vm_id.clone() });
@@ -138,14 +138,13 @@ fn a_machine_can_be_stopped_and_started_and_time_deletes_it() {
         assert!(Instant::now() < deadline, "{ends:?} outlives its time");
     }
     let mut reaped = Vec::new();
-    while was_stopped.is_ok() && reaped.is_empty() {
+    while was_stopped.is_ok() && reaped.is_empty() && !gone(&stopped) {
         assert!(Instant::now() < deadline, "{stopped:?} is never reaped");
         let answer = caller.ask::<ReapVms>(&VmReapRequest {});
         assert_eq!(answer.count, answer.deleted_vm_ids.len() as u64);
         reaped = answer.deleted_vm_ids;
     }
-    // Slow as this host may be, it was either stopped and then reaped, or gone before it could be stopped.
-    assert!(was_stopped.is_err() || reaped == [stopped.vm_id.clone()], "{reaped:?}");
+    assert!(reaped.is_empty() || reaped == [stopped.vm_id.clone()], "{reaped:?}");
     assert!(gone(&stopped));
     // The other is within its time.
     assert_eq!(caller.status(&lasts).unwrap().state, WorkspaceState::Started);

@@ -433,10 +433,9 @@ impl Driver {
         self.is_adopted = false;
         let adopted = tokio::select! {
             biased;
-            // Its end is the next event.
-            _ = live.machine.exited() => return,
             // Tried again when it goes on.
             _ = live.stands_still() => return,
+            // It notices the end of the machine too.
             adopted = self.converse(&live) => adopted,
         };
         self.is_adopted = adopted.is_ok();

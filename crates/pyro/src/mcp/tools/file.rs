@@ -290,6 +290,7 @@ mod tests {
             size_bytes: content.len() as u64,
             max_bytes: 65_536,
             content: content.to_owned(),
+            content_base64: None,
             encoding,
             truncated: false,
             execution_mode: "guest_vsock".to_owned(),

@@ -11,7 +11,11 @@ mod stalls;
 mod use_and_expiry;
 
 #[path = "../../../../environments/tests/synthetic/mod.rs"]
-#[allow(dead_code, reason = "another crate's tests use the rest")]
+#[allow(
+    dead_code,
+    unfulfilled_lint_expectations,
+    reason = "another crate's tests use all of it, outside of a test module"
+)]
 mod synthetic;
 
 use std::{

@@ -112,6 +112,9 @@ fn whoever_works_in_it_or_changes_it_uses_it_and_whoever_looks_at_it_does_not() 
         let workspaces = host.workspaces();
         let reference = id.as_str();
         let job = exec(&host, &id, detached("exec sleep 600")).await.unwrap().command.sequence;
+        // The end of that use is noticed between two requests.
+        settled(&host, &id).await;
+        settled(&host, &id).await;
 
         let before = last_activity(&host, &id).await;
         workspaces.list(&WorkspaceFilter::default()).await.unwrap();
