@@ -99,7 +99,12 @@ impl OneShots {
         let mut reaped = Vec::new();
         for view in self.0.list(&filter).await? {
             if view.record.remaining(now).is_some_and(|left| left.is_zero()) {
-                reaped.push(self.delete(view.record.id.as_str()).await?);
+                match self.delete(view.record.id.as_str()).await {
+                    Ok(id) => reaped.push(id),
+                    // It went by itself in this moment.
+                    Err(Error::UnknownWorkspace { .. }) => {}
+                    Err(error) => return Err(error),
+                }
             }
         }
         Ok(reaped)
