@@ -150,6 +150,9 @@ fn each_operation_is_use_of_a_workspace_or_is_not_as_the_table_says() {
         let words = given(words, &host, &job);
         check(name, *activity, &words.iter().map(String::as_str).collect::<Vec<_>>());
     }
+    // What is there already would be told first.
+    fs::remove_file(format!("{host}/downloaded")).unwrap();
+    fs::remove_dir_all(format!("{host}/exported")).unwrap();
     // It is stopped now: whatever needs its machine says so. A job has ended with it, and to say that no machine is needed.
     let asks_the_guest = |name: &str| needs_the_machine(name) && name != "workspace_job_kill";
     for (name, _, words) in TABLE.iter().filter(|(name, ..)| asks_the_guest(name)) {

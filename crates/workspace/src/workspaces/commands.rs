@@ -62,7 +62,7 @@ impl Workspaces {
         reference: &str,
         most_ended: u32,
     ) -> Result<(WorkspaceId, Vec<CommandRecord>), Error> {
-        let id = self.resolve(reference)?;
+        let id = self.resolve_any(reference)?;
         let jobs = self.commands(&id)?.jobs_and_ended(most_ended).await?;
         Ok((id, jobs))
     }
