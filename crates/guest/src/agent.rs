@@ -94,6 +94,11 @@ impl Agent {
         })
     }
 
+    /// Starts what the first host is going to ask for, while nobody waits.
+    pub fn prepare(&mut self) {
+        self.processes.start_worker_ahead();
+    }
+
     /// Serves hosts on `stream`, one session after the other, until the stream ends. May be called again with
     /// this or another stream; processes live on in between. After any other end than that of the stream nothing is
     /// left to be served.

@@ -57,6 +57,7 @@ fn boot_and_serve() -> Result<Infallible, BootFailure> {
         let mut port = Port::new(ready.port).map_err(|error| serve("watch the port", error))?;
         let mut agent =
             Agent::new(System::Machine(ready.machine)).map_err(|error| serve("start the agent", error))?;
+        agent.prepare();
         loop {
             match agent.serve(&mut port).await {
                 Ok(Served::StreamEnded) => {} // that host is gone, the next one is served

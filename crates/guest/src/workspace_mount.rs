@@ -101,12 +101,14 @@ pub fn is_seeded(disk: BorrowedFd<'_>) -> io::Result<bool> {
     }
 }
 
-/// Says that the seed is whole: makes it durable, then the marker. Comes after everything that the seed holds.
+/// Says that the seed is whole, and makes it durable with what the seed holds. Comes after all of that.
+///
+/// A machine that loses its power on the way may have the marker and not all of the seed. Nobody works in it then: a creation
+/// that did not come to its end is undone with its disk.
 ///
 /// # Errors
 /// The kernel's.
 pub fn mark_seeded(disk: BorrowedFd<'_>) -> io::Result<()> {
-    rustix::fs::syncfs(disk)?;
     let flags = OFlags::CREATE | OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     rustix::fs::openat(disk, SEEDED, flags, Mode::RUSR)?;
     Ok(rustix::fs::syncfs(disk)?)

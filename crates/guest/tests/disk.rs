@@ -92,6 +92,55 @@ async fn a_file_worker_ends_with_the_session_that_it_served() {
     assert!(other.exit.is_none(), "what a host started goes on without it");
 }
 
+/// An agent that was prepared, and the process id of the worker that it started ahead.
+fn prepared(place: &tempfile::TempDir) -> (Agent, String) {
+    let started = place.path().join("started");
+    rustix::fs::mkfifoat(rustix::fs::CWD, &started, 0o600.into()).unwrap();
+    let script = format!("#!/bin/sh\necho $$\n[ -p {0} ] && echo $$ > {0}\ncat\n", started.display());
+    let mut agent = Agent::new(stand_in_that(place, &script)).unwrap();
+    agent.prepare();
+    let ahead = fs::read_to_string(&started).unwrap();
+    // The next one need not tell.
+    fs::remove_file(&started).unwrap();
+    (agent, ahead)
+}
+
+/// What a worker says first: its process id.
+async fn first_line(host: &mut Host<DuplexStream>, worker: &str) -> String {
+    host.start(Start { id: worker.into(), overflow: Overflow::Block.into(), ..file_worker() }).await;
+    let stdin = host.open(StreamKind::Stdin, worker, 0);
+    let stdout = host.open(StreamKind::Stdout, worker, 0);
+    host.close(stdin);
+    String::from_utf8(soon(host.all(stdout)).await.bytes).unwrap()
+}
+
+#[tokio::test]
+async fn the_first_file_worker_is_there_before_it_is_asked_for() {
+    let place = tempfile::tempdir().unwrap();
+    let (mut agent, ahead) = prepared(&place);
+    let (stream, mut guest) = tokio::io::duplex(64 * 1024);
+    tokio::spawn(async move { agent.serve(&mut guest).await });
+    let mut host = Host::connect(stream, 1).await;
+    let reply::Body::Processes(list) = host.ask(request::Body::List(Empty {})).await else { panic!() };
+    assert_eq!(list.processes, [], "it belongs to nobody yet");
+    assert_eq!(first_line(&mut host, "worker.1").await, ahead);
+    assert_ne!(first_line(&mut host, "worker.2").await, ahead, "there was one");
+}
+
+#[tokio::test]
+async fn a_file_worker_that_died_before_it_was_asked_for_is_replaced() {
+    use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
+    let place = tempfile::tempdir().unwrap();
+    let (mut agent, ahead) = prepared(&place);
+    let pid = Pid::from_raw(ahead.trim().parse().unwrap()).unwrap();
+    kill_process(pid, Signal::KILL).unwrap();
+    waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT).unwrap();
+    let (stream, mut guest) = tokio::io::duplex(64 * 1024);
+    tokio::spawn(async move { agent.serve(&mut guest).await });
+    let mut host = Host::connect(stream, 1).await;
+    assert_ne!(first_line(&mut host, "worker.1").await, ahead);
+}
+
 #[tokio::test]
 async fn a_file_worker_takes_no_arguments_and_no_other_program_gets_the_disk() {
     let place = tempfile::tempdir().unwrap();

@@ -152,6 +152,12 @@ impl Launch {
         self.builtin.is_some()
     }
 
+    /// Whether it is a file worker of which nothing was asked but that it serves.
+    pub(super) fn is_plain_worker(&self) -> bool {
+        let is_plain = self.variables.is_empty() && self.timeout.is_none() && self.max_tasks == 0;
+        self.is_worker() && is_plain && self.stdin == Stdin::Stream
+    }
+
     /// Starts it. Whether it begins, [`Launch::hear`] tells.
     ///
     /// # Errors

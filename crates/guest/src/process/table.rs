@@ -2,7 +2,7 @@
 
 use std::task::Context;
 
-use pyro_protocol::message::{ProcessInfo, Start, StreamKind};
+use pyro_protocol::message::{Builtin, ProcessInfo, Start, Stdin, StreamKind};
 use rustix::io::Errno;
 use rustix::process::{
     Pid, Signal, WaitId, WaitIdOptions, WaitOptions, WaitStatus, kill_process, kill_process_group, wait,
@@ -12,7 +12,7 @@ use rustix::process::{
 use super::Process;
 use super::builtin::FileWorker;
 use super::confinement::{Confinement, Confiner};
-use super::launch::{Launch, LaunchError};
+use super::launch::{Launch, LaunchError, Launched};
 use super::outlet::STEP_BYTES;
 
 /// Processes kept at most, running or finished; the host removes those it is done with. So few that `List` always
@@ -37,6 +37,8 @@ pub struct Table {
     confiner: Confiner,
     reaping: Reaping,
     file_worker: Option<FileWorker>,
+    /// A file worker that nobody has asked for yet.
+    spare_worker: Option<Launched>,
     /// Confinements of processes that ended, with the processes' ids: perhaps with tasks that are left or still dying.
     spent: Vec<(Pid, Confinement)>,
     /// What pipes are read with.
@@ -71,8 +73,27 @@ impl Table {
             confiner,
             reaping,
             file_worker,
+            spare_worker: None,
             spent: Vec::new(),
             buffer: vec![0; STEP_BYTES],
+        }
+    }
+
+    /// Starts a file worker ahead: the first that a host asks for is there already. In a restored machine, where every
+    /// program's first steps are slow, this is most of the time that a first request takes. Where it fails, workers are
+    /// started as they are asked for.
+    pub fn start_worker_ahead(&mut self) {
+        let start = Start {
+            id: "ahead".to_owned(),
+            builtin: Builtin::FileWorker.into(),
+            stdin: Stdin::Stream.into(),
+            ..Start::default()
+        };
+        let Ok(launch) = Launch::check(start, self.file_worker.as_ref()) else { return };
+        let Ok(launched) = launch.run(&mut self.confiner) else { return };
+        match launch.hear(&launched.report) {
+            Some(Err(_)) => self.abandon(launched.pid, launched.confinement),
+            Some(Ok(())) | None => self.spare_worker = Some(launched),
         }
     }
 
@@ -88,7 +109,11 @@ impl Table {
             return Err(TableError::Full);
         }
         let launch = Launch::check(start, self.file_worker.as_ref())?;
-        let launched = launch.run(&mut self.confiner)?;
+        let spare = if launch.is_plain_worker() { self.take_spare_worker() } else { None };
+        let launched = match spare {
+            Some(spare) => spare,
+            None => launch.run(&mut self.confiner)?,
+        };
         let pid = launched.pid;
         let heard = launch.hear(&launched.report);
         let has_begun = heard.is_some();
@@ -232,7 +257,20 @@ impl Table {
         self.reaping == Reaping::Everything && rustix::process::getpid().is_init()
     }
 
+    /// The file worker that was started ahead, if it is alive.
+    fn take_spare_worker(&mut self) -> Option<Launched> {
+        let spare = self.spare_worker.take()?;
+        if matches!(waitpid(Some(spare.pid), WaitOptions::NOHANG), Ok(None)) {
+            return Some(spare);
+        }
+        self.spent.push((spare.pid, spare.confinement));
+        None
+    }
+
     fn route(&mut self, pid: Pid, status: WaitStatus) {
+        // Its id is not its own any more.
+        let dead = self.spare_worker.take_if(|spare| spare.pid == pid);
+        self.spent.extend(dead.map(|spare| (spare.pid, spare.confinement)));
         // The id of a process that has ended may be a stranger's by now.
         let owner = self.processes.iter_mut().find(|process| process.is_running() && process.pid() == pid);
         if let Some(process) = owner {
