@@ -1,4 +1,7 @@
 //! `build`: the host program and, beside it, the static guest agent.
+//!
+//! Tasks that try the programs take `--shipped` for those that the wheel carries: one build then serves the demo, the tests
+//! and the wheel, and what is tried is what users get.
 
 use std::{
     fs,
@@ -7,7 +10,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 
-use crate::{arguments::Arguments, checkout, step};
+use crate::{arguments::Arguments, checkout, step, wheel};
 
 /// What was built.
 #[derive(Debug)]
@@ -16,6 +19,38 @@ pub(crate) struct Built {
     pub(crate) pyro: PathBuf,
     /// The guest agent, beside it.
     pub(crate) guest: PathBuf,
+    /// The wheel that carries both, where they were built for it.
+    pub(crate) wheel: Option<PathBuf>,
+}
+
+/// Programs that a task works with.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Programs {
+    /// Built for this host, in a profile.
+    Profile(String),
+    /// Those of the wheel, in the release profile.
+    Shipped,
+}
+
+impl Programs {
+    /// Takes `--shipped`, or what [`profile`] takes.
+    pub(crate) fn named(arguments: &mut Arguments) -> Result<Self> {
+        let shipped = arguments.flag("--shipped");
+        let profile = profile(arguments)?;
+        ensure!(
+            !shipped || profile == "dev",
+            "`--shipped` is always the release profile; leave `--release` and `--profile` out"
+        );
+        Ok(if shipped { Self::Shipped } else { Self::Profile(profile) })
+    }
+
+    /// Builds them.
+    pub(crate) fn build(&self) -> Result<Built> {
+        match self {
+            Self::Profile(profile) => build(profile),
+            Self::Shipped => wheel::build("release"),
+        }
+    }
 }
 
 /// Entry of the task.
@@ -43,15 +78,25 @@ pub(crate) fn build(profile: &str) -> Result<Built> {
     let agent = guest()?;
 
     let directory = checkout::binaries(profile);
-    let built = Built { pyro: directory.join("pyro"), guest: directory.join("pyro-guest") };
-    put(&agent, &built.guest)?;
+    beside(&directory, &agent, None)
+}
+
+/// The programs in `directory`, once the agent is there too.
+pub(crate) fn beside(directory: &Path, agent: &Path, wheel: Option<PathBuf>) -> Result<Built> {
+    let built = Built { pyro: directory.join("pyro"), guest: directory.join("pyro-guest"), wheel };
+    put(agent, &built.guest)?;
     Ok(built)
+}
+
+/// This machine's, as it is named to `--target`.
+pub(crate) fn triple() -> String {
+    format!("{}-unknown-linux-gnu", std::env::consts::ARCH)
 }
 
 /// Builds the static guest agent and says where it is.
 pub(crate) fn guest() -> Result<PathBuf> {
     // Without `--target` the flag would also reach build scripts and proc macros, which cannot be static.
-    let triple = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
+    let triple = triple();
     let mut guest = checkout::cargo();
     guest.args([
         "build",
@@ -79,4 +124,21 @@ pub(crate) fn put(agent: &Path, place: &Path) -> Result<()> {
     fs::copy(agent, &fresh)
         .and_then(|_bytes| fs::rename(&fresh, place))
         .with_context(|| format!("put {} at {}", agent.display(), place.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn named(line: &str) -> Result<Programs> {
+        Programs::named(&mut Arguments::new(line.split_whitespace().map(str::to_owned)))
+    }
+
+    #[test]
+    fn shipped_programs_have_no_other_profile() {
+        assert_eq!(named("").unwrap(), Programs::Profile("dev".to_owned()));
+        assert_eq!(named("--release").unwrap(), Programs::Profile("release".to_owned()));
+        assert_eq!(named("--shipped").unwrap(), Programs::Shipped);
+        assert!(named("--shipped --profile bench").is_err());
+    }
 }

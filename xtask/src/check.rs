@@ -2,10 +2,12 @@
 
 use anyhow::{Result, bail};
 
-use crate::{checkout, dependencies, generate, licences, step, tidy};
+use crate::{arguments::Arguments, build::Programs, checkout, dependencies, generate, licences, step, tidy};
 
 /// Entry of the task. All parts run; the failed ones are named at the end.
-pub(crate) fn run() -> Result<()> {
+pub(crate) fn run(mut arguments: Arguments) -> Result<()> {
+    let programs = Programs::named(&mut arguments)?;
+    arguments.finish()?;
     let mut failed = Vec::new();
     let mut part = |name: &str, outcome: Result<()>| {
         if let Err(error) = outcome {
@@ -25,7 +27,7 @@ pub(crate) fn run() -> Result<()> {
             &["clippy", "--locked", "--workspace", "--all-targets", "--all-features", "--", "-D", "warnings"],
         ),
     );
-    part("reference", generate::verify());
+    part("reference", generate::verify(&programs));
     if failed.is_empty() { Ok(()) } else { bail!("failed: {}", failed.join(", ")) }
 }
 

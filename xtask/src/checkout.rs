@@ -16,7 +16,16 @@ pub(crate) fn target() -> PathBuf {
 
 /// Directory of the binaries of one profile.
 pub(crate) fn binaries(profile: &str) -> PathBuf {
-    target().join(if profile == "dev" { "debug" } else { profile })
+    target().join(directory_of(profile))
+}
+
+/// The same of a build that names its target.
+pub(crate) fn binaries_for(triple: &str, profile: &str) -> PathBuf {
+    target().join(triple).join(directory_of(profile))
+}
+
+fn directory_of(profile: &str) -> &str {
+    if profile == "dev" { "debug" } else { profile }
 }
 
 /// The cargo that runs this program.

@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::{account::Account, arguments::Arguments, build, prepare, stage::Stage, step};
+use crate::{account::Account, arguments::Arguments, build::Programs, prepare, stage::Stage, step};
 
 const ENVIRONMENT: &str = "debian:12";
 const COMMAND: [&str; 2] = ["git", "--version"];
@@ -17,13 +17,15 @@ const COMMAND: [&str; 2] = ["git", "--version"];
 pub(crate) fn run(mut arguments: Arguments) -> Result<()> {
     let fresh = arguments.flag("--fresh");
     let named = arguments.option("--account")?;
+    let programs =
+        if arguments.flag("--shipped") { Programs::Shipped } else { Programs::Profile("release".to_owned()) };
     arguments.finish()?;
     let account = match &named {
         Some(name) => Account::ordinary(Some(name))?,
         None => Account::current()?,
     };
     prepare::prepare_for(&account)?;
-    let built = build::build("release")?;
+    let built = programs.build()?;
 
     let stage = Stage::new()?;
     stage.add(&built.guest)?;

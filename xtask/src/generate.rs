@@ -5,7 +5,10 @@ use std::{fs, path::PathBuf, process::Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::{build, checkout, python, step};
+use crate::{
+    build::{self, Programs},
+    checkout, python, step,
+};
 
 /// Directory of the pages, from the root of the repository.
 const REFERENCE: &str = "docs/reference";
@@ -24,8 +27,8 @@ pub(crate) fn run() -> Result<()> {
 }
 
 /// Fails when the committed reference is not what the program says.
-pub(crate) fn verify() -> Result<()> {
-    let built = build::build("dev")?;
+pub(crate) fn verify(programs: &Programs) -> Result<()> {
+    let built = programs.build()?;
     for (name, text) in pages(&built.pyro)? {
         let committed = fs::read_to_string(checkout::root().join(&name)).unwrap_or_default();
         if committed != text {

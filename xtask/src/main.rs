@@ -30,21 +30,23 @@ use arguments::Arguments;
 const HELP: &str = "\
 Usage: cargo xtask TASK [options]
 
+Tasks that try the programs take --release, --profile P, or --shipped for those that the wheel carries.
+
   prepare                 install what this host lacks (root), or print the line that does
   build [--release | --profile P]
                           build pyro and, beside it, the static guest agent
-  demo [--fresh] [--account NAME]
+  demo [--shipped] [--fresh] [--account NAME]
                           prepare, build, make debian:12, run the main job cold and then warm
                           --fresh: with empty caches, in a directory that is removed afterwards
-  test [--release] [--account NAME] [--as-root] [FILTER...]
+  test [--release | --shipped] [--account NAME] [--as-root] [FILTER...]
                           prepare, build, then every test, guest-backed ones included
                           --account: who runs the guest-backed suite when root starts this
                           --as-root: run the guest-backed suite a second time as root
-  sdk [--release] [--account NAME] [FILTER...]
+  sdk [--release | --shipped] [--account NAME] [FILTER...]
                           of those, the ones of the Python SDK
   wheel [--release]       build the Python package with the programs in it
   bench [ARGS...]         prepare, build, measure, compare with benches/budgets.toml (--json for programs)
-  check                   formatting, lints, tidiness, licences, dependencies, generated reference
+  check [--shipped]       formatting, lints, tidiness, licences, dependencies, generated reference
   generate                write docs/reference and the generated part of sdks/python again
   fuzz [--seconds N] [TARGET...]
                           run the fuzz targets, each for N seconds (60)
@@ -65,7 +67,7 @@ fn main() -> ExitCode {
         "sdk" => sdk::run(arguments),
         "wheel" => wheel::run(arguments),
         "bench" => bench::run(arguments),
-        "check" => arguments.finish().and_then(|()| check::run()),
+        "check" => check::run(arguments),
         "generate" => arguments.finish().and_then(|()| generate::run()),
         "fuzz" => fuzz::run(arguments),
         "help" | "-h" | "--help" => {

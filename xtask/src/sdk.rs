@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use crate::{
     account::Account,
     arguments::Arguments,
-    build::{self, Built},
+    build::{Built, Programs},
     checkout, prepare,
     stage::Stage,
     step,
@@ -18,12 +18,12 @@ use crate::{
 
 /// Entry of the task.
 pub(crate) fn run(mut arguments: Arguments) -> Result<()> {
-    let profile = build::profile(&mut arguments)?;
+    let programs = Programs::named(&mut arguments)?;
     let named = arguments.option("--account")?;
     let filters = arguments.names()?;
     let account = Account::ordinary(named.as_deref())?;
     prepare::prepare_for(&account)?;
-    let built = build::build(&profile)?;
+    let built = programs.build()?;
     let mut summary = Summary::default();
     test(&mut summary, &account, &built, &filters)?;
     summary.conclude(filters.is_empty())
@@ -44,8 +44,11 @@ pub(crate) fn test(
     summary
         .part(&format!("Python SDK on machines as `{}`", account.name), || package.live(account, filters))?;
     if filters.is_empty() {
-        // What is tested is the package and not the optimiser, which would take as long as everything else.
-        let wheel = wheel::build("dev")?;
+        let wheel = match &built.wheel {
+            Some(wheel) => wheel.clone(),
+            // What is tested is the package and not the optimiser, which would take as long as everything else.
+            None => wheel::build("dev")?.wheel.context("a build for the wheel without a wheel")?,
+        };
         summary.part(&format!("wheel as `{}`", account.name), || package.wheel(account, &wheel))?;
     }
     Ok(())

@@ -18,19 +18,19 @@ use serde_json::Value;
 use crate::{
     account::Account,
     arguments::Arguments,
-    build::{self, Built},
+    build::{Built, Programs},
     checkout, prepare, sdk,
     stage::Stage,
     step,
     tally::Tally,
 };
 
-/// Package of the guest-backed suite.
-const SUITE: &str = "pyro-e2e";
+/// The guest-backed suite, which cargo does not run by itself.
+const SUITE: &str = "e2e";
 
 /// Entry of the task.
 pub(crate) fn run(mut arguments: Arguments) -> Result<()> {
-    let profile = build::profile(&mut arguments)?;
+    let programs = Programs::named(&mut arguments)?;
     let named = arguments.option("--account")?;
     let as_root = arguments.flag("--as-root");
     let filters = arguments.names()?;
@@ -40,7 +40,7 @@ pub(crate) fn run(mut arguments: Arguments) -> Result<()> {
     let current = Account::current()?;
     ensure!(!as_root || current.is_root(), "`--as-root` needs root");
     prepare::prepare_for(&account)?;
-    let built = build::build(&profile)?;
+    let built = programs.build()?;
 
     let mut summary = Summary::default();
     summary.part("unit and loopback tests", || unit_tests(&built, &filters))?;
@@ -58,22 +58,17 @@ pub(crate) fn run(mut arguments: Arguments) -> Result<()> {
 /// Everything that cargo can run by itself.
 fn unit_tests(built: &Built, filters: &[String]) -> Result<Tally> {
     let mut cargo = checkout::cargo();
-    cargo.args(["test", "--locked", "--workspace", "--exclude", SUITE, "--no-fail-fast", "--"]).args(filters);
+    cargo.args(["test", "--locked", "--workspace", "--no-fail-fast", "--"]).args(filters);
     cargo.env("PYRO_TEST_PYRO", &built.pyro).env("PYRO_TEST_GUEST", &built.guest);
     Tally::of(&mut cargo)
 }
 
-/// Builds the suite and says where its programs are.
+/// Builds the suite and says where its program is. The whole workspace is named as for the unit tests: another choice of
+/// packages has other features, and would build every dependency again.
 fn suite_binaries() -> Result<Vec<PathBuf>> {
     let mut cargo = checkout::cargo();
-    cargo.args([
-        "test",
-        "--locked",
-        "--no-run",
-        "--package",
-        SUITE,
-        "--message-format=json-render-diagnostics",
-    ]);
+    cargo.args(["test", "--locked", "--workspace", "--no-run", "--test", SUITE]);
+    cargo.arg("--message-format=json-render-diagnostics");
     let output = step::output("build the guest-backed suite", &mut cargo)?;
     let mut binaries = Vec::new();
     for line in String::from_utf8_lossy(&output).lines() {
@@ -84,7 +79,7 @@ fn suite_binaries() -> Result<Vec<PathBuf>> {
             binaries.push(PathBuf::from(path));
         }
     }
-    ensure!(!binaries.is_empty(), "the package {SUITE} has no test program");
+    ensure!(!binaries.is_empty(), "the suite {SUITE} has no test program");
     Ok(binaries)
 }
 

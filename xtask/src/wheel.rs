@@ -11,7 +11,11 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 
-use crate::{arguments::Arguments, build, checkout, step};
+use crate::{
+    arguments::Arguments,
+    build::{self, Built},
+    checkout, step,
+};
 
 /// The oldest glibc that the wheel runs with, as the tag of wheels has it.
 const COMPATIBILITY: &str = "manylinux_2_28";
@@ -20,18 +24,20 @@ const COMPATIBILITY: &str = "manylinux_2_28";
 pub(crate) fn run(mut arguments: Arguments) -> Result<()> {
     let profile = build::profile(&mut arguments)?;
     arguments.finish()?;
-    println!("{}", build(&profile)?.display());
+    let built = build(&profile)?;
+    println!("{}", built.wheel.context("a build for the wheel without a wheel")?.display());
     Ok(())
 }
 
-/// Builds the wheel and says where it is.
-pub(crate) fn build(profile: &str) -> Result<PathBuf> {
+/// Builds the wheel and the programs in it.
+pub(crate) fn build(profile: &str) -> Result<Built> {
     let tools = tools("wheel")?;
     let package = checkout::root().join("sdks/python");
     let agent = package.join("data/data/libexec/pyro/pyro-guest");
     fs::create_dir_all(agent.parent().unwrap_or(&package))
         .context("make the directory of the wheel's data")?;
-    build::put(&build::guest()?, &agent)?;
+    let guest = build::guest()?;
+    build::put(&guest, &agent)?;
 
     let wheels = checkout::target().join("wheels").join(profile);
     if wheels.exists() {
@@ -40,12 +46,11 @@ pub(crate) fn build(profile: &str) -> Result<PathBuf> {
     }
     let mut maturin = Command::new(tools.join("bin/maturin"));
     maturin.args(["build", "--zig", "--locked", "--profile", profile, "--compatibility", COMPATIBILITY]);
-    maturin
-        .args(["--target", &format!("{}-unknown-linux-gnu", std::env::consts::ARCH), "--out"])
-        .arg(&wheels);
+    maturin.args(["--target", &build::triple(), "--out"]).arg(&wheels);
     maturin.current_dir(&package).env("PYTHONPATH", &tools);
     step::run(&format!("build the wheel ({profile}, {COMPATIBILITY})"), &mut maturin)?;
-    the_only_file(&wheels)
+    let wheel = the_only_file(&wheels)?;
+    build::beside(&checkout::binaries_for(&build::triple(), profile), &guest, Some(wheel))
 }
 
 fn the_only_file(directory: &Path) -> Result<PathBuf> {
