@@ -2,7 +2,9 @@
 
 use anyhow::{Result, bail};
 
-use crate::{arguments::Arguments, build::Programs, checkout, dependencies, generate, licences, step, tidy};
+use crate::{
+    arguments::Arguments, build::Programs, checkout, dependencies, generate, licences, picture, step, tidy,
+};
 
 /// Entry of the task. All parts run; the failed ones are named at the end.
 pub(crate) fn run(mut arguments: Arguments) -> Result<()> {
@@ -27,6 +29,7 @@ pub(crate) fn run(mut arguments: Arguments) -> Result<()> {
             &["clippy", "--locked", "--workspace", "--all-targets", "--all-features", "--", "-D", "warnings"],
         ),
     );
+    part("pictures", picture::verify());
     part("reference", generate::verify(&programs));
     if failed.is_empty() { Ok(()) } else { bail!("failed: {}", failed.join(", ")) }
 }

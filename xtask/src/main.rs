@@ -13,6 +13,7 @@ mod dependencies;
 mod fuzz;
 mod generate;
 mod licences;
+mod picture;
 mod prepare;
 mod python;
 mod sdk;
@@ -48,6 +49,7 @@ Tasks that try the programs take --release, --profile P, or --shipped for those 
   bench [ARGS...]         prepare, build, measure, compare with benches/budgets.toml (--json for programs)
   check [--shipped]       formatting, lints, tidiness, licences, dependencies, generated reference
   generate                write docs/reference and the generated part of sdks/python again
+  pictures [--record]     draw docs/pictures again; --record: run their sessions in machines first
   fuzz [--seconds N] [TARGET...]
                           run the fuzz targets, each for N seconds (60)
 ";
@@ -69,6 +71,7 @@ fn main() -> ExitCode {
         "bench" => bench::run(arguments),
         "check" => check::run(arguments),
         "generate" => arguments.finish().and_then(|()| generate::run()),
+        "pictures" => picture::run(arguments),
         "fuzz" => fuzz::run(arguments),
         "help" | "-h" | "--help" => {
             print!("{HELP}");

@@ -1,0 +1,154 @@
+//! `pictures`: the README's pictures, drawn from recordings of real sessions.
+//!
+//! ```text
+//! docs/pictures/NAME.session ──--record──▶ NAME.cast ──always──▶ NAME.svg
+//! (commands, one a line)      (asciicast 2: what was printed)     (what the README shows)
+//! ```
+//!
+//! Recording needs machines and is asked for; drawing needs nothing, so `check` draws again and compares.
+
+mod recording;
+mod svg;
+
+use std::{
+    ffi::OsStr,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result, bail};
+
+use crate::{arguments::Arguments, build, checkout, prepare, step};
+use recording::Recording;
+
+/// Directory of the sessions, from the root of the repository.
+const PICTURES: &str = "docs/pictures";
+/// The project that sessions work on, from the root of the repository.
+const PROJECT: &str = "examples/projects/python-package";
+/// In a session's directory.
+const PROJECT_NAME: &str = "project";
+
+/// Entry of the task.
+pub(crate) fn run(mut arguments: Arguments) -> Result<()> {
+    let records = arguments.flag("--record");
+    arguments.finish()?;
+    if records {
+        record()?;
+    }
+    for (place, drawn) in drawings()? {
+        fs::write(&place, drawn).with_context(|| format!("write {}", place.display()))?;
+    }
+    Ok(())
+}
+
+/// Fails when a committed picture is not what its recording draws.
+pub(crate) fn verify() -> Result<()> {
+    for (place, drawn) in drawings()? {
+        if fs::read_to_string(&place).unwrap_or_default() != drawn {
+            bail!("{} is out of date; run `cargo xtask pictures`", place.display());
+        }
+    }
+    Ok(())
+}
+
+/// Every picture: its file, and what belongs there.
+fn drawings() -> Result<Vec<(PathBuf, String)>> {
+    sessions()?
+        .into_iter()
+        .map(|session| {
+            let cast = session.with_extension("cast");
+            let text = fs::read_to_string(&cast).with_context(|| format!("read {}", cast.display()))?;
+            let recording = Recording::read(&text).with_context(|| format!("read {}", cast.display()))?;
+            Ok((session.with_extension("svg"), svg::draw(&recording)))
+        })
+        .collect()
+}
+
+fn sessions() -> Result<Vec<PathBuf>> {
+    let directory = checkout::root().join(PICTURES);
+    let entries = fs::read_dir(&directory).with_context(|| format!("look into {}", directory.display()))?;
+    let mut sessions: Vec<PathBuf> = entries
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| path.extension() == Some(OsStr::new("session")))
+        .collect();
+    sessions.sort();
+    Ok(sessions)
+}
+
+/// Runs every session, each in a directory and with a home of its own. Environments are made once, before.
+fn record() -> Result<()> {
+    prepare::run()?;
+    let built = build::build("release")?;
+    let scratch = Scratch::make()?;
+    for session in sessions()? {
+        let text = fs::read_to_string(&session).with_context(|| format!("read {}", session.display()))?;
+        let (title, commands) = parse(&text);
+        let place = scratch.0.join("work");
+        copy_project(&place.join(PROJECT_NAME))?;
+        let recorder =
+            recording::Recorder { pyro: &built.pyro, home: &scratch.0.join("home"), place: &place };
+        let recording = recorder.record(title, &commands)?;
+        let cast = session.with_extension("cast");
+        fs::write(&cast, recording.write()).with_context(|| format!("write {}", cast.display()))?;
+        fs::remove_dir_all(&place).with_context(|| format!("empty {}", place.display()))?;
+    }
+    Ok(())
+}
+
+/// The title of a session, its first line, and what it does. Lines that begin with `:` are done and not shown.
+fn parse(session: &str) -> (&str, Vec<recording::Command<'_>>) {
+    let mut lines = session.lines().filter(|line| !line.trim().is_empty());
+    let title = lines.next().unwrap_or_default().trim_start_matches('#').trim();
+    let commands = lines.map(|line| match line.strip_prefix(':') {
+        Some(hidden) => recording::Command { line: hidden.trim(), is_shown: false },
+        None => recording::Command { line, is_shown: true },
+    });
+    (title, commands.collect())
+}
+
+fn copy_project(target: &Path) -> Result<()> {
+    for file in checkout::files()? {
+        let Ok(inside) = file.strip_prefix(PROJECT) else { continue };
+        let copy = target.join(inside);
+        let parent = copy.parent().unwrap_or(target);
+        fs::create_dir_all(parent)
+            .and_then(|()| fs::copy(checkout::root().join(&file), &copy).map(drop))
+            .with_context(|| format!("copy {}", file.display()))?;
+    }
+    Ok(())
+}
+
+/// A directory that goes with its daemon.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn make() -> Result<Self> {
+        let path = step::output(
+            "make a directory for the recordings",
+            std::process::Command::new("mktemp").args(["-d", "--tmpdir", "pyro-pictures-XXXXXXXX"]),
+        )?;
+        Ok(Self(PathBuf::from(String::from_utf8(path).context("the name of the directory")?.trim_end())))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_dir_all(&self.0) {
+            eprintln!("{} stays: {error}", self.0.display());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_has_a_title_and_commands_some_of_which_are_not_shown() {
+        let (title, commands) = parse("# A walk\n\npyro a\n: rm -f x\npyro b\n");
+        assert_eq!(title, "A walk");
+        let told: Vec<_> = commands.iter().map(|command| (command.line, command.is_shown)).collect();
+        assert_eq!(told, [("pyro a", true), ("rm -f x", false), ("pyro b", true)]);
+    }
+}
