@@ -5,7 +5,10 @@ use std::fmt::Write as _;
 use clap::{Args, ValueEnum};
 use pyro_api::{
     API_VERSION, ErrorCode, OPERATIONS,
-    operation::{COMMON_ERRORS, Effect, MACHINE_ERRORS, Needs, Operation, Shape, WORKSPACE_ERRORS},
+    operation::{
+        COMMON_ERRORS, Effect, LONGEST_UNATTENDED, MACHINE_ERRORS, Needs, OnHangUp, Operation, Shape,
+        WORKSPACE_ERRORS,
+    },
 };
 
 use crate::output::{self, Failure, Status};
@@ -66,11 +69,14 @@ fn operations() -> String {
          Any operation may also fail with {}.\n\n\
          An operation that needs a *workspace* names it by id or name and may also fail with {}; one that needs its\n\
          *machine* with {}.\n\n\
-         | Operation | What it does | Layout | State | Needs | Request | Result | Command | Codes of its own |\n\
-         | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n",
+         A client that hangs up before it has its answer wants it no more. What only reads, and what tells on the way, is\n\
+         then broken off. What changes something is decided and *goes on* without its client, for at most {} s.\n\n\
+         | Operation | What it does | Layout | State | Without its client | Needs | Request | Result | Command | Codes of its own |\n\
+         | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n",
         list(COMMON_ERRORS),
         list(WORKSPACE_ERRORS),
-        list(MACHINE_ERRORS)
+        list(MACHINE_ERRORS),
+        LONGEST_UNATTENDED.as_secs(),
     );
     for operation in OPERATIONS {
         operation_row(&mut page, operation);
@@ -93,6 +99,10 @@ fn operation_row(page: &mut String, operation: &Operation) {
         Effect::Writes => "writes",
         Effect::Destroys => "destroys",
     };
+    let hang_up = match operation.on_hang_up {
+        OnHangUp::Cancel => "is broken off",
+        OnHangUp::Finish => "goes on",
+    };
     let path = format!("`{}`", operation.path);
     let (request, result) = (format!("`{}`", operation.request), format!("`{}`", operation.result));
     let needs = match operation.needs {
@@ -105,7 +115,7 @@ fn operation_row(page: &mut String, operation: &Operation) {
         command => format!("`pyro {command}`"),
     };
     let doc = one_line(operation.doc);
-    row(page, &[&path, &doc, layout, effect, needs, &request, &result, &command, &list(operation.errors)]);
+    row(page, &[&path, &doc, layout, effect, hang_up, needs, &request, &result, &command, &list(operation.errors)]);
 }
 
 fn row(page: &mut String, cells: &[&str]) {

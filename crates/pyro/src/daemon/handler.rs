@@ -64,7 +64,7 @@ macro_rules! handler {
         ) -> Response<ChannelBody> {
             $(if operation.name == $unary::OPERATION.name {
                 let answer = |request| async move { handler.$answer(request).await };
-                return server.unary::<$unary, _>(request, answer).await;
+                return server.unary::<$unary, _>(request, in_work, answer).await;
             })+
             $(if operation.name == $streaming::OPERATION.name {
                 let flow = |request, streams| async move { handler.$flow(request, streams).await };

@@ -21,6 +21,10 @@ use pyro_api::{
     operation::{EnvList, EnvPrune, EnvPull, GetStatus, Run, Shutdown},
     run::{Cleanup, CommandLine, EXECUTION_MODE, RunReport, RunRequest},
     service::{ShutdownRequest, StatusRequest},
+    workspace::{
+        diff::{WorkspaceDiff, WorkspaceDiffRequest},
+        files::{FileChanged, FileMkdirRequest},
+    },
 };
 use tempfile::TempDir;
 use tokio::sync::Notify;
@@ -33,6 +37,7 @@ struct Script {
     gate: Notify,
     cancelled: Notify,
     begun: Notify,
+    finished: Notify,
     live: AtomicUsize,
 }
 
@@ -87,6 +92,26 @@ impl Handler for Scripted {
 
     async fn env_import(&self, _: EnvImportRequest, _: Streams) -> Result<PulledEnvironment, ErrorBody> {
         Err(ErrorBody::new(ErrorCode::FileFailed, "scripted"))
+    }
+
+    /// Hangs until it is broken off.
+    async fn workspace_diff(&self, _: WorkspaceDiffRequest) -> Result<WorkspaceDiff, ErrorBody> {
+        struct BrokenOff(Arc<Script>);
+        impl Drop for BrokenOff {
+            fn drop(&mut self) {
+                self.0.cancelled.notify_one();
+            }
+        }
+        let _broken_off = BrokenOff(Arc::clone(&self.0));
+        self.0.begun.notify_one();
+        std::future::pending().await
+    }
+
+    async fn workspace_file_mkdir(&self, _: FileMkdirRequest) -> Result<FileChanged, ErrorBody> {
+        self.0.begun.notify_one();
+        self.0.gate.notified().await;
+        self.0.finished.notify_one();
+        Err(ErrorBody::new(ErrorCode::AlreadyExists, "scripted"))
     }
 
     fn live(&self) -> usize {
@@ -208,6 +233,32 @@ async fn a_client_that_goes_away_cancels_its_work() {
     drop(exchange);
     daemon.script.cancelled.notified().await;
     daemon.server.activity().idle_for(Duration::ZERO).await;
+}
+
+/// Asks, and hangs up when that has begun.
+async fn ask_and_hang_up(daemon: &Daemon, path: &str, body: &str) {
+    use std::io::Write as _;
+    let mut stream = daemon.socket.connect().unwrap();
+    let head = format!("POST {path} HTTP/1.1\r\nhost: x\r\npyro-api-version: 1");
+    write!(stream, "{head}\r\ncontent-length: {}\r\n\r\n{body}", body.len()).unwrap();
+    daemon.script.begun.notified().await;
+}
+
+#[tokio::test]
+async fn what_only_reads_ends_with_its_client_and_what_changes_something_goes_on() {
+    let daemon = Daemon::begin(LONG);
+    ask_and_hang_up(&daemon, "/v1/workspace_diff", r#"{"workspace_id":"x"}"#).await;
+    daemon.script.cancelled.notified().await;
+    daemon.server.activity().at_most(0).await;
+
+    let body = r#"{"workspace_id":"x","path":"d"}"#;
+    ask_and_hang_up(&daemon, "/v1/workspace_file_mkdir", body).await;
+    // It is counted among the requests in work, so the daemon does not end under it.
+    let status = daemon.client.call::<GetStatus>(&StatusRequest {}).await.unwrap();
+    assert_eq!(status.requests, 1);
+    daemon.script.gate.notify_one();
+    daemon.script.finished.notified().await;
+    daemon.server.activity().at_most(0).await;
 }
 
 #[tokio::test]
