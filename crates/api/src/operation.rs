@@ -214,7 +214,7 @@ macro_rules! operations {
 operations! {
     /// Runs a command in a fresh machine and streams its output. The machine is gone afterwards.
     "run" Run(RunRequest) -> RunReport, events RunEvent, Streaming, Writes, Cancel, command "run", needs Nothing,
-        errors [InvalidSize, MissingCommand, NotYetSupported, UnknownEnvironment, EnvironmentDamaged, EnvironmentFailed,
+        errors [InvalidSize, LimitReached, MissingCommand, NotYetSupported, UnknownEnvironment, EnvironmentDamaged, EnvironmentFailed,
                 HostRequirement, DiskFull, StartFailed, MachineLost, MachineExpired,
                 GuestMisbehaved, GuestRefused];
     /// Lists the environments and says which are installed.

@@ -44,7 +44,7 @@ pub struct HostConfig {
     pub template_memory_cap_bytes: u64,
     /// Release of this program.
     pub release: String,
-    /// Bounds over all workspaces.
+    /// Bounds over all workspaces and runs.
     pub limits: Limits,
     /// How git is asked what it tracks.
     pub git: Git,
@@ -135,12 +135,12 @@ impl Host {
     /// Runs one command in a machine of its own. When this returns, machine and directory are gone. When the
     /// caller drops the future or cancels, they go all the same, a moment later.
     pub async fn run(&self, request: RunRequest, io: RunIo) -> Result<RunOutcome, Error> {
-        let resources = Arc::clone(&self.resources);
+        let (resources, workspaces) = (Arc::clone(&self.resources), self.workspaces.clone());
         let alive = Alive::begin(&self.live);
         let cancel = io.cancel.clone().drop_guard();
         let outcome = task::spawn(async move {
             let _alive = alive;
-            run::drive(resources, request, io).await
+            run::drive(resources, workspaces, request, io).await
         })
         .await;
         drop(cancel.disarm());
