@@ -285,7 +285,7 @@ pub struct WorkspaceLogs {
     pub workspace_id: String,
     /// How many commands are on this page.
     pub count: u64,
-    /// How many commands the workspace has on record.
+    /// How many commands the workspace has on record; with `failed`, how many of those failed.
     pub total_count: u64,
     /// In order of their numbers.
     pub entries: Vec<LogEntry>,

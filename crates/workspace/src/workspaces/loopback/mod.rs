@@ -6,6 +6,7 @@
 mod creation;
 mod ends;
 mod garbage;
+mod history;
 mod reconciliation;
 mod runs;
 mod stalls;
