@@ -151,6 +151,18 @@ pub struct Operation {
     pub schemas: fn(&mut crate::schema::Schemas) -> crate::schema::OperationSchemas,
 }
 
+impl Operation {
+    /// Whether it does no harm to ask again when nobody knows how far it came: it only reads; or what it was about is
+    /// there whole or not at all, as a new machine or workspace is. What it did in the machine of a workspace stays.
+    pub fn is_repeatable(&self) -> bool {
+        match self.effect {
+            Effect::Reads => true,
+            Effect::Writes => self.needs != Needs::Machine,
+            Effect::Destroys => false,
+        }
+    }
+}
+
 /// An operation as a type, so that request and result cannot be mixed up.
 pub trait Call: Send + Sync + 'static {
     /// What is asked.

@@ -48,11 +48,18 @@ fn errors() -> String {
          Every failure has a `code`, which is stable. Programs see it with `--json` and on the daemon's socket. A\n\
          request that is *retryable* may succeed when it is simply sent again; otherwise something must be mended or\n\
          changed first. The exit status is that of the command line.\n\n\
+         A code that is retryable *where harmless* leaves in doubt how far the request came. It is retryable if that was to\n\
+         read, or to make or start something as a whole; and if it is known not to have begun (`work_started` is false,\n\
+         `work` is `never_started`). What may have changed something in a workspace is to be looked at first.\n\n\
          | Code | Meaning | Exit status | Retryable |\n\
          | --- | --- | --- | --- |\n",
     );
     for code in ErrorCode::ALL {
-        let retryable = if code.retryable() { "yes" } else { "no" };
+        let retryable = match (code.retryable(), code.leaves_in_doubt()) {
+            (true, true) => "where harmless",
+            (true, false) => "yes",
+            (false, _) => "no",
+        };
         row(
             &mut page,
             &[&quoted(code), &one_line(code.meaning()), &code.exit_status().to_string(), retryable],
@@ -115,7 +122,10 @@ fn operation_row(page: &mut String, operation: &Operation) {
         command => format!("`pyro {command}`"),
     };
     let doc = one_line(operation.doc);
-    row(page, &[&path, &doc, layout, effect, hang_up, needs, &request, &result, &command, &list(operation.errors)]);
+    row(
+        page,
+        &[&path, &doc, layout, effect, hang_up, needs, &request, &result, &command, &list(operation.errors)],
+    );
 }
 
 fn row(page: &mut String, cells: &[&str]) {

@@ -34,7 +34,7 @@ impl<T: Send + 'static> Attended<T> {
     /// Waits for the end.
     pub(super) async fn ended(mut self) -> Result<T, ErrorBody> {
         let ended = match &mut self.task {
-            Some(task) => outcome(task.await),
+            Some(task) => outcome(self.operation, task.await),
             None => Err(ErrorBody::new(ErrorCode::Internal, "the request has been answered before")),
         };
         self.task = None;
@@ -65,13 +65,17 @@ impl<T: Send + 'static> Drop for Attended<T> {
     }
 }
 
-/// What a request's task came to.
-pub(super) fn outcome<T>(ended: Result<Result<T, ErrorBody>, JoinError>) -> Result<T, ErrorBody> {
-    ended.unwrap_or_else(|error| {
+/// What the task of a request came to, in the words of its operation.
+pub(super) fn outcome<T>(
+    operation: &Operation,
+    ended: Result<Result<T, ErrorBody>, JoinError>,
+) -> Result<T, ErrorBody> {
+    let answer = ended.unwrap_or_else(|error| {
         tracing::error!(%error, "a request failed by a fault of this program");
         Err(ErrorBody::new(ErrorCode::Internal, format!("the request failed by a fault of pyro: {error}"))
             .with_hint("the daemon's log has more; `pyro daemon status` names it"))
-    })
+    });
+    answer.map_err(|error| error.of(operation))
 }
 
 #[cfg(test)]
@@ -116,8 +120,7 @@ mod tests {
     #[tokio::test]
     async fn what_has_ended_is_answered() {
         let activity = Activity::new();
-        let attended =
-            Attended::begin(DiffWorkspace::OPERATION, Arc::new(activity.begin()), async { Ok(7) });
+        let attended = Attended::begin(DiffWorkspace::OPERATION, Arc::new(activity.begin()), async { Ok(7) });
         assert_eq!(attended.ended().await.unwrap(), 7);
         activity.at_most(0).await;
     }

@@ -188,8 +188,9 @@ impl<H: Handler> Server<H> {
             Err(error) => return respond_error(StatusCode::BAD_REQUEST, &error),
         };
         tracing::debug!(operation = C::OPERATION.name, "begins");
+        let cancel = self.stop.child_token();
         let body =
-            exchange::begin(frames, self.stop.child_token(), in_work, |streams| work(request, streams));
+            exchange::begin(C::OPERATION, frames, cancel, in_work, |streams| work(request, streams));
         with_headers(StatusCode::OK, FRAMES_MEDIA_TYPE, body)
     }
 

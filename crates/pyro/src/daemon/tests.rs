@@ -18,12 +18,12 @@ use pyro_api::{
         EnvironmentList, Progress, PruneResult, PullEvent, PulledEnvironment,
     },
     frame::Kind,
-    operation::{EnvList, EnvPrune, EnvPull, GetStatus, Run, Shutdown},
+    operation::{DeleteFile, EnvList, EnvPrune, EnvPull, GetStatus, Run, Shutdown, StatFile},
     run::{Cleanup, CommandLine, EXECUTION_MODE, RunReport, RunRequest},
     service::{ShutdownRequest, StatusRequest},
     workspace::{
         diff::{WorkspaceDiff, WorkspaceDiffRequest},
-        files::{FileChanged, FileMkdirRequest},
+        files::{FileChanged, FileDeleteRequest, FileMkdirRequest, FileStat, FileStatRequest},
     },
 };
 use tempfile::TempDir;
@@ -112,6 +112,14 @@ impl Handler for Scripted {
         self.0.gate.notified().await;
         self.0.finished.notify_one();
         Err(ErrorBody::new(ErrorCode::AlreadyExists, "scripted"))
+    }
+
+    async fn workspace_file_stat(&self, _: FileStatRequest) -> Result<FileStat, ErrorBody> {
+        Err(ErrorBody::new(ErrorCode::MachineLost, "scripted"))
+    }
+
+    async fn workspace_file_delete(&self, _: FileDeleteRequest) -> Result<FileChanged, ErrorBody> {
+        Err(ErrorBody::new(ErrorCode::MachineLost, "scripted"))
     }
 
     fn live(&self) -> usize {
@@ -259,6 +267,18 @@ async fn what_only_reads_ends_with_its_client_and_what_changes_something_goes_on
     daemon.script.gate.notify_one();
     daemon.script.finished.notified().await;
     daemon.server.activity().at_most(0).await;
+}
+
+#[tokio::test]
+async fn whether_to_ask_again_depends_on_what_was_asked() {
+    let daemon = Daemon::begin(LONG);
+    let request = r#"{"workspace_id":"x","path":"d"}"#;
+    let read: FileStatRequest = serde_json::from_str(request).unwrap();
+    let change: FileDeleteRequest = serde_json::from_str(request).unwrap();
+    let read = ErrorBody::from(daemon.client.call::<StatFile>(&read).await.unwrap_err());
+    let change = ErrorBody::from(daemon.client.call::<DeleteFile>(&change).await.unwrap_err());
+    assert_eq!((read.code, read.retryable), (ErrorCode::MachineLost, true));
+    assert_eq!((change.code, change.retryable), (ErrorCode::MachineLost, false));
 }
 
 #[tokio::test]
