@@ -52,6 +52,9 @@ macro_rules! handler {
 
             /// Machines in which something is being done now, those being cleaned up included.
             fn live(&self) -> usize;
+
+            /// Returns when all that ends by itself, now that nobody waits for it, has ended.
+            async fn settled(&self);
         }
 
         /// Hands a request to the method of its operation.

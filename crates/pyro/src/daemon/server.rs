@@ -29,6 +29,7 @@ use tokio::{net::UnixStream, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    PATIENCE_FOR_CLEAN_UP,
     activity::{Activity, InWork},
     attended::Attended,
     exchange,
@@ -138,8 +139,7 @@ impl<H: Handler> Server<H> {
                 let server = Arc::clone(self);
                 let work = |request: ShutdownRequest| async move {
                     if !request.force {
-                        // A client that has ended a moment ago may not have been noticed yet.
-                        let _quiet = timeout(PATIENCE_FOR_QUIET, server.activity.at_most(1)).await;
+                        server.let_end().await;
                     }
                     server.shut_down(&request)
                 };
@@ -189,8 +189,7 @@ impl<H: Handler> Server<H> {
         };
         tracing::debug!(operation = C::OPERATION.name, "begins");
         let cancel = self.stop.child_token();
-        let body =
-            exchange::begin(C::OPERATION, frames, cancel, in_work, |streams| work(request, streams));
+        let body = exchange::begin(C::OPERATION, frames, cancel, in_work, |streams| work(request, streams));
         with_headers(StatusCode::OK, FRAMES_MEDIA_TYPE, body)
     }
 
@@ -205,6 +204,15 @@ impl<H: Handler> Server<H> {
             requests: self.requests_beside_this(),
             socket: self.socket.clone(),
             log: self.log.clone(),
+        }
+    }
+
+    /// Waits for what is just ending: a client that has ended a moment ago may not have been noticed yet; and what is in work
+    /// for no client any more, as a machine that is cleaned up or a template that is loaded, ends by itself.
+    async fn let_end(&self) {
+        let quiet = timeout(PATIENCE_FOR_QUIET, self.activity.at_most(1)).await;
+        if quiet.is_ok() {
+            let _settled = timeout(PATIENCE_FOR_CLEAN_UP, self.handler.settled()).await;
         }
     }
 

@@ -27,18 +27,20 @@ use pyro_api::{
     },
 };
 use tempfile::TempDir;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use super::{handler::Streams, *};
 
-/// `cat` copies its input; `hang` waits for its cancellation; `panic` panics; `gate` waits for the test.
+/// `cat` copies its input; `linger` leaves a machine behind, as one that is cleaned up; `hang` waits for its cancellation;
+/// `panic` panics; `gate` waits for the test.
 #[derive(Debug, Default)]
 struct Script {
     gate: Notify,
     cancelled: Notify,
     begun: Notify,
     finished: Notify,
-    live: AtomicUsize,
+    live: watch::Sender<usize>,
+    is_waited_for: Notify,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -57,13 +59,14 @@ impl Handler for Scripted {
                 }
             }
             "hang" => {
-                script.live.fetch_add(1, Ordering::SeqCst);
+                script.live.send_modify(|live| *live += 1);
                 streams.cancel.cancelled().await;
-                script.live.fetch_sub(1, Ordering::SeqCst);
+                script.live.send_modify(|live| *live -= 1);
                 script.cancelled.notify_one();
                 return Err(ErrorBody::new(ErrorCode::Cancelled, "cancelled"));
             }
             "panic" => panic!("as scripted"),
+            "linger" => script.live.send_modify(|live| *live += 1),
             "gate" => script.gate.notified().await,
             other => streams.output.bytes(Kind::Stderr, Bytes::from(other.to_owned())).await.unwrap(),
         }
@@ -123,7 +126,12 @@ impl Handler for Scripted {
     }
 
     fn live(&self) -> usize {
-        self.0.live.load(Ordering::SeqCst)
+        *self.0.live.borrow()
+    }
+
+    async fn settled(&self) {
+        self.0.is_waited_for.notify_one();
+        self.0.live.subscribe().wait_for(|live| *live == 0).await.unwrap();
     }
 }
 
@@ -373,6 +381,22 @@ async fn it_ends_when_told_and_cancels_what_is_in_work() {
     daemon.client.call::<Shutdown>(&ShutdownRequest { force: true }).await.unwrap();
     assert_eq!(ErrorBody::from(exchange.next().await.unwrap_err()).code, ErrorCode::Cancelled);
     drop(exchange);
+    daemon.serving.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn what_is_only_cleaned_up_is_waited_for_when_it_is_told_to_end() {
+    let daemon = Daemon::begin(LONG);
+    let mut exchange = daemon.run("linger").await;
+    assert!(matches!(exchange.next().await.unwrap(), Output::Result(_)));
+    drop(exchange);
+    let request = ShutdownRequest { force: false };
+    let cleaning_up = async {
+        daemon.script.is_waited_for.notified().await;
+        daemon.script.live.send_replace(0);
+    };
+    let (answer, ()) = tokio::join!(daemon.client.call::<Shutdown>(&request), cleaning_up);
+    assert!(answer.unwrap().stopping);
     daemon.serving.await.unwrap().unwrap();
 }
 

@@ -64,3 +64,23 @@ fn a_run_takes_from_the_budget_and_is_refused_by_it() {
         home.assert_nothing_is_left(&host).await;
     });
 }
+
+#[test]
+fn a_run_that_is_left_is_settled_when_nothing_of_it_is_there() {
+    super::in_namespace(
+        module_path!(),
+        "a_run_that_is_left_is_settled_when_nothing_of_it_is_there",
+        || async {
+            let home = Home::new();
+            let host = home.host().await;
+            for _ in 0..5 {
+                let Lasting { input, outcome } = begin(&host, 1024).await.unwrap();
+                outcome.abort();
+                assert!(outcome.await.unwrap_err().is_cancelled());
+                host.settled().await;
+                home.assert_nothing_is_left(&host).await;
+                drop(input);
+            }
+        },
+    );
+}
