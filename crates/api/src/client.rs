@@ -55,6 +55,8 @@ pub enum ClientError {
     /// The connection broke after the request was on its way.
     #[error("the daemon ended before it answered: {cause}")]
     Lost {
+        /// What was asked.
+        operation: &'static Operation,
         /// What was seen.
         cause: String,
     },
@@ -85,9 +87,10 @@ impl From<ClientError> for ErrorBody {
             ClientError::Unreachable { .. } => {
                 ErrorBody::new(ErrorCode::DaemonUnavailable, text).with_work_started(false)
             }
-            ClientError::Lost { .. } => ErrorBody::new(ErrorCode::DaemonLost, text)
+            ClientError::Lost { operation, .. } => ErrorBody::new(ErrorCode::DaemonLost, text)
                 .with_hint("`pyro daemon status` names the log; the next command starts a new daemon")
-                .with_work_started(true),
+                .with_work_started(true)
+                .of(operation),
             ClientError::Malformed { .. } => ErrorBody::new(ErrorCode::Internal, text),
             ClientError::Request { .. } => {
                 ErrorBody::new(ErrorCode::InvalidRequest, text).with_work_started(false)
@@ -160,7 +163,7 @@ impl Client {
         body: ChannelBody,
     ) -> Result<Response<Incoming>, ClientError> {
         let stream = self.connect().await?;
-        let lost = |error: hyper::Error| ClientError::Lost { cause: chain_text(&error) };
+        let lost = |error: hyper::Error| ClientError::Lost { operation, cause: chain_text(&error) };
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(lost)?;
         tokio::spawn(async move {
@@ -209,7 +212,7 @@ async fn collect(operation: &'static Operation, body: Incoming) -> Result<Bytes,
     let collected = Limited::new(body, MAX_ANSWER_BYTES).collect().await;
     collected.map(http_body_util::Collected::to_bytes).map_err(|error| {
         match error.downcast::<hyper::Error>() {
-            Ok(error) => ClientError::Lost { cause: chain_text(&*error) },
+            Ok(error) => ClientError::Lost { operation, cause: chain_text(&*error) },
             Err(error) => ClientError::Malformed { operation: operation.name, cause: error.to_string() },
         }
     })
@@ -259,7 +262,10 @@ impl<C: Call> Exchange<C> {
     pub async fn next(&mut self) -> Result<Output<C>, ClientError> {
         loop {
             let Some(frame) = self.frames.next().await.map_err(|error| Self::broken(&error))? else {
-                return Err(ClientError::Lost { cause: "no result came".to_owned() });
+                return Err(ClientError::Lost {
+                    operation: C::OPERATION,
+                    cause: "no result came".to_owned(),
+                });
             };
             if let Some(output) = self.understand(frame)? {
                 return Ok(output);
@@ -290,7 +296,7 @@ impl<C: Call> Exchange<C> {
     fn broken(error: &ReadError) -> ClientError {
         match error {
             ReadError::Transport(_) | ReadError::Frame(FrameError::Truncated) => {
-                ClientError::Lost { cause: chain_text(error) }
+                ClientError::Lost { operation: C::OPERATION, cause: chain_text(error) }
             }
             ReadError::Frame(error) => {
                 ClientError::Malformed { operation: C::OPERATION.name, cause: error.to_string() }

@@ -1,12 +1,15 @@
 //! Errors as callers see them. The code is stable and meant for programs, the text is for people, the hint
 //! says what to do next, and `retryable` says whether the same request may succeed when sent again.
 //!
-//! The table below alone decides what is retryable, so that it can be looked up: true where the cause passes by itself
-//! and a second request does no harm, false where somebody has to mend or change something first.
+//! The table below decides what is retryable, so that it can be looked up: true where the cause passes by itself, false
+//! where somebody has to mend or change something first. Where the failure leaves in doubt how far the operation came, that
+//! is taken back unless doing it twice does no harm, see [`ErrorBody::of`].
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+
+use crate::operation::Operation;
 
 macro_rules! error_codes {
     ($($(#[doc = $doc:literal])+ $variant:ident = $token:literal, exit $exit:literal, retryable $retryable:literal;)+) => {
@@ -46,6 +49,11 @@ macro_rules! error_codes {
                     $(ErrorCode::$variant => $retryable,)+
                     ErrorCode::Unknown(_) => false,
                 }
+            }
+
+            /// Whether the operation may have been done, or done in part, when it fails so.
+            pub fn leaves_in_doubt(&self) -> bool {
+                matches!(self, Self::MachineLost | Self::GuestMisbehaved | Self::DaemonLost)
             }
 
             /// What the code means, in one sentence or two.
@@ -209,7 +217,7 @@ pub struct ErrorBody {
     pub code: ErrorCode,
     /// What to do about it, when there is something to do.
     pub hint: Option<String>,
-    /// Whether the same request may succeed when it is simply sent again.
+    /// Whether the same request may succeed when it is simply sent again, and does no harm then.
     pub retryable: bool,
     /// Whether the command may have run. Absent when that cannot be said or does not apply.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -254,6 +262,15 @@ impl ErrorBody {
             work: None,
             job_id: None,
         }
+    }
+
+    /// The same failure as that of `operation`: what may have been done is not simply to be sent again, unless it is known
+    /// not to have begun or does no harm when it is done twice.
+    #[must_use]
+    pub fn of(mut self, operation: &Operation) -> Self {
+        let has_not_begun = self.work_started == Some(false);
+        self.retryable &= !self.code.leaves_in_doubt() || has_not_begun || operation.is_repeatable();
+        self
     }
 
     /// The same failure with advice.
@@ -352,6 +369,36 @@ mod tests {
             );
             assert_eq!(ErrorBody::new(code.clone(), "x").retryable, passes_by_itself, "{code}");
         }
+    }
+
+    #[test]
+    fn what_may_have_been_done_is_retried_only_where_that_does_no_harm() {
+        use crate::operation::{
+            Call, CreateWorkspace, ExecInVm, ExecInWorkspace, GrepFiles, ReplaceInFile, Run, StartWorkspace,
+            WaitForJob,
+        };
+        let harmless = [
+            GrepFiles::OPERATION,
+            WaitForJob::OPERATION,
+            Run::OPERATION,
+            CreateWorkspace::OPERATION,
+            StartWorkspace::OPERATION,
+        ];
+        let harmful = [ExecInWorkspace::OPERATION, ReplaceInFile::OPERATION, ExecInVm::OPERATION];
+        for code in [ErrorCode::MachineLost, ErrorCode::GuestMisbehaved, ErrorCode::DaemonLost] {
+            let lost = || ErrorBody::new(code.clone(), "x");
+            for operation in harmless {
+                assert!(lost().with_work_started(true).of(operation).retryable, "{}", operation.name);
+            }
+            for operation in harmful {
+                assert!(!lost().of(operation).retryable, "{}", operation.name);
+                assert!(!lost().with_work(Work::Unknown, None).of(operation).retryable);
+                assert!(lost().with_work(Work::NeverStarted, None).of(operation).retryable);
+            }
+        }
+        // Nothing was done, and nothing becomes retryable by this.
+        assert!(ErrorBody::new(ErrorCode::Conflict, "x").of(ReplaceInFile::OPERATION).retryable);
+        assert!(!ErrorBody::new(ErrorCode::PathNotFound, "x").of(GrepFiles::OPERATION).retryable);
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! The table of operations: each is declared here once, with its route, types, errors and effect. The client,
 //! the daemon's routes and the command line are built from it or checked against it.
 
+use std::time::Duration;
+
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
@@ -53,6 +55,20 @@ pub enum Effect {
     /// Takes away what cannot be had back.
     Destroys,
 }
+
+/// What becomes of an operation whose client goes away before it has its answer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnHangUp {
+    /// It is broken off: what it read is nobody's, and what it had half done is undone.
+    Cancel,
+    /// It is decided, and goes on to its end without its client; for at most [`LONGEST_UNATTENDED`].
+    Finish,
+}
+
+/// How long an operation goes on without its client. One that is not over by then hangs on a guest that does not answer,
+/// and is broken off as the death of the daemon would.
+pub const LONGEST_UNATTENDED: Duration = Duration::from_secs(600);
 
 /// How request and answer are laid out.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
@@ -117,6 +133,8 @@ pub struct Operation {
     pub shape: Shape,
     /// Effect.
     pub effect: Effect,
+    /// What becomes of it when its client goes away.
+    pub on_hang_up: OnHangUp,
     /// Name of the request type.
     pub request: &'static str,
     /// Name of the result type.
@@ -131,6 +149,18 @@ pub struct Operation {
     #[cfg(feature = "schema")]
     #[serde(skip)]
     pub schemas: fn(&mut crate::schema::Schemas) -> crate::schema::OperationSchemas,
+}
+
+impl Operation {
+    /// Whether it does no harm to ask again when nobody knows how far it came: it only reads; or what it was about is
+    /// there whole or not at all, as a new machine or workspace is. What it did in the machine of a workspace stays.
+    pub fn is_repeatable(&self) -> bool {
+        match self.effect {
+            Effect::Reads => true,
+            Effect::Writes => self.needs != Needs::Machine,
+            Effect::Destroys => false,
+        }
+    }
 }
 
 /// An operation as a type, so that request and result cannot be mixed up.
@@ -162,7 +192,7 @@ pub const COMMON_ERRORS: &[ErrorCode] = &[
 macro_rules! operations {
     ($($(#[doc = $doc:literal])+
        $name:literal $type:ident ($request:ident) -> $result:ident, events $event:ident, $shape:ident, $effect:ident,
-       command $command:literal, needs $needs:ident, errors [$($code:ident),* $(,)?];)+) => {
+       $hang_up:ident, command $command:literal, needs $needs:ident, errors [$($code:ident),* $(,)?];)+) => {
         $($(#[doc = $doc])+
         #[derive(Clone, Copy, Debug)]
         pub struct $type;
@@ -178,6 +208,7 @@ macro_rules! operations {
                 doc: concat!($($doc),+).trim_ascii(),
                 shape: Shape::$shape,
                 effect: Effect::$effect,
+                on_hang_up: OnHangUp::$hang_up,
                 request: stringify!($request),
                 result: stringify!($result),
                 needs: Needs::$needs,
@@ -194,174 +225,174 @@ macro_rules! operations {
 
 operations! {
     /// Runs a command in a fresh machine and streams its output. The machine is gone afterwards.
-    "run" Run(RunRequest) -> RunReport, events RunEvent, Streaming, Writes, command "run", needs Nothing,
-        errors [InvalidSize, MissingCommand, NotYetSupported, UnknownEnvironment, EnvironmentDamaged, EnvironmentFailed,
+    "run" Run(RunRequest) -> RunReport, events RunEvent, Streaming, Writes, Cancel, command "run", needs Nothing,
+        errors [InvalidSize, LimitReached, MissingCommand, NotYetSupported, UnknownEnvironment, EnvironmentDamaged, EnvironmentFailed,
                 HostRequirement, DiskFull, StartFailed, MachineLost, MachineExpired,
                 GuestMisbehaved, GuestRefused];
     /// Lists the environments and says which are installed.
-    "env_list" EnvList(EnvListRequest) -> EnvironmentList, events NoEvent, Unary, Reads, command "env list", needs Nothing,
+    "env_list" EnvList(EnvListRequest) -> EnvironmentList, events NoEvent, Unary, Reads, Cancel, command "env list", needs Nothing,
         errors [];
     /// Shows one environment; with verify, reads every file of it and compares digests.
-    "env_inspect" EnvInspect(EnvInspectRequest) -> Environment, events NoEvent, Unary, Reads, command "env inspect", needs Nothing,
+    "env_inspect" EnvInspect(EnvInspectRequest) -> Environment, events NoEvent, Unary, Reads, Cancel, command "env inspect", needs Nothing,
         errors [UnknownEnvironment, EnvironmentDamaged];
     /// Makes an environment ready to use, telling how far it has come.
-    "env_pull" EnvPull(EnvPullRequest) -> PulledEnvironment, events PullEvent, Streaming, Writes, command "env pull", needs Nothing,
+    "env_pull" EnvPull(EnvPullRequest) -> PulledEnvironment, events PullEvent, Streaming, Writes, Cancel, command "env pull", needs Nothing,
         errors [UnknownEnvironment, EnvironmentFailed, HostRequirement, DiskFull, NotYetSupported];
     /// Removes left-overs of earlier versions and of unfinished work, and templates that no environment leads to; never
     /// a current environment.
-    "env_prune" EnvPrune(EnvPruneRequest) -> PruneResult, events NoEvent, Unary, Destroys, command "env prune", needs Nothing,
+    "env_prune" EnvPrune(EnvPruneRequest) -> PruneResult, events NoEvent, Unary, Destroys, Finish, command "env prune", needs Nothing,
         errors [];
     /// Makes an environment from a directory or a tar archive that holds a root file system with a kernel.
-    "env_import" EnvImport(EnvImportRequest) -> PulledEnvironment, events PullEvent, Streaming, Writes, command "env import", needs Nothing,
+    "env_import" EnvImport(EnvImportRequest) -> PulledEnvironment, events PullEvent, Streaming, Writes, Cancel, command "env import", needs Nothing,
         errors [EnvironmentFailed, HostRequirement, DiskFull, FileFailed, NotYetSupported];
     /// Says how the daemon is.
-    "status" GetStatus(StatusRequest) -> Status, events NoEvent, Unary, Reads, command "daemon status", needs Nothing,
+    "status" GetStatus(StatusRequest) -> Status, events NoEvent, Unary, Reads, Cancel, command "daemon status", needs Nothing,
         errors [];
     /// Ends the daemon.
-    "shutdown" Shutdown(ShutdownRequest) -> ShutdownResult, events NoEvent, Unary, Writes, command "daemon stop", needs Nothing,
+    "shutdown" Shutdown(ShutdownRequest) -> ShutdownResult, events NoEvent, Unary, Writes, Finish, command "daemon stop", needs Nothing,
         errors [DaemonBusy];
     /// Makes a workspace: a machine that lasts, filled from a directory or an archive on the host. Whole or not at all.
-    "workspace_create" CreateWorkspace(WorkspaceCreateRequest) -> Workspace, events WorkEvent, Streaming, Writes,
+    "workspace_create" CreateWorkspace(WorkspaceCreateRequest) -> Workspace, events WorkEvent, Streaming, Writes, Cancel,
         command "workspace create", needs Nothing,
         errors [InvalidSize, NotYetSupported, LimitReached, UnknownEnvironment, EnvironmentDamaged, EnvironmentFailed,
                 HostRequirement, DiskFull, GuestDiskFull, StartFailed, MachineLost, GuestMisbehaved, GuestRefused,
                 SeedFailed, BadArchive, FileFailed];
     /// Lists workspaces, the one that was used last first.
-    "workspace_list" ListWorkspaces(WorkspaceListRequest) -> WorkspaceList, events NoEvent, Unary, Reads,
+    "workspace_list" ListWorkspaces(WorkspaceListRequest) -> WorkspaceList, events NoEvent, Unary, Reads, Cancel,
         command "workspace list", needs Nothing, errors [InvalidSize];
     /// Changes the name, the labels or the lifetime of a workspace.
-    "workspace_update" UpdateWorkspace(WorkspaceUpdateRequest) -> Workspace, events NoEvent, Unary, Writes,
+    "workspace_update" UpdateWorkspace(WorkspaceUpdateRequest) -> Workspace, events NoEvent, Unary, Writes, Finish,
         command "workspace update", needs Workspace, errors [InvalidSize];
     /// Says everything about a workspace. That does not extend its life.
-    "workspace_status" GetWorkspaceStatus(WorkspaceStatusRequest) -> Workspace, events NoEvent, Unary, Reads,
+    "workspace_status" GetWorkspaceStatus(WorkspaceStatusRequest) -> Workspace, events NoEvent, Unary, Reads, Cancel,
         command "workspace status", needs Workspace, errors [];
     /// Deletes a workspace and everything in it.
-    "workspace_delete" DeleteWorkspace(WorkspaceDeleteRequest) -> WorkspaceDeleted, events NoEvent, Unary, Destroys,
+    "workspace_delete" DeleteWorkspace(WorkspaceDeleteRequest) -> WorkspaceDeleted, events NoEvent, Unary, Destroys, Finish,
         command "workspace delete", needs Workspace, errors [WorkspaceBusy];
     /// Shuts the machine of a workspace down cleanly. The disk stays.
-    "workspace_stop" StopWorkspace(WorkspaceStopRequest) -> Workspace, events NoEvent, Unary, Writes,
+    "workspace_stop" StopWorkspace(WorkspaceStopRequest) -> Workspace, events NoEvent, Unary, Writes, Finish,
         command "workspace stop", needs Workspace, errors [WrongState];
     /// Starts a machine from the disk of a workspace.
-    "workspace_start" StartWorkspace(WorkspaceStartRequest) -> Workspace, events NoEvent, Unary, Writes,
+    "workspace_start" StartWorkspace(WorkspaceStartRequest) -> Workspace, events NoEvent, Unary, Writes, Finish,
         command "workspace start", needs Workspace,
         errors [WrongState, LimitReached, EnvironmentDamaged, HostRequirement, DiskFull, StartFailed, MachineLost,
                 GuestMisbehaved, GuestRefused];
     /// Runs a command in a workspace, at most once, and streams its output.
-    "workspace_exec" ExecInWorkspace(WorkspaceExecRequest) -> ExecReport, events ExecEvent, Streaming, Writes,
+    "workspace_exec" ExecInWorkspace(WorkspaceExecRequest) -> ExecReport, events ExecEvent, Streaming, Writes, Cancel,
         command "workspace exec", needs Machine,
         errors [InvalidSize, MissingCommand, NotYetSupported, IdempotencyConflict, NeverStarted, WorkUnknown, DiskFull];
     /// Gives the history of a workspace's commands, by the page, with the end of their output.
-    "workspace_logs" GetWorkspaceLogs(WorkspaceLogsRequest) -> WorkspaceLogs, events NoEvent, Unary, Reads,
+    "workspace_logs" GetWorkspaceLogs(WorkspaceLogsRequest) -> WorkspaceLogs, events NoEvent, Unary, Reads, Cancel,
         command "workspace logs", needs Workspace, errors [InvalidSize];
     /// Gives a part of one command's output, by lines or bytes, or its lines that match.
-    "workspace_output" GetWorkspaceOutput(WorkspaceOutputRequest) -> OutputPiece, events NoEvent, Unary, Reads,
+    "workspace_output" GetWorkspaceOutput(WorkspaceOutputRequest) -> OutputPiece, events NoEvent, Unary, Reads, Cancel,
         command "workspace output", needs Workspace, errors [InvalidSize, UnknownSequence, BadPattern];
     /// Lists the commands of a workspace that run, and the detached ones that have ended.
-    "workspace_job_list" ListJobs(JobListRequest) -> JobList, events NoEvent, Unary, Reads,
+    "workspace_job_list" ListJobs(JobListRequest) -> JobList, events NoEvent, Unary, Reads, Cancel,
         command "workspace job list", needs Workspace, errors [];
     /// Waits until a command ends, and streams its output if asked to.
-    "workspace_job_wait" WaitForJob(JobWaitRequest) -> ExecReport, events ExecEvent, Streaming, Reads,
+    "workspace_job_wait" WaitForJob(JobWaitRequest) -> ExecReport, events ExecEvent, Streaming, Reads, Cancel,
         command "workspace job wait", needs Workspace, errors [UnknownJob];
     /// Gives the end of a command's output.
-    "workspace_job_logs" GetJobLogs(JobLogsRequest) -> JobLogs, events NoEvent, Unary, Reads,
+    "workspace_job_logs" GetJobLogs(JobLogsRequest) -> JobLogs, events NoEvent, Unary, Reads, Cancel,
         command "workspace job logs", needs Workspace, errors [InvalidSize, UnknownJob];
     /// Sends a signal to a command and all that it started.
-    "workspace_job_kill" KillJob(JobKillRequest) -> JobKilled, events NoEvent, Unary, Writes,
+    "workspace_job_kill" KillJob(JobKillRequest) -> JobKilled, events NoEvent, Unary, Writes, Finish,
         command "workspace job kill", needs Machine, errors [UnknownJob];
     /// Lists a directory of a workspace.
-    "workspace_file_list" ListFiles(FileListRequest) -> FileList, events NoEvent, Unary, Reads,
+    "workspace_file_list" ListFiles(FileListRequest) -> FileList, events NoEvent, Unary, Reads, Cancel,
         command "workspace file list", needs Machine, errors [InvalidSize, PathNotFound, PathEscapes];
     /// Reads a file of a workspace, or a part of it.
-    "workspace_file_read" ReadFile(FileReadRequest) -> FileRead, events NoEvent, Unary, Reads,
+    "workspace_file_read" ReadFile(FileReadRequest) -> FileRead, events NoEvent, Unary, Reads, Cancel,
         command "workspace file read", needs Machine, errors [InvalidSize, PathNotFound, PathEscapes, WrongFileType];
     /// Writes a file of a workspace, in one step.
-    "workspace_file_write" WriteFile(FileWriteRequest) -> FileWritten, events NoEvent, Unary, Writes,
+    "workspace_file_write" WriteFile(FileWriteRequest) -> FileWritten, events NoEvent, Unary, Writes, Finish,
         command "workspace file write", needs Machine,
         errors [PathNotFound, PathEscapes, AlreadyExists, WrongFileType, FileTooLarge, GuestDiskFull, Conflict];
     /// Says what is at a path of a workspace.
-    "workspace_file_stat" StatFile(FileStatRequest) -> FileStat, events NoEvent, Unary, Reads,
+    "workspace_file_stat" StatFile(FileStatRequest) -> FileStat, events NoEvent, Unary, Reads, Cancel,
         command "workspace file stat", needs Machine, errors [PathNotFound, PathEscapes];
     /// Makes a directory in a workspace, and those above it.
-    "workspace_file_mkdir" MakeDirectory(FileMkdirRequest) -> FileChanged, events NoEvent, Unary, Writes,
+    "workspace_file_mkdir" MakeDirectory(FileMkdirRequest) -> FileChanged, events NoEvent, Unary, Writes, Finish,
         command "workspace file mkdir", needs Machine,
         errors [PathEscapes, AlreadyExists, WrongFileType, GuestDiskFull];
     /// Moves a file or a directory within a workspace.
-    "workspace_file_move" MoveFile(FileMoveRequest) -> FileChanged, events NoEvent, Unary, Writes,
+    "workspace_file_move" MoveFile(FileMoveRequest) -> FileChanged, events NoEvent, Unary, Writes, Finish,
         command "workspace file move", needs Machine,
         errors [PathNotFound, PathEscapes, AlreadyExists, WrongFileType, GuestDiskFull];
     /// Copies a file or a directory within a workspace.
-    "workspace_file_copy" CopyFile(FileCopyRequest) -> FileChanged, events NoEvent, Unary, Writes,
+    "workspace_file_copy" CopyFile(FileCopyRequest) -> FileChanged, events NoEvent, Unary, Writes, Finish,
         command "workspace file copy", needs Machine,
         errors [PathNotFound, PathEscapes, AlreadyExists, WrongFileType, GuestDiskFull];
     /// Deletes a file or a directory of a workspace.
-    "workspace_file_delete" DeleteFile(FileDeleteRequest) -> FileChanged, events NoEvent, Unary, Destroys,
+    "workspace_file_delete" DeleteFile(FileDeleteRequest) -> FileChanged, events NoEvent, Unary, Destroys, Finish,
         command "workspace file delete", needs Machine, errors [PathNotFound, PathEscapes, NotEmpty];
     /// Finds paths of a workspace that match a pattern.
-    "workspace_file_glob" GlobFiles(FileGlobRequest) -> FileGlob, events NoEvent, Unary, Reads,
+    "workspace_file_glob" GlobFiles(FileGlobRequest) -> FileGlob, events NoEvent, Unary, Reads, Cancel,
         command "workspace file glob", needs Machine,
         errors [InvalidSize, PathNotFound, PathEscapes, WrongFileType, BadPattern];
     /// Finds lines in files of a workspace that match a pattern.
-    "workspace_file_grep" GrepFiles(FileGrepRequest) -> FileGrep, events NoEvent, Unary, Reads,
+    "workspace_file_grep" GrepFiles(FileGrepRequest) -> FileGrep, events NoEvent, Unary, Reads, Cancel,
         command "workspace file grep", needs Machine,
         errors [InvalidSize, PathNotFound, PathEscapes, WrongFileType, BadPattern];
     /// Replaces text in a file of a workspace, if it is there exactly so often as expected.
-    "workspace_file_replace" ReplaceInFile(FileReplaceRequest) -> FileReplaced, events NoEvent, Unary, Writes,
+    "workspace_file_replace" ReplaceInFile(FileReplaceRequest) -> FileReplaced, events NoEvent, Unary, Writes, Finish,
         command "workspace file replace", needs Machine,
         errors [PathNotFound, PathEscapes, WrongFileType, CountMismatch, FileTooLarge, GuestDiskFull, Conflict];
     /// Reads a whole file of a workspace, of any length.
-    "workspace_file_download" DownloadFile(FileDownloadRequest) -> FileDownloaded, events WorkEvent, Streaming, Reads,
+    "workspace_file_download" DownloadFile(FileDownloadRequest) -> FileDownloaded, events WorkEvent, Streaming, Reads, Cancel,
         command "workspace file download", needs Machine, errors [PathNotFound, PathEscapes, WrongFileType];
     /// Writes a whole file of a workspace, of any length, in one step.
-    "workspace_file_upload" UploadFile(FileUploadRequest) -> FileWritten, events WorkEvent, Streaming, Writes,
+    "workspace_file_upload" UploadFile(FileUploadRequest) -> FileWritten, events WorkEvent, Streaming, Writes, Cancel,
         command "workspace file upload", needs Machine,
         errors [PathEscapes, AlreadyExists, WrongFileType, GuestDiskFull];
     /// Applies a patch to the files of a workspace, all of it or nothing.
-    "workspace_patch_apply" ApplyPatch(PatchApplyRequest) -> PatchResult, events NoEvent, Unary, Writes,
+    "workspace_patch_apply" ApplyPatch(PatchApplyRequest) -> PatchResult, events NoEvent, Unary, Writes, Finish,
         command "workspace patch apply", needs Machine,
         errors [PatchMalformed, PatchRejected, PathEscapes, WrongFileType, FileTooLarge, GuestDiskFull, Conflict];
     /// Says what became of the files of a workspace, as a patch, as counts or as names.
-    "workspace_diff" DiffWorkspace(WorkspaceDiffRequest) -> WorkspaceDiff, events NoEvent, Unary, Reads,
+    "workspace_diff" DiffWorkspace(WorkspaceDiffRequest) -> WorkspaceDiff, events NoEvent, Unary, Reads, Cancel,
         command "workspace diff", needs Machine, errors [InvalidSize, PathEscapes, FileFailed, BadArchive];
     /// Brings files of the host into a workspace, whole or not at all.
-    "workspace_sync_push" PushSync(SyncPushRequest) -> SyncPushed, events WorkEvent, Streaming, Writes,
+    "workspace_sync_push" PushSync(SyncPushRequest) -> SyncPushed, events WorkEvent, Streaming, Writes, Cancel,
         command "workspace sync push", needs Machine,
         errors [InvalidSize, FileFailed, BadArchive, HostRequirement, PathEscapes, WrongFileType, GuestDiskFull, Conflict];
     /// Brings what changed in a workspace back to a directory of the host; what both sides changed is only told.
-    "workspace_sync_pull" PullSync(SyncPullRequest) -> SyncPulled, events WorkEvent, Streaming, Writes,
+    "workspace_sync_pull" PullSync(SyncPullRequest) -> SyncPulled, events WorkEvent, Streaming, Writes, Cancel,
         command "workspace sync pull", needs Machine,
         errors [InvalidSize, FileFailed, DiskFull, PathNotFound, PathEscapes, Conflict];
     /// Takes a file, a directory, or everything that changed out of a workspace.
-    "workspace_export" ExportFromWorkspace(WorkspaceExportRequest) -> WorkspaceExported, events WorkEvent, Streaming, Reads,
+    "workspace_export" ExportFromWorkspace(WorkspaceExportRequest) -> WorkspaceExported, events WorkEvent, Streaming, Reads, Cancel,
         command "workspace export", needs Machine,
         errors [PathNotFound, PathEscapes, WrongFileType, OutputExists, FileFailed, DiskFull];
     /// Removes what the daemon keeps without need, or says what it would remove and why. Never a workspace.
-    "gc" CollectGarbage(GcRequest) -> GcResult, events NoEvent, Unary, Destroys, command "gc", needs Nothing, errors [];
+    "gc" CollectGarbage(GcRequest) -> GcResult, events NoEvent, Unary, Destroys, Finish, command "gc", needs Nothing, errors [];
     /// Makes an unnamed machine, which runs at once.
-    "vm_create" CreateVm(VmCreateRequest) -> Vm, events NoEvent, Unary, Writes, command "", needs Nothing,
+    "vm_create" CreateVm(VmCreateRequest) -> Vm, events NoEvent, Unary, Writes, Cancel, command "", needs Nothing,
         errors [InvalidSize, NotYetSupported, LimitReached, UnknownEnvironment, EnvironmentDamaged, EnvironmentFailed,
                 HostRequirement, DiskFull];
     /// Starts a machine that was stopped.
-    "vm_start" StartVm(VmStartRequest) -> Vm, events NoEvent, Unary, Writes, command "", needs Nothing,
+    "vm_start" StartVm(VmStartRequest) -> Vm, events NoEvent, Unary, Writes, Finish, command "", needs Nothing,
         errors [UnknownVm, WrongState, LimitReached, HostRequirement, DiskFull, StartFailed, MachineLost, GuestMisbehaved,
                 GuestRefused];
     /// Runs a command in a machine, streams its output, and deletes the machine.
-    "vm_exec" ExecInVm(VmExecRequest) -> RunReport, events RunEvent, Streaming, Destroys, command "", needs Nothing,
+    "vm_exec" ExecInVm(VmExecRequest) -> RunReport, events RunEvent, Streaming, Destroys, Cancel, command "", needs Nothing,
         errors [UnknownVm, WrongState, InvalidSize, MissingCommand, NeverStarted, WorkUnknown, MachineLost,
                 MachineExpired, GuestMisbehaved, GuestRefused];
     /// Stops a machine. Its disk stays.
-    "vm_stop" StopVm(VmStopRequest) -> Vm, events NoEvent, Unary, Writes, command "", needs Nothing,
+    "vm_stop" StopVm(VmStopRequest) -> Vm, events NoEvent, Unary, Writes, Finish, command "", needs Nothing,
         errors [UnknownVm];
     /// Deletes a machine.
-    "vm_delete" DeleteVm(VmDeleteRequest) -> VmDeleted, events NoEvent, Unary, Destroys, command "", needs Nothing,
+    "vm_delete" DeleteVm(VmDeleteRequest) -> VmDeleted, events NoEvent, Unary, Destroys, Finish, command "", needs Nothing,
         errors [UnknownVm];
     /// Says everything about a machine.
-    "vm_status" GetVmStatus(VmStatusRequest) -> Vm, events NoEvent, Unary, Reads, command "", needs Nothing,
+    "vm_status" GetVmStatus(VmStatusRequest) -> Vm, events NoEvent, Unary, Reads, Cancel, command "", needs Nothing,
         errors [UnknownVm];
     /// Says how a machine is connected.
-    "vm_network_info" GetVmNetworkInfo(VmNetworkInfoRequest) -> VmNetworkInfo, events NoEvent, Unary, Reads, command "",
+    "vm_network_info" GetVmNetworkInfo(VmNetworkInfoRequest) -> VmNetworkInfo, events NoEvent, Unary, Reads, Cancel, command "",
         needs Nothing, errors [UnknownVm];
     /// Deletes the machines that are past their time.
-    "vm_reap_expired" ReapVms(VmReapRequest) -> VmsReaped, events NoEvent, Unary, Destroys, command "", needs Nothing,
+    "vm_reap_expired" ReapVms(VmReapRequest) -> VmsReaped, events NoEvent, Unary, Destroys, Finish, command "", needs Nothing,
         errors [];
 }
 
@@ -391,6 +422,20 @@ mod tests {
             assert_eq!(at_path(operation.path).unwrap().name, operation.name);
         }
         assert!(at_path("/v1/").is_none());
+    }
+
+    #[test]
+    fn what_only_reads_ends_with_its_client_and_what_changes_something_does_not() {
+        for operation in OPERATIONS {
+            let expected = match (operation.shape, operation.effect) {
+                // A stream is how its client says that it wants no more.
+                (Shape::Streaming, _) | (_, Effect::Reads) => OnHangUp::Cancel,
+                // Nobody would know the id of what was made.
+                _ if operation.name == CreateVm::OPERATION.name => OnHangUp::Cancel,
+                (Shape::Unary, Effect::Writes | Effect::Destroys) => OnHangUp::Finish,
+            };
+            assert_eq!(operation.on_hang_up, expected, "{}", operation.name);
+        }
     }
 
     #[test]

@@ -136,6 +136,8 @@ fn operation_value(operation: &Operation, schemas: &mut Schemas) -> Value {
         "doc": one_line(operation.doc),
         "shape": operation.shape,
         "effect": operation.effect,
+        "on_hang_up": operation.on_hang_up,
+        "repeatable": operation.is_repeatable(),
         "needs": operation.needs,
         "request": of.request,
         "event": of.event,

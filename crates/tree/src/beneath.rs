@@ -135,8 +135,11 @@ pub struct Entry {
 }
 
 /// The directory in which a path's last name lies.
-pub(crate) enum Parent<'a> {
+#[derive(Debug)]
+pub enum Parent<'a> {
+    /// The root itself.
     Root(BorrowedFd<'a>),
+    /// One below.
     Opened(OwnedFd),
 }
 
@@ -194,7 +197,11 @@ impl Root {
         self.resolve_name(path.as_os_str(), flags, mode).map_err(Error::errno(RESOLVE, path))
     }
 
-    fn resolve_name(&self, path: &OsStr, flags: OFlags, mode: Mode) -> rustix::io::Result<OwnedFd> {
+    /// Opens what is at `path`, which nobody checked: the kernel keeps it below the root. Closed when a program is executed.
+    ///
+    /// # Errors
+    /// The kernel's, among them `EXDEV` where the path leads out.
+    pub fn resolve_name(&self, path: &OsStr, flags: OFlags, mode: Mode) -> rustix::io::Result<OwnedFd> {
         loop {
             match openat2(&self.directory, path, flags | OFlags::CLOEXEC, mode, self.resolve) {
                 // Something above was renamed while the kernel looked.

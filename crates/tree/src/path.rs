@@ -102,7 +102,7 @@ impl RelativePath {
     }
 
     /// Directory and last name; none for the root.
-    pub(crate) fn split(&self) -> Option<(&[u8], &[u8])> {
+    pub fn split(&self) -> Option<(&[u8], &[u8])> {
         if self.is_root() {
             return None;
         }

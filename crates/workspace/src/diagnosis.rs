@@ -1,11 +1,13 @@
-//! The last check of `pyro doctor`: restore a machine and run `true` in it.
+//! What `pyro doctor` asks of the library: what lies in the way, and, last, whether a machine can be restored and runs
+//! `true`.
 
 use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::{CommandEnd, Error, Host, RunIo, RunOutcome, RunRequest};
+pub use crate::machine_directory::Unclear;
+use crate::{CommandEnd, Error, Host, Layout, RunIo, RunOutcome, RunRequest, machine_directory};
 
 /// Longest time the trial command may take.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -23,6 +25,11 @@ pub async fn trial_run(host: &Host, environment: &str) -> Result<RunOutcome, Tri
         outcome if outcome.end == CommandEnd::Exited(0) => Ok(outcome),
         outcome => Err(Trial::Unexpected(outcome.end)),
     }
+}
+
+/// Machines of which nobody can tell whether somebody answers for them: they are spared. Blocks.
+pub fn unclear_machines(layout: &Layout) -> Result<Vec<Unclear>, Error> {
+    machine_directory::unclear(layout)
 }
 
 /// Why the trial failed.

@@ -245,7 +245,7 @@ impl Error {
             )),
             Self::Busy { .. } => Some("wait for them, or delete it all the same with `--force`".to_owned()),
             Self::LimitReached { .. } => Some(
-                "stop or delete a workspace, or raise the limit in the configuration (`pyro config show`)"
+                "stop or delete a workspace, wait for runs to end, or raise the limit (`pyro config show`)"
                     .to_owned(),
             ),
             Self::Stalled { cause, workspace } => Some(stall_hint(*cause, workspace)),

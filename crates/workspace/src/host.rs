@@ -5,16 +5,13 @@ use std::{
     io,
     os::unix::fs::{DirBuilderExt, PermissionsExt},
     path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::Arc,
 };
 
 use pyro_engine::Engine;
 use pyro_environments::Environments;
 use pyro_tree::seed::Git;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::{
     environment_store::EnvironmentStore,
@@ -44,7 +41,7 @@ pub struct HostConfig {
     pub template_memory_cap_bytes: u64,
     /// Release of this program.
     pub release: String,
-    /// Bounds over all workspaces.
+    /// Bounds over all workspaces and runs.
     pub limits: Limits,
     /// How git is asked what it tracks.
     pub git: Git,
@@ -57,7 +54,7 @@ pub struct HostConfig {
 #[derive(Clone, Debug)]
 pub struct Host {
     resources: Arc<Resources>,
-    live: Arc<AtomicUsize>,
+    live: Live,
     workspaces: Workspaces,
 }
 
@@ -105,7 +102,7 @@ impl Host {
             })?;
         }
         let builder = builder(config.mke2fs, config.release.clone());
-        let live = Arc::default();
+        let live = Live::default();
         let cpus = std::thread::available_parallelism().map_or(1, usize::from);
         let resources = Resources {
             environments: EnvironmentStore::new(config.environments, config.agent),
@@ -114,7 +111,7 @@ impl Host {
                 Arc::clone(&config.engine),
                 builder,
                 config.template_memory_cap_bytes,
-                Arc::clone(&live),
+                live.clone(),
             )),
             layout,
             engine: config.engine,
@@ -135,12 +132,12 @@ impl Host {
     /// Runs one command in a machine of its own. When this returns, machine and directory are gone. When the
     /// caller drops the future or cancels, they go all the same, a moment later.
     pub async fn run(&self, request: RunRequest, io: RunIo) -> Result<RunOutcome, Error> {
-        let resources = Arc::clone(&self.resources);
-        let alive = Alive::begin(&self.live);
+        let (resources, workspaces) = (Arc::clone(&self.resources), self.workspaces.clone());
+        let alive = self.live.begin();
         let cancel = io.cancel.clone().drop_guard();
         let outcome = task::spawn(async move {
             let _alive = alive;
-            run::drive(resources, request, io).await
+            run::drive(resources, workspaces, request, io).await
         })
         .await;
         drop(cancel.disarm());
@@ -177,24 +174,45 @@ impl Host {
     /// Runs, template builds and workspaces in which something is being done, their cleaning up included. A workspace
     /// in which nothing is being done goes on without this process.
     pub fn live(&self) -> usize {
-        self.live.load(Ordering::Acquire) + self.workspaces.busy()
+        self.live.count() + self.workspaces.busy()
+    }
+
+    /// Returns when no run and no template build is in work, their cleaning up included. Those for which nobody waits any
+    /// more end by themselves.
+    pub async fn settled(&self) {
+        self.live.none().await;
     }
 }
 
-/// Counts one piece of work from begin to end, whatever the end.
+/// Counts pieces of work, each from begin to end, whatever the end.
+#[derive(Clone, Default, Debug)]
+pub(crate) struct Live(watch::Sender<usize>);
+
+impl Live {
+    /// One more, until what is returned is dropped.
+    pub(crate) fn begin(&self) -> Alive {
+        self.0.send_modify(|count| *count += 1);
+        Alive(self.clone())
+    }
+
+    fn count(&self) -> usize {
+        *self.0.borrow()
+    }
+
+    async fn none(&self) {
+        let mut count = self.0.subscribe();
+        // The sender lives in `self`, so this never fails.
+        let _none = count.wait_for(|count| *count == 0).await;
+    }
+}
+
+/// One piece of work.
 #[derive(Debug)]
-pub(crate) struct Alive(Arc<AtomicUsize>);
-
-impl Alive {
-    pub(crate) fn begin(live: &Arc<AtomicUsize>) -> Self {
-        live.fetch_add(1, Ordering::AcqRel);
-        Self(Arc::clone(live))
-    }
-}
+pub(crate) struct Alive(Live);
 
 impl Drop for Alive {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
+        self.0.0.send_modify(|count| *count -= 1);
     }
 }
 

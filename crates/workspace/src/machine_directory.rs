@@ -8,7 +8,9 @@
 //!
 //! A directory exists for as long as its VMM may: it is made first and removed last, and one in which a VMM may live
 //! is never removed by being dropped. So whatever fails or dies in between, the next look over the machines finds
-//! the VMM and ends it. Ownership is an advisory lock on `owner.lock`; it ends with its holder.
+//! the VMM and ends it. Ownership is an advisory lock on `owner.lock`; it ends with its holder. Where that cannot be
+//! opened, as when it belongs to another account, nobody can tell: the directory is spared and told of, and keeps nobody
+//! from the others.
 
 use std::{
     collections::HashSet,
@@ -153,9 +155,12 @@ pub(crate) async fn end_orphans(
     let mut ended = 0;
     let found = {
         let layout = layout.clone();
-        task::blocking(move || orphans(&layout)).await?
+        task::blocking(move || look_over(&layout)).await?
     };
-    for (path, owner) in found {
+    for Unclear { path, why } in &found.unclear {
+        warn!(machine = %path.display(), %why, "whether somebody answers for it cannot be told; it is spared");
+    }
+    for (path, owner) in found.orphans {
         if spared.spares(&path) {
             continue;
         }
@@ -175,24 +180,45 @@ pub(crate) async fn end_orphans(
     Ok(ended)
 }
 
-/// Directories without a living owner, each with its lock, which we hold from now on.
-fn orphans(layout: &Layout) -> Result<Vec<(PathBuf, FileLock)>, Error> {
+/// A directory of which nobody can tell whether somebody answers for it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Unclear {
+    /// Which.
+    pub path: PathBuf,
+    /// What keeps one from telling.
+    pub why: String,
+}
+
+/// What is found among the machines, beside those that somebody answers for.
+#[derive(Default)]
+struct Found {
+    /// Without a living owner, each with its lock, which we hold from now on.
+    orphans: Vec<(PathBuf, FileLock)>,
+    unclear: Vec<Unclear>,
+}
+
+fn look_over(layout: &Layout) -> Result<Found, Error> {
     let machines = layout.machines();
     let failed =
         |source| Error::Store { operation: "look over the machines in", path: machines.clone(), source };
     let _listing = FileLock::wait(&layout.machines_lock()).map_err(failed)?;
-    let mut found = Vec::new();
+    let mut found = Found::default();
     for entry in fs::read_dir(&machines).map_err(failed)? {
         let entry = entry.map_err(failed)?;
         if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
             continue;
         }
-        match FileLock::try_take(&entry.path().join(OWNER_LOCK)) {
-            Ok(Some(owner)) => found.push((entry.path(), owner)),
+        let path = entry.path();
+        match FileLock::try_take(&path.join(OWNER_LOCK)) {
+            Ok(Some(owner)) => found.orphans.push((path, owner)),
             Ok(None) => {}
             // Its owner removed it in this moment.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(failed(error)),
+            Err(error) => {
+                found
+                    .unclear
+                    .push(Unclear { path, why: format!("its {OWNER_LOCK} cannot be opened: {error}") });
+            }
         }
     }
     Ok(found)
@@ -208,11 +234,21 @@ const OWNER_LOCK: &str = "owner.lock";
 /// Names the workspace of a machine: whether one that nobody answers for is ended hangs on it.
 const WORKSPACE: &str = "workspace";
 
-/// Directories without a living owner, but for those of the workspaces in `spared`. Each may get one at any time.
-pub(crate) fn ownerless(layout: &Layout, spared: &HashSet<WorkspaceId>) -> Result<Vec<PathBuf>, Error> {
+/// Directories without a living owner, but for those of the workspaces in `spared`, and those of which that cannot be told.
+/// Each may get an owner at any time.
+pub(crate) fn ownerless(
+    layout: &Layout,
+    spared: &HashSet<WorkspaceId>,
+) -> Result<(Vec<PathBuf>, Vec<Unclear>), Error> {
     let spared = Spared::Of(spared.clone());
-    let found = orphans(layout)?.into_iter().map(|(path, _owner)| path);
-    Ok(found.filter(|path| !spared.spares(path)).collect())
+    let Found { orphans, unclear } = look_over(layout)?;
+    let ownerless = orphans.into_iter().map(|(path, _owner)| path).filter(|path| !spared.spares(path));
+    Ok((ownerless.collect(), unclear))
+}
+
+/// Machines of which nobody can tell whether somebody answers for them. Blocks.
+pub(crate) fn unclear(layout: &Layout) -> Result<Vec<Unclear>, Error> {
+    look_over(layout).map(|found| found.unclear)
 }
 
 /// Removes the directory of a machine that has ended, while its owner still answers for it.

@@ -70,6 +70,10 @@ class Unary(unittest.TestCase):
             with StandIn(answer) as daemon, self.assertRaises(errors.DaemonLostError) as caught:
                 daemon.client().list_workspaces()
             self.assertTrue(caught.exception.retryable)
+            # What may have changed something is not simply to be asked for again.
+            with StandIn(answer) as daemon, self.assertRaises(errors.DaemonLostError) as caught:
+                daemon.client().delete_workspace_file("x", "a")
+            self.assertFalse(caught.exception.retryable)
 
     def test_what_is_no_answer_is_told_as_such(self) -> None:
         for body in (b"ok", b"[]", b"{", b"\xff", b"[" * 100_000):

@@ -54,7 +54,7 @@ class Errors(unittest.TestCase):
             self.assertIsNone(from_body(body))
 
     def test_errors_go_to_other_processes_and_come_back(self) -> None:
-        for error in (raised("brand_new", hint="h", job_id="c1"), lost("x")):
+        for error in (raised("brand_new", hint="h", job_id="c1"), lost("x", True)):
             again = pickle.loads(pickle.dumps(error))
             self.assertIs(type(again), type(error))
             self.assertEqual(again.__dict__, error.__dict__)

@@ -69,7 +69,7 @@ fn the_history_is_read_in_pages_and_an_output_in_parts() {
     assert_eq!((sequences(&after), &after["next_after"]), (vec![2, 3], &3.into()), "{after}");
     assert_eq!(sequences(&logs(&["--after", "5"])), [] as [u64; 0]);
     let failed = logs(&["--failed"]);
-    assert_eq!(sequences(&failed), [2, 4], "{failed}");
+    assert_eq!((sequences(&failed), &failed["total_count"]), (vec![2, 4], &2.into()), "{failed}");
     assert_eq!(
         (&failed["entries"][1]["exit_code"], &failed["entries"][1]["signal"]),
         (&137.into(), &9.into())
@@ -104,6 +104,10 @@ fn the_history_is_read_in_pages_and_an_output_in_parts() {
         part(&["1", "--from-byte", "2", "--max-bytes", "4"]).succeeds().prints("2\n3\n");
         part(&["1", "--stderr"]).succeeds().prints("complaint\n");
         part(&["1", "--grep", "^19.9$"]).succeeds().prints("1909:1909\n1919:1919\n1929:1929\n1939:1939\n1949:1949\n1959:1959\n1969:1969\n1979:1979\n1989:1989\n1999:1999\n");
+        part(&["1", "--grep", "^19.9$", "--lines", "2"]).succeeds().prints("1909:1909\n1919:1919\n");
+        part(&["1", "--grep", "^19.9$", "--tail", "2"]).succeeds().prints("1989:1989\n1999:1999\n");
+        part(&["3", "--grep", "one"]).succeeds().prints("1:one \n");
+        part(&["1", "--tail", "2", "--lines", "1", "--json"]).fails_with("usage");
         part(&["3", "--grep", "two", "-i", "--json"]).succeeds();
         part(&["3", "--grep", "two"]).succeeds().prints("");
         part(&["1", "--from", "0", "--json"]).fails_with("invalid_request");

@@ -132,7 +132,7 @@ fn archives_of_every_form_are_taken_and_what_is_no_seed_starts_no_machine() {
     refused("plain.tar", &["--exclude", "*.log"], "invalid_request");
     refused("plain.tar", &["--seed-git"], "invalid_request");
     assert_eq!(home.machines().len(), 0, "a machine was started for nothing");
-    refused("torn.tar.zst", &[], "seed_failed");
+    refused("torn.tar.zst", &[], "bad_archive");
     // No work tree, so git tracks nothing there.
     refused("tree", &["--seed-git"], "seed_failed");
     let listed: Value = workspace(&home, ["list", "--json"]).output().succeeds().json();

@@ -247,8 +247,8 @@ fn a_hostile_seed_makes_no_workspace_and_an_odd_one_is_told_of() {
     for (name, bytes) in hostile {
         create(&home, &file(name, &bytes)).output().fails_with("bad_archive");
     }
-    let cut = create(&home, &zip("cut-short.tar", &archive(&[Member("f", b'0', "", &noise)]))).output();
-    assert!(cut.code() == 1 && cut.json()["ok"] == false, "{cut}");
+    let cut = zip("cut-short.tar", &archive(&[Member("f", b'0', "", &noise)]));
+    create(&home, &cut).output().fails_with("bad_archive");
     // A device, a pipe, names of full length: no danger, and what is left out is named.
     let long = "n".repeat(100);
     let odd = [

@@ -16,9 +16,10 @@ pub(super) fn file(operations: &[Value], schemas: &Schemas<'_>) -> Result<String
     for operation in operations {
         let name = text(operation, "name")?;
         let constant = constant(name);
-        let streaming = if operation["shape"] == "streaming" { "True" } else { "False" };
+        let streaming = python(&Value::Bool(operation["shape"] == "streaming"));
+        let repeatable = python(&Value::Bool(operation["repeatable"] == true));
         file.push_str(&format!(
-            "\n{constant}: Operation[types.{}] = Operation(\n    \"{name}\",\n    {streaming},\n    {},\n    {},\n    {},\n)\n",
+            "\n{constant}: Operation[types.{}] = Operation(\n    \"{name}\",\n    {streaming},\n    {repeatable},\n    {},\n    {},\n    {},\n)\n",
             types::result(operation)?,
             encoders(operation, schemas)?,
             defaults(operation, schemas)?,

@@ -285,7 +285,7 @@ pub struct WorkspaceLogs {
     pub workspace_id: String,
     /// How many commands are on this page.
     pub count: u64,
-    /// How many commands the workspace has on record.
+    /// How many commands the workspace has on record; with `failed`, how many of those failed.
     pub total_count: u64,
     /// In order of their numbers.
     pub entries: Vec<LogEntry>,
@@ -315,7 +315,7 @@ pub struct WorkspaceOutputRequest {
     /// First byte, from 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from_byte: Option<u64>,
-    /// The last so many lines.
+    /// The last so many lines; with `grep`, the last so many that match.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tail: Option<u64>,
     /// At most so many lines; with `grep`, so many that match.
@@ -360,6 +360,12 @@ impl WorkspaceOutputRequest {
         let starts = [self.from_line.is_some(), self.from_byte.is_some(), self.tail.is_some()];
         if starts.iter().filter(|start| **start).count() > 1 {
             return Err(invalid("from_line, from_byte and tail exclude each other"));
+        }
+        if self.tail.is_some() && self.lines.is_some() {
+            return Err(invalid("tail and lines exclude each other"));
+        }
+        if self.from_byte.is_some() && (self.lines.is_some() || self.grep.is_some()) {
+            return Err(invalid("from_byte goes with neither lines nor grep"));
         }
         if self.from_line == Some(0) || self.lines == Some(0) || self.tail == Some(0) {
             return Err(invalid("lines are counted from 1"));
@@ -454,6 +460,7 @@ mod tests {
             r#"{"workspace":"a","job_id":"c3","stream":"stderr","from_byte":0,"max_bytes":1048576}"#,
             r#"{"workspace":"a","command":3,"tail":5,"encoding":"base64"}"#,
             r#"{"workspace":"a","command":3,"grep":"error","ignore_case":true,"lines":1}"#,
+            r#"{"workspace":"a","command":3,"grep":"error","tail":2}"#,
         ] {
             assert!(output(good).is_ok(), "{good}");
         }
@@ -461,6 +468,9 @@ mod tests {
             r#"{"workspace":"a"}"#,
             r#"{"workspace":"a","command":3,"from_line":1,"from_byte":1}"#,
             r#"{"workspace":"a","command":3,"from_line":0}"#,
+            r#"{"workspace":"a","command":3,"tail":2,"lines":1}"#,
+            r#"{"workspace":"a","command":3,"from_byte":2,"lines":1}"#,
+            r#"{"workspace":"a","command":3,"from_byte":2,"grep":"x"}"#,
             r#"{"workspace":"a","command":3,"max_bytes":0}"#,
             r#"{"workspace":"a","command":3,"max_bytes":1048577}"#,
             r#"{"workspace":"a","command":3,"grep":""}"#,

@@ -8,11 +8,10 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
 use pyro_protocol::work::WorkFailureCode;
-use pyro_tree::beneath::Root;
+use pyro_tree::beneath::{Parent, Root};
 use pyro_tree::path::RelativePath;
 use pyro_tree::transaction::{STAGING_NAME, Transaction};
-use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, Stat, openat2, statat};
-use rustix::io::Errno;
+use rustix::fs::{AtFlags, Mode, OFlags, Stat, statat};
 
 use super::error::{Result, WorkError, quoted};
 use crate::kernel::TerminationHeld;
@@ -48,23 +47,15 @@ pub(crate) struct Workspace<'a> {
 
 /// The directory that holds a path's last name, and that name.
 pub(crate) struct Place<'a> {
-    directory: Directory<'a>,
+    directory: Parent<'a>,
     /// One component, no link resolved.
     pub(crate) name: &'a OsStr,
-}
-
-enum Directory<'a> {
-    Root(BorrowedFd<'a>),
-    Opened(OwnedFd),
 }
 
 impl Place<'_> {
     /// The directory.
     pub(crate) fn directory(&self) -> BorrowedFd<'_> {
-        match &self.directory {
-            Directory::Root(root) => *root,
-            Directory::Opened(directory) => directory.as_fd(),
-        }
+        self.directory.as_fd()
     }
 
     /// What has the name now, links not followed.
@@ -112,26 +103,22 @@ impl Workspace<'_> {
     /// Opens what is at `path`. Links are followed while they stay inside.
     pub(crate) fn open(&self, path: &[u8], flags: OFlags) -> rustix::io::Result<OwnedFd> {
         let path = OsStr::from_bytes(if path.is_empty() { b"." } else { path });
-        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
-        loop {
-            match openat2(&self.root, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve) {
-                // Something above was renamed while the kernel looked.
-                Err(Errno::AGAIN | Errno::INTR) => {}
-                result => return result,
-            }
-        }
+        self.root.resolve_name(path, flags, Mode::empty())
     }
 
     /// The place of a path's last name, in a directory that exists.
     pub(crate) fn place<'p>(&'p self, operation: &str, path: &'p RelativePath) -> Result<Place<'p>> {
-        let (above, name) = self.split(operation, path)?;
-        if above.is_empty() {
-            return Ok(Place { directory: Directory::Root(self.root.as_fd()), name });
-        }
-        let opened = self
-            .open(above, OFlags::PATH | OFlags::DIRECTORY)
-            .map_err(WorkError::resolving(operation, path))?;
-        Ok(Place { directory: Directory::Opened(opened), name })
+        let Some((above, name)) = path.split() else {
+            let message = format!("{operation} `{}`: that is the workspace itself", self.path.display());
+            return Err(WorkError::new(WorkFailureCode::Invalid, message));
+        };
+        let directory = if above.is_empty() {
+            Parent::Root(self.root.as_fd())
+        } else {
+            let opened = self.open(above, OFlags::PATH | OFlags::DIRECTORY);
+            Parent::Opened(opened.map_err(WorkError::resolving(operation, path))?)
+        };
+        Ok(Place { directory, name: OsStr::from_bytes(name) })
     }
 
     /// The same, but directories above that are missing are made (0755).
@@ -163,18 +150,5 @@ impl Workspace<'_> {
             }
             _ => Err(error),
         }
-    }
-
-    fn split<'p>(&self, operation: &str, path: &'p RelativePath) -> Result<(&'p [u8], &'p OsStr)> {
-        let bytes = path.as_bytes();
-        if bytes.is_empty() {
-            let message = format!("{operation} `{}`: that is the workspace itself", self.path.display());
-            return Err(WorkError::new(WorkFailureCode::Invalid, message));
-        }
-        let (above, name) = match bytes.iter().rposition(|byte| *byte == b'/') {
-            Some(slash) => (&bytes[..slash], &bytes[slash + 1..]),
-            None => (&bytes[..0], bytes),
-        };
-        Ok((above, OsStr::from_bytes(name)))
     }
 }

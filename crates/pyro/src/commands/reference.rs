@@ -5,7 +5,10 @@ use std::fmt::Write as _;
 use clap::{Args, ValueEnum};
 use pyro_api::{
     API_VERSION, ErrorCode, OPERATIONS,
-    operation::{COMMON_ERRORS, Effect, MACHINE_ERRORS, Needs, Operation, Shape, WORKSPACE_ERRORS},
+    operation::{
+        COMMON_ERRORS, Effect, LONGEST_UNATTENDED, MACHINE_ERRORS, Needs, OnHangUp, Operation, Shape,
+        WORKSPACE_ERRORS,
+    },
 };
 
 use crate::output::{self, Failure, Status};
@@ -45,11 +48,18 @@ fn errors() -> String {
          Every failure has a `code`, which is stable. Programs see it with `--json` and on the daemon's socket. A\n\
          request that is *retryable* may succeed when it is simply sent again; otherwise something must be mended or\n\
          changed first. The exit status is that of the command line.\n\n\
+         A code that is retryable *where harmless* leaves in doubt how far the request came. It is retryable if that was to\n\
+         read, or to make or start something as a whole; and if it is known not to have begun (`work_started` is false,\n\
+         `work` is `never_started`). What may have changed something in a workspace is to be looked at first.\n\n\
          | Code | Meaning | Exit status | Retryable |\n\
          | --- | --- | --- | --- |\n",
     );
     for code in ErrorCode::ALL {
-        let retryable = if code.retryable() { "yes" } else { "no" };
+        let retryable = match (code.retryable(), code.leaves_in_doubt()) {
+            (true, true) => "where harmless",
+            (true, false) => "yes",
+            (false, _) => "no",
+        };
         row(
             &mut page,
             &[&quoted(code), &one_line(code.meaning()), &code.exit_status().to_string(), retryable],
@@ -66,11 +76,14 @@ fn operations() -> String {
          Any operation may also fail with {}.\n\n\
          An operation that needs a *workspace* names it by id or name and may also fail with {}; one that needs its\n\
          *machine* with {}.\n\n\
-         | Operation | What it does | Layout | State | Needs | Request | Result | Command | Codes of its own |\n\
-         | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n",
+         A client that hangs up before it has its answer wants it no more. What only reads, and what tells on the way, is\n\
+         then broken off. What changes something is decided and *goes on* without its client, for at most {} s.\n\n\
+         | Operation | What it does | Layout | State | Without its client | Needs | Request | Result | Command | Codes of its own |\n\
+         | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n",
         list(COMMON_ERRORS),
         list(WORKSPACE_ERRORS),
-        list(MACHINE_ERRORS)
+        list(MACHINE_ERRORS),
+        LONGEST_UNATTENDED.as_secs(),
     );
     for operation in OPERATIONS {
         operation_row(&mut page, operation);
@@ -93,6 +106,10 @@ fn operation_row(page: &mut String, operation: &Operation) {
         Effect::Writes => "writes",
         Effect::Destroys => "destroys",
     };
+    let hang_up = match operation.on_hang_up {
+        OnHangUp::Cancel => "is broken off",
+        OnHangUp::Finish => "goes on",
+    };
     let path = format!("`{}`", operation.path);
     let (request, result) = (format!("`{}`", operation.request), format!("`{}`", operation.result));
     let needs = match operation.needs {
@@ -105,7 +122,10 @@ fn operation_row(page: &mut String, operation: &Operation) {
         command => format!("`pyro {command}`"),
     };
     let doc = one_line(operation.doc);
-    row(page, &[&path, &doc, layout, effect, needs, &request, &result, &command, &list(operation.errors)]);
+    row(
+        page,
+        &[&path, &doc, layout, effect, hang_up, needs, &request, &result, &command, &list(operation.errors)],
+    );
 }
 
 fn row(page: &mut String, cells: &[&str]) {

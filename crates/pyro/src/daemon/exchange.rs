@@ -5,7 +5,7 @@ use std::{future::Future, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use pyro_api::{
-    ErrorBody, ErrorCode,
+    ErrorBody, ErrorCode, Operation,
     body::{ChannelBody, FrameReader, FrameSender},
     frame::{Frame, Kind, STDIN_WINDOW_BYTES},
 };
@@ -18,8 +18,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     activity::InWork,
+    attended::outcome,
     handler::{StreamOutput, Streams},
-    server::caught,
 };
 
 /// How long a client that has its answer may keep the connection.
@@ -38,6 +38,7 @@ pub(crate) async fn read_request<R: DeserializeOwned>(frames: &mut FrameReader) 
 
 /// Lets the work begin and returns the body of its answer.
 pub(crate) fn begin<T, F>(
+    operation: &'static Operation,
     frames: FrameReader,
     cancel: CancellationToken,
     in_work: Arc<InWork>,
@@ -55,8 +56,10 @@ where
     tokio::spawn(async move {
         let _in_work = in_work;
         let mut listening = tokio::spawn(listen(frames, stdin, output.clone(), cancel.clone()));
+        // A task of its own: a panic in it is the failure of this request alone.
+        let working = tokio::spawn(work);
         let watching = tokio::spawn(cancel_when_gone(output.clone(), cancel));
-        let last = last_frame(caught(work).await);
+        let last = last_frame(outcome(operation, working.await));
         // If the client has gone there is nobody to tell.
         let _sent = output.send(last).await;
         // The client hangs up first: a connection closed here would break under a frame that is on its way,

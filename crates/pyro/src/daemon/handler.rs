@@ -52,6 +52,9 @@ macro_rules! handler {
 
             /// Machines in which something is being done now, those being cleaned up included.
             fn live(&self) -> usize;
+
+            /// Returns when all that ends by itself, now that nobody waits for it, has ended.
+            async fn settled(&self);
         }
 
         /// Hands a request to the method of its operation.
@@ -64,7 +67,7 @@ macro_rules! handler {
         ) -> Response<ChannelBody> {
             $(if operation.name == $unary::OPERATION.name {
                 let answer = |request| async move { handler.$answer(request).await };
-                return server.unary::<$unary, _>(request, answer).await;
+                return server.unary::<$unary, _>(request, in_work, answer).await;
             })+
             $(if operation.name == $streaming::OPERATION.name {
                 let flow = |request, streams| async move { handler.$flow(request, streams).await };

@@ -499,4 +499,10 @@ impl Handler for Library {
     fn live(&self) -> usize {
         self.host.get().map_or(0, Host::live)
     }
+
+    async fn settled(&self) {
+        if let Some(host) = self.host.get() {
+            host.settled().await;
+        }
+    }
 }

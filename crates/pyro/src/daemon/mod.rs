@@ -9,6 +9,7 @@
 mod activity;
 mod answers;
 pub(crate) mod assembly;
+mod attended;
 pub(crate) mod convert;
 mod exchange;
 mod handler;

@@ -29,7 +29,9 @@ use tokio::{net::UnixStream, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    PATIENCE_FOR_CLEAN_UP,
     activity::{Activity, InWork},
+    attended::Attended,
     exchange,
     handler::{self, Handler, Streams},
 };
@@ -130,19 +132,18 @@ impl<H: Handler> Server<H> {
         match operation.name {
             name if is::<GetStatus>(name) => {
                 let server = Arc::clone(self);
-                self.unary::<GetStatus, _>(request, |StatusRequest {}| async move { Ok(server.status()) })
-                    .await
+                let work = |StatusRequest {}| async move { Ok(server.status()) };
+                self.unary::<GetStatus, _>(request, in_work, work).await
             }
             name if is::<Shutdown>(name) => {
                 let server = Arc::clone(self);
-                self.unary::<Shutdown, _>(request, |request| async move {
+                let work = |request: ShutdownRequest| async move {
                     if !request.force {
-                        // A client that has ended a moment ago may not have been noticed yet.
-                        let _quiet = timeout(PATIENCE_FOR_QUIET, server.activity.at_most(1)).await;
+                        server.let_end().await;
                     }
                     server.shut_down(&request)
-                })
-                .await
+                };
+                self.unary::<Shutdown, _>(request, in_work, work).await
             }
             _ => handler::route(self, handler, operation, request, in_work).await,
         }
@@ -151,6 +152,7 @@ impl<H: Handler> Server<H> {
     pub(super) async fn unary<C: Call, F>(
         &self,
         request: Request<Incoming>,
+        in_work: Arc<InWork>,
         work: impl FnOnce(C::Request) -> F,
     ) -> Response<ChannelBody>
     where
@@ -161,7 +163,7 @@ impl<H: Handler> Server<H> {
             Ok(request) => request,
             Err(error) => return respond_error(StatusCode::BAD_REQUEST, &error),
         };
-        match caught(work(request)).await {
+        match Attended::begin(C::OPERATION, in_work, work(request)).ended().await {
             Ok(result) => respond(StatusCode::OK, &result),
             Err(error) if error.code == ErrorCode::Internal => {
                 respond_error(StatusCode::INTERNAL_SERVER_ERROR, &error)
@@ -186,8 +188,8 @@ impl<H: Handler> Server<H> {
             Err(error) => return respond_error(StatusCode::BAD_REQUEST, &error),
         };
         tracing::debug!(operation = C::OPERATION.name, "begins");
-        let body =
-            exchange::begin(frames, self.stop.child_token(), in_work, |streams| work(request, streams));
+        let cancel = self.stop.child_token();
+        let body = exchange::begin(C::OPERATION, frames, cancel, in_work, |streams| work(request, streams));
         with_headers(StatusCode::OK, FRAMES_MEDIA_TYPE, body)
     }
 
@@ -202,6 +204,15 @@ impl<H: Handler> Server<H> {
             requests: self.requests_beside_this(),
             socket: self.socket.clone(),
             log: self.log.clone(),
+        }
+    }
+
+    /// Waits for what is just ending: a client that has ended a moment ago may not have been noticed yet; and what is in work
+    /// for no client any more, as a machine that is cleaned up or a template that is loaded, ends by itself.
+    async fn let_end(&self) {
+        let quiet = timeout(PATIENCE_FOR_QUIET, self.activity.at_most(1)).await;
+        if quiet.is_ok() {
+            let _settled = timeout(PATIENCE_FOR_CLEAN_UP, self.handler.settled()).await;
         }
     }
 
@@ -274,18 +285,6 @@ async fn read_unary<C: Call>(request: Request<Incoming>) -> Result<C::Request, E
         body.map_err(|error| refuse(format!("request that cannot be read: {error}")))?.to_bytes();
     serde_json::from_slice(&bytes)
         .map_err(|error| refuse(format!("request that cannot be understood: {error}")))
-}
-
-/// Runs work as a task of its own, so that neither a panic in it nor a client that goes away in its middle
-/// breaks it off unseen: it always runs to its end.
-pub(crate) async fn caught<T: Send + 'static>(
-    work: impl Future<Output = Result<T, ErrorBody>> + Send + 'static,
-) -> Result<T, ErrorBody> {
-    tokio::spawn(work).await.unwrap_or_else(|error| {
-        tracing::error!(%error, "a request failed by a fault of this program");
-        Err(ErrorBody::new(ErrorCode::Internal, format!("the request failed by a fault of pyro: {error}"))
-            .with_hint("the daemon's log has more; `pyro daemon status` names it"))
-    })
 }
 
 pub(super) fn respond_error(status: StatusCode, error: &ErrorBody) -> Response<ChannelBody> {

@@ -18,22 +18,29 @@ use pyro_api::{
         EnvironmentList, Progress, PruneResult, PullEvent, PulledEnvironment,
     },
     frame::Kind,
-    operation::{EnvList, EnvPrune, EnvPull, GetStatus, Run, Shutdown},
+    operation::{DeleteFile, EnvList, EnvPrune, EnvPull, GetStatus, Run, Shutdown, StatFile},
     run::{Cleanup, CommandLine, EXECUTION_MODE, RunReport, RunRequest},
     service::{ShutdownRequest, StatusRequest},
+    workspace::{
+        diff::{WorkspaceDiff, WorkspaceDiffRequest},
+        files::{FileChanged, FileDeleteRequest, FileMkdirRequest, FileStat, FileStatRequest},
+    },
 };
 use tempfile::TempDir;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use super::{handler::Streams, *};
 
-/// `cat` copies its input; `hang` waits for its cancellation; `panic` panics; `gate` waits for the test.
+/// `cat` copies its input; `linger` leaves a machine behind, as one that is cleaned up; `hang` waits for its cancellation;
+/// `panic` panics; `gate` waits for the test.
 #[derive(Debug, Default)]
 struct Script {
     gate: Notify,
     cancelled: Notify,
     begun: Notify,
-    live: AtomicUsize,
+    finished: Notify,
+    live: watch::Sender<usize>,
+    is_waited_for: Notify,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -52,13 +59,14 @@ impl Handler for Scripted {
                 }
             }
             "hang" => {
-                script.live.fetch_add(1, Ordering::SeqCst);
+                script.live.send_modify(|live| *live += 1);
                 streams.cancel.cancelled().await;
-                script.live.fetch_sub(1, Ordering::SeqCst);
+                script.live.send_modify(|live| *live -= 1);
                 script.cancelled.notify_one();
                 return Err(ErrorBody::new(ErrorCode::Cancelled, "cancelled"));
             }
             "panic" => panic!("as scripted"),
+            "linger" => script.live.send_modify(|live| *live += 1),
             "gate" => script.gate.notified().await,
             other => streams.output.bytes(Kind::Stderr, Bytes::from(other.to_owned())).await.unwrap(),
         }
@@ -89,8 +97,41 @@ impl Handler for Scripted {
         Err(ErrorBody::new(ErrorCode::FileFailed, "scripted"))
     }
 
+    /// Hangs until it is broken off.
+    async fn workspace_diff(&self, _: WorkspaceDiffRequest) -> Result<WorkspaceDiff, ErrorBody> {
+        struct BrokenOff(Arc<Script>);
+        impl Drop for BrokenOff {
+            fn drop(&mut self) {
+                self.0.cancelled.notify_one();
+            }
+        }
+        let _broken_off = BrokenOff(Arc::clone(&self.0));
+        self.0.begun.notify_one();
+        std::future::pending().await
+    }
+
+    async fn workspace_file_mkdir(&self, _: FileMkdirRequest) -> Result<FileChanged, ErrorBody> {
+        self.0.begun.notify_one();
+        self.0.gate.notified().await;
+        self.0.finished.notify_one();
+        Err(ErrorBody::new(ErrorCode::AlreadyExists, "scripted"))
+    }
+
+    async fn workspace_file_stat(&self, _: FileStatRequest) -> Result<FileStat, ErrorBody> {
+        Err(ErrorBody::new(ErrorCode::MachineLost, "scripted"))
+    }
+
+    async fn workspace_file_delete(&self, _: FileDeleteRequest) -> Result<FileChanged, ErrorBody> {
+        Err(ErrorBody::new(ErrorCode::MachineLost, "scripted"))
+    }
+
     fn live(&self) -> usize {
-        self.0.live.load(Ordering::SeqCst)
+        *self.0.live.borrow()
+    }
+
+    async fn settled(&self) {
+        self.0.is_waited_for.notify_one();
+        self.0.live.subscribe().wait_for(|live| *live == 0).await.unwrap();
     }
 }
 
@@ -210,6 +251,44 @@ async fn a_client_that_goes_away_cancels_its_work() {
     daemon.server.activity().idle_for(Duration::ZERO).await;
 }
 
+/// Asks, and hangs up when that has begun.
+async fn ask_and_hang_up(daemon: &Daemon, path: &str, body: &str) {
+    use std::io::Write as _;
+    let mut stream = daemon.socket.connect().unwrap();
+    let head = format!("POST {path} HTTP/1.1\r\nhost: x\r\npyro-api-version: 1");
+    write!(stream, "{head}\r\ncontent-length: {}\r\n\r\n{body}", body.len()).unwrap();
+    daemon.script.begun.notified().await;
+}
+
+#[tokio::test]
+async fn what_only_reads_ends_with_its_client_and_what_changes_something_goes_on() {
+    let daemon = Daemon::begin(LONG);
+    ask_and_hang_up(&daemon, "/v1/workspace_diff", r#"{"workspace_id":"x"}"#).await;
+    daemon.script.cancelled.notified().await;
+    daemon.server.activity().at_most(0).await;
+
+    let body = r#"{"workspace_id":"x","path":"d"}"#;
+    ask_and_hang_up(&daemon, "/v1/workspace_file_mkdir", body).await;
+    // It is counted among the requests in work, so the daemon does not end under it.
+    let status = daemon.client.call::<GetStatus>(&StatusRequest {}).await.unwrap();
+    assert_eq!(status.requests, 1);
+    daemon.script.gate.notify_one();
+    daemon.script.finished.notified().await;
+    daemon.server.activity().at_most(0).await;
+}
+
+#[tokio::test]
+async fn whether_to_ask_again_depends_on_what_was_asked() {
+    let daemon = Daemon::begin(LONG);
+    let request = r#"{"workspace_id":"x","path":"d"}"#;
+    let read: FileStatRequest = serde_json::from_str(request).unwrap();
+    let change: FileDeleteRequest = serde_json::from_str(request).unwrap();
+    let read = ErrorBody::from(daemon.client.call::<StatFile>(&read).await.unwrap_err());
+    let change = ErrorBody::from(daemon.client.call::<DeleteFile>(&change).await.unwrap_err());
+    assert_eq!((read.code, read.retryable), (ErrorCode::MachineLost, true));
+    assert_eq!((change.code, change.retryable), (ErrorCode::MachineLost, false));
+}
+
 #[tokio::test]
 async fn a_panic_is_the_failure_of_one_request() {
     let daemon = Daemon::begin(LONG);
@@ -302,6 +381,22 @@ async fn it_ends_when_told_and_cancels_what_is_in_work() {
     daemon.client.call::<Shutdown>(&ShutdownRequest { force: true }).await.unwrap();
     assert_eq!(ErrorBody::from(exchange.next().await.unwrap_err()).code, ErrorCode::Cancelled);
     drop(exchange);
+    daemon.serving.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn what_is_only_cleaned_up_is_waited_for_when_it_is_told_to_end() {
+    let daemon = Daemon::begin(LONG);
+    let mut exchange = daemon.run("linger").await;
+    assert!(matches!(exchange.next().await.unwrap(), Output::Result(_)));
+    drop(exchange);
+    let request = ShutdownRequest { force: false };
+    let cleaning_up = async {
+        daemon.script.is_waited_for.notified().await;
+        daemon.script.live.send_replace(0);
+    };
+    let (answer, ()) = tokio::join!(daemon.client.call::<Shutdown>(&request), cleaning_up);
+    assert!(answer.unwrap().stopping);
     daemon.serving.await.unwrap().unwrap();
 }
 

@@ -41,7 +41,20 @@ pub enum Excerption {
         ignore_case: bool,
         /// The first line that is searched; 1 is the first there is.
         first: u64,
+        /// Which of those that are found.
+        share: Share,
     },
+}
+
+/// Which of the lines that match.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Share {
+    /// All.
+    All,
+    /// So many from the beginning.
+    First(u64),
+    /// So many at the end.
+    Last(u64),
 }
 
 /// A part of an output.
@@ -91,14 +104,21 @@ pub(super) async fn take(
             Excerption::End => collected.bytes(&spool, total_bytes.saturating_sub(most_bytes), total_bytes),
             Excerption::Lines { first, count } => {
                 let behind = count.map_or(u64::MAX, |count| first.saturating_add(count));
-                collected.lines(&spool, total_bytes, first..behind, None)
+                collected.lines(&spool, total_bytes, &Selection { lines: first..behind, ..Selection::all() })
             }
-            Excerption::LastLines(count) => count_lines(&spool, total_bytes).and_then(|lines| {
-                let first = (lines + 1).saturating_sub(count);
-                collected.lines(&spool, total_bytes, first..u64::MAX, None)
-            }),
-            Excerption::Matching { first, .. } => {
-                collected.lines(&spool, total_bytes, first..u64::MAX, pattern.as_ref())
+            Excerption::LastLines(count) => {
+                collected.last_lines(&spool, total_bytes, Selection::all(), count)
+            }
+            Excerption::Matching { first, share, .. } => {
+                let pattern = pattern.as_ref();
+                let selection = Selection { lines: first..u64::MAX, pattern, ..Selection::all() };
+                match share {
+                    Share::All => collected.lines(&spool, total_bytes, &selection),
+                    Share::First(most) => {
+                        collected.lines(&spool, total_bytes, &Selection { most, ..selection })
+                    }
+                    Share::Last(count) => collected.last_lines(&spool, total_bytes, selection, count),
+                }
             }
         };
         read.map_err(|source| Error::Store {
@@ -118,6 +138,28 @@ fn compile(pattern: &str, ignore_case: bool) -> Result<Regex, Error> {
         .size_limit(PATTERN_BYTES)
         .build()
         .map_err(|error| Error::Invalid { field: "pattern", reason: error.to_string() })
+}
+
+/// Which lines are wanted.
+struct Selection<'a> {
+    /// Of these numbers.
+    lines: std::ops::Range<u64>,
+    /// In which this is found.
+    pattern: Option<&'a Regex>,
+    /// Without so many of them at the beginning.
+    without: u64,
+    /// At most so many of the rest.
+    most: u64,
+}
+
+impl Selection<'_> {
+    fn all() -> Self {
+        Self { lines: 1..u64::MAX, pattern: None, without: 0, most: u64::MAX }
+    }
+
+    fn has(&self, line: &Line<'_>) -> bool {
+        self.lines.contains(&line.number) && self.pattern.is_none_or(|pattern| pattern.is_match(line.text()))
+    }
 }
 
 /// What an excerpt has so far.
@@ -148,22 +190,39 @@ impl Collected {
         Ok(())
     }
 
-    /// The lines of the range that match, if they must.
-    fn lines(
+    /// The last so many lines of a selection; without holding any on the way, so that their number does not matter.
+    fn last_lines(
         &mut self,
         spool: &Spool,
         total: u64,
-        wanted: std::ops::Range<u64>,
-        pattern: Option<&Regex>,
+        of: Selection<'_>,
+        count: u64,
     ) -> std::io::Result<()> {
+        let mut found: u64 = 0;
         each_line(spool, total, |line| {
-            if line.number >= wanted.end {
-                self.next = (wanted.end != u64::MAX).then_some(line.number);
+            found += u64::from(of.has(&line));
+            ControlFlow::Continue(())
+        })?;
+        self.lines(spool, total, &Selection { without: found.saturating_sub(count), ..of })
+    }
+
+    fn lines(&mut self, spool: &Spool, total: u64, wanted: &Selection<'_>) -> std::io::Result<()> {
+        let mut found: u64 = 0;
+        each_line(spool, total, |line| {
+            if line.number >= wanted.lines.end {
+                self.next = (wanted.lines.end != u64::MAX).then_some(line.number);
                 return ControlFlow::Break(());
             }
-            let matches = pattern.is_none_or(|pattern| pattern.is_match(line.text()));
-            if line.number < wanted.start || !matches {
+            if !wanted.has(&line) {
                 return ControlFlow::Continue(());
+            }
+            found += 1;
+            if found <= wanted.without {
+                return ControlFlow::Continue(());
+            }
+            if found - wanted.without > wanted.most {
+                self.next = Some(line.number);
+                return ControlFlow::Break(());
             }
             let fits = line.bytes.len() as u64 <= self.left;
             // A line that alone is too long is given in part: otherwise nobody would ever get past it.
@@ -173,7 +232,7 @@ impl Collected {
             }
             let shown = line.bytes.len().min(usize::try_from(self.left).unwrap_or(usize::MAX));
             self.left -= shown as u64;
-            let apart = pattern.is_some();
+            let apart = wanted.pattern.is_some();
             self.add_line(&line, shown, apart);
             ControlFlow::Continue(())
         })
@@ -216,15 +275,6 @@ impl Line<'_> {
         let text = self.bytes.strip_suffix(b"\n").unwrap_or(self.bytes);
         text.strip_suffix(b"\r").unwrap_or(text)
     }
-}
-
-fn count_lines(spool: &Spool, total: u64) -> std::io::Result<u64> {
-    let mut count = 0;
-    each_line(spool, total, |line| {
-        count = line.number;
-        ControlFlow::Continue(())
-    })?;
-    Ok(count)
 }
 
 /// Shows each line that is kept, until told to stop.

@@ -48,7 +48,7 @@ use tracing::{info, warn};
 
 pub(crate) use self::spool::kept_outputs;
 pub use self::{
-    excerpt::{Excerpt, Excerption, Passage},
+    excerpt::{Excerpt, Excerption, Passage, Share},
     record::{CommandCounts, CommandRecord, CommandState, OutputRecord, Stdin, job_id, sequence_of},
     redaction::{REDACTED, Redactor},
     request::{CommandLine, ExecEvent, ExecIo, ExecOutcome, ExecRequest, FollowIo, IDEMPOTENCY_KEY_BYTES},

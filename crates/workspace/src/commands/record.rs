@@ -147,6 +147,8 @@ pub struct CommandCounts {
     pub total: u64,
     /// Those that have not ended.
     pub running: u64,
+    /// Those that ended otherwise than with exit code 0.
+    pub failed: u64,
 }
 
 impl CommandRecord {

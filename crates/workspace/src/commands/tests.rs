@@ -6,7 +6,7 @@ use bytes::Bytes;
 use tempfile::TempDir;
 
 use super::{
-    Excerption,
+    Excerption, Share,
     excerpt::{self, Excerpt},
     spool::{Follower, Piece, Place, Spool, SpoolLimits, SpoolWriter, kept_outputs},
 };
@@ -199,8 +199,13 @@ async fn lines_are_addressed_by_number_and_from_the_end() {
 #[tokio::test]
 async fn lines_are_found_by_a_pattern() {
     let directory = lines().await;
-    let matching =
-        |pattern: &str, first| Excerption::Matching { pattern: pattern.to_owned(), ignore_case: true, first };
+    let matching_of = |pattern: &str, first, share| Excerption::Matching {
+        pattern: pattern.to_owned(),
+        ignore_case: true,
+        first,
+        share,
+    };
+    let matching = |pattern: &str, first| matching_of(pattern, first, Share::All);
     let found = excerpt(&directory, matching("^LINE .*99$", 1), 30).await;
     assert_eq!(
         texts(&found),
@@ -210,6 +215,17 @@ async fn lines_are_found_by_a_pattern() {
     let rest = excerpt(&directory, matching("^line .*99$", next), 1000).await;
     assert_eq!(rest.passages.first().unwrap().line, Some(399));
     assert_eq!((rest.passages.len(), rest.next), (7, None));
+    let numbers = |excerpt: &Excerpt| -> Vec<u64> {
+        excerpt.passages.iter().filter_map(|passage| passage.line).collect()
+    };
+    let first = excerpt(&directory, matching_of("99$", 150, Share::First(2)), 1000).await;
+    assert_eq!((numbers(&first), first.next), (vec![199, 299], Some(399)));
+    let enough = excerpt(&directory, matching_of("99$", 950, Share::First(2)), 1000).await;
+    assert_eq!((numbers(&enough), enough.next), (vec![999], None));
+    let last = excerpt(&directory, matching_of("99$", 1, Share::Last(2)), 1000).await;
+    assert_eq!((numbers(&last), last.next), (vec![899, 999], None));
+    let more_than_all = excerpt(&directory, matching_of("99$", 1, Share::Last(11)), 1000).await;
+    assert_eq!(more_than_all.passages.len(), 10);
 
     let spool = Arc::new(Spool::open(place(directory.path()), SMALL).unwrap());
     let refused = excerpt::take(spool, matching("(", 1), 10, true).await;

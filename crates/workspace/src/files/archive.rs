@@ -51,11 +51,11 @@ pub(super) fn pack_directory(
 /// Hands an archive on as it is, decompressed; the guest, which unpacks it, is who looks at it. Blocks.
 pub(super) fn copy_archive(path: &Path, output: &mut dyn Write) -> Result<(), FileError> {
     let failed = |error: io::Error| match error.kind() {
-        // Said by the decompressor: the file can be read, and is no archive.
-        ErrorKind::InvalidData
-        | ErrorKind::InvalidInput
-        | ErrorKind::UnexpectedEof
-        | ErrorKind::Unsupported => source(path, error),
+        // Said by the decompressor: the file can be read, and is torn. One that is not compressed is for the guest to refuse.
+        ErrorKind::InvalidData | ErrorKind::InvalidInput | ErrorKind::UnexpectedEof => {
+            FileError::Archive { path: path.to_owned(), source: error }
+        }
+        ErrorKind::Unsupported => source(path, error),
         _ => FileError::Host { operation: "read", path: path.to_owned(), source: error },
     };
     let mut input = File::open(path).and_then(decompressed).map_err(failed)?;
@@ -89,15 +89,14 @@ mod tests {
             std::fs::write(&path, bytes).unwrap();
             copy_archive(&path, &mut Vec::new()).unwrap_err()
         };
-        let torn = [
-            ("zstd", b"\x28\xb5\x2f\xfd\x20\x05".as_slice()),
-            ("gzip", b"\x1f\x8b\x08\0\0\0\0\0\0\x03"),
-            ("xz", b"\xfd7zXZ\0"),
-        ];
+        let torn =
+            [("zstd", b"\x28\xb5\x2f\xfd\x20\x05".as_slice()), ("gzip", b"\x1f\x8b\x08\0\0\0\0\0\0\x03")];
         for (name, bytes) in torn {
             let error = copied(name, bytes);
-            assert!(matches!(error, FileError::Source { .. }), "{name}: {error}");
+            assert!(matches!(error, FileError::Archive { .. }), "{name}: {error}");
         }
+        let unknown = copied("xz", b"\xfd7zXZ\0");
+        assert!(matches!(unknown, FileError::Source { .. }), "{unknown}");
         let missing = copy_archive(&place.path().join("missing"), &mut Vec::new()).unwrap_err();
         assert!(matches!(missing, FileError::Host { .. }), "{missing}");
     }

@@ -57,7 +57,15 @@ pub enum FileError {
         /// Why it failed.
         source: io::Error,
     },
-    /// Files of the host cannot be packed, or an archive of the host cannot be read.
+    /// An archive of the host is damaged.
+    #[error("`{}` is a bad archive", path.display())]
+    Archive {
+        /// Which.
+        path: PathBuf,
+        /// What its decompressor says.
+        source: io::Error,
+    },
+    /// Files of the host cannot be packed, or an archive of the host is of a kind that is not taken.
     #[error("cannot take files from `{}`", path.display())]
     Source {
         /// The directory or archive.

@@ -22,19 +22,22 @@ use crate::{
     session::SessionError,
     task,
     template::DISK_BYTES,
+    workspaces::Workspaces,
 };
 
 /// Runs the request to its end; see the module's picture.
 pub(crate) async fn drive(
     resources: Arc<Resources>,
+    workspaces: Workspaces,
     request: RunRequest,
     mut io: RunIo,
 ) -> Result<RunOutcome, Error> {
     policy::admit_run(&request)?;
+    let shape = MachineShape { vcpus: request.vcpus, mem_mib: request.mem_mib, nic: Nic::None };
+    workspaces.would_admit_run(shape)?;
     let mut phases = PhaseTimes::default();
     let mut laps = Laps::begin();
 
-    let shape = MachineShape { vcpus: request.vcpus, mem_mib: request.mem_mib, nic: Nic::None };
     let pulling = pulling(io.events.clone());
     let prepare = Prepared::new(&resources, &request.environment, shape, pulling, || {
         phases.environment = laps.lap();
@@ -47,6 +50,11 @@ pub(crate) async fn drive(
     let environment_version = prepared.environment_version.clone();
     let turn = tokio::select! {
         turn = resources.starts.clone().acquire_owned() => turn.map_err(|error| Error::Task(error.to_string()))?,
+        () = cancelled(&io) => return Err(Error::Cancelled),
+    };
+    // Kept until the machine is gone.
+    let _room = tokio::select! {
+        room = workspaces.room_for_run(shape) => room?,
         () = cancelled(&io) => return Err(Error::Cancelled),
     };
     let claimed = claim(prepared, &resources).await?;

@@ -86,7 +86,7 @@ impl Store {
             let text = encode(&command)?;
             transaction
                 .prepare_cached(
-                    "UPDATE commands SET active = ?3, failed = ?4, kept_bytes = ?5, record = ?6
+                    "UPDATE commands SET active = ?3, failed = ?4, kept_bytes = ?5, detached = ?6, record = ?7
                      WHERE workspace = ?1 AND sequence = ?2",
                 )
                 .and_then(|mut statement| {
@@ -96,6 +96,7 @@ impl Store {
                         command.state.is_active(),
                         command.state.is_failure(),
                         to_key(command.kept_bytes()),
+                        command.detached,
                         text,
                     ])
                 })
@@ -160,7 +161,7 @@ impl Store {
         let workspace = workspace.clone();
         self.transact("list jobs", Durability::Process, move |transaction| {
             let sql = "SELECT sequence, record FROM commands
-                       WHERE workspace = ?1 AND active = 0 AND json_extract(record, '$.detached')
+                       WHERE workspace = ?1 AND active = 0 AND detached = 1
                        ORDER BY sequence DESC LIMIT ?2";
             rows(transaction, sql, params![workspace.as_str(), limit])
         })
@@ -186,31 +187,25 @@ impl Store {
         let workspace = workspace.clone();
         self.transact("count commands", Durability::Process, move |transaction| {
             transaction
-                .prepare_cached(
-                    "SELECT count(*), coalesce(sum(active), 0) FROM commands WHERE workspace = ?1",
-                )
+                .prepare_cached("SELECT commands, active, failed FROM totals WHERE workspace = ?1")
                 .and_then(|mut statement| {
-                    statement.query_row([workspace.as_str()], |row| {
-                        Ok(CommandCounts { total: unsigned(row, 0)?, running: unsigned(row, 1)? })
-                    })
+                    statement.query_row([workspace.as_str()], |row| counts(row, 0)).optional()
                 })
+                .map(Option::unwrap_or_default)
                 .map_err(StoreError::database("count commands"))
         })
         .await
     }
 
-    /// How many commands each workspace has; one without any is left out.
+    /// How many commands each workspace has; one that never had any is left out.
     pub async fn all_command_counts(&self) -> Result<BTreeMap<WorkspaceId, CommandCounts>, Error> {
         self.transact("count commands", Durability::Process, |transaction| {
             let failed = StoreError::database("count commands");
             let mut statement = transaction
-                .prepare_cached("SELECT workspace, count(*), sum(active) FROM commands GROUP BY workspace")
+                .prepare_cached("SELECT workspace, commands, active, failed FROM totals")
                 .map_err(&failed)?;
             let rows = statement
-                .query_map([], |row| {
-                    let counts = CommandCounts { total: unsigned(row, 1)?, running: unsigned(row, 2)? };
-                    Ok((row.get::<_, String>(0)?, counts))
-                })
+                .query_map([], |row| Ok((row.get::<_, String>(0)?, counts(row, 1)?)))
                 .map_err(&failed)?;
             let mut all = BTreeMap::new();
             for row in rows {
@@ -231,12 +226,7 @@ impl Store {
     ) -> Result<Vec<CommandRecord>, Error> {
         let workspace = workspace.clone();
         self.transact("look for outputs to remove", Durability::Process, move |transaction| {
-            let sql = "
-                SELECT sequence, record FROM (
-                    SELECT sequence, record, sum(kept_bytes) OVER (ORDER BY sequence DESC) AS newer_and_own
-                    FROM commands WHERE workspace = ?1 AND kept_bytes > 0 AND active = 0)
-                WHERE newer_and_own > ?2 ORDER BY sequence";
-            rows(transaction, sql, params![workspace.as_str(), to_key(kept_bytes)])
+            over_quota(transaction, &workspace, kept_bytes)
         })
         .await
     }
@@ -306,8 +296,9 @@ fn insert(
     let text = encode(command)?;
     transaction
         .prepare_cached(
-            "INSERT INTO commands (workspace, sequence, idempotency_key, active, failed, kept_bytes, record)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            "INSERT INTO commands
+             (workspace, sequence, idempotency_key, active, failed, kept_bytes, detached, record)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
         )
         .and_then(|mut statement| {
             statement.execute(params![
@@ -317,6 +308,7 @@ fn insert(
                 command.state.is_active(),
                 command.state.is_failure(),
                 to_key(command.kept_bytes()),
+                command.detached,
                 text,
             ])
         })
@@ -347,23 +339,64 @@ fn page(
     workspace: &WorkspaceId,
     query: CommandQuery,
 ) -> Result<CommandPage, StoreError> {
-    let sql = if query.newest_first {
-        "SELECT sequence, record FROM commands WHERE workspace = ?1 AND sequence < ?2 AND failed >= ?3
-         ORDER BY sequence DESC LIMIT ?4"
-    } else {
-        "SELECT sequence, record FROM commands WHERE workspace = ?1 AND sequence > ?2 AND failed >= ?3
-         ORDER BY sequence LIMIT ?4"
-    };
+    let (behind, order) = if query.newest_first { ("<", "DESC") } else { (">", "ASC") };
+    // Spelt out as the index over failures has it.
+    let failed = if query.failed_only { "AND failed = 1" } else { "" };
+    let sql = format!(
+        "SELECT sequence, record FROM commands WHERE workspace = ?1 AND sequence {behind} ?2 {failed}
+         ORDER BY sequence {order} LIMIT ?3"
+    );
     let start = if query.newest_first { i64::MAX } else { 0 };
     let after = query.after.map_or(start, to_key);
     // One more tells whether there is a next page.
     let limit = i64::from(query.limit) + 1;
-    let mut commands = rows(transaction, sql, params![workspace.as_str(), after, query.failed_only, limit])?;
+    let mut commands = rows(transaction, &sql, params![workspace.as_str(), after, limit])?;
     let limit = usize::try_from(query.limit).unwrap_or(usize::MAX);
     let more = commands.len() > limit;
     commands.truncate(limit);
     let next = commands.last().filter(|_| more).map(|command| command.sequence);
     Ok(CommandPage { commands, next })
+}
+
+/// See [`Store::commands_over_quota`]. Looks at those that it finds and at no other.
+fn over_quota(
+    transaction: &Transaction<'_>,
+    workspace: &WorkspaceId,
+    quota_bytes: u64,
+) -> Result<Vec<CommandRecord>, StoreError> {
+    let failed = StoreError::database("look for outputs to remove");
+    let kept: Option<i64> = transaction
+        .prepare_cached("SELECT ended_kept_bytes FROM totals WHERE workspace = ?1")
+        .and_then(|mut statement| statement.query_row([workspace.as_str()], |row| row.get(0)).optional())
+        .map_err(&failed)?;
+    let mut surplus = kept.unwrap_or(0).saturating_sub(to_key(quota_bytes));
+    let mut found = Vec::new();
+    if surplus <= 0 {
+        return Ok(found);
+    }
+    let mut statement = transaction
+        .prepare_cached(
+            "SELECT sequence, record, kept_bytes FROM commands
+             WHERE workspace = ?1 AND active = 0 AND kept_bytes > 0 ORDER BY sequence",
+        )
+        .map_err(&failed)?;
+    let mut oldest = statement.query([workspace.as_str()]).map_err(&failed)?;
+    while surplus > 0
+        && let Some(row) = oldest.next().map_err(&failed)?
+    {
+        let kept: i64 = row.get(2).map_err(&failed)?;
+        surplus = surplus.saturating_sub(kept);
+        found.push(decode(&raw(row).map_err(&failed)?)?);
+    }
+    Ok(found)
+}
+
+fn counts(row: &Row<'_>, from: usize) -> rusqlite::Result<CommandCounts> {
+    Ok(CommandCounts {
+        total: unsigned(row, from)?,
+        running: unsigned(row, from + 1)?,
+        failed: unsigned(row, from + 2)?,
+    })
 }
 
 /// The commands that a query of `sequence, record` finds.
@@ -374,15 +407,18 @@ fn rows(
 ) -> Result<Vec<CommandRecord>, StoreError> {
     let failed = StoreError::database("read commands");
     let mut statement = transaction.prepare_cached(sql).map_err(&failed)?;
-    let rows = statement
-        .query_map(parameters, |row| Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?)))
-        .map_err(&failed)?;
-    let decode = |row: rusqlite::Result<(i64, String)>| {
-        let (sequence, text) = row.map_err(&failed)?;
-        serde_json::from_str(&text)
-            .map_err(|source| StoreError::Record { object: format!("command {sequence}"), source })
-    };
-    rows.map(decode).collect()
+    let rows = statement.query_map(parameters, raw).map_err(&failed)?;
+    rows.map(|row| decode(&row.map_err(&failed)?)).collect()
+}
+
+/// Sequence and text, the first two columns.
+fn raw(row: &Row<'_>) -> rusqlite::Result<(i64, String)> {
+    Ok((row.get(0)?, row.get(1)?))
+}
+
+fn decode((sequence, text): &(i64, String)) -> Result<CommandRecord, StoreError> {
+    serde_json::from_str(text)
+        .map_err(|source| StoreError::Record { object: format!("command {sequence}"), source })
 }
 
 fn encode(command: &CommandRecord) -> Result<String, StoreError> {

@@ -9,7 +9,10 @@ use super::{StoreError, card, workspaces};
 use crate::{commands, error::chain, layout::Layout};
 
 /// One step for each version, from version 0, the empty file, on. Never changed once released; add another one.
-const MIGRATIONS: &[&str] = &["
+///
+/// What is asked with every command must not cost more as the history grows: each such question has an index of its own,
+/// and what is counted or summed is kept in `totals`, by triggers, so that no writer can forget it.
+pub(super) const MIGRATIONS: &[&str] = &["
     CREATE TABLE workspaces (
         id TEXT PRIMARY KEY NOT NULL,
         name TEXT,
@@ -32,6 +35,50 @@ const MIGRATIONS: &[&str] = &["
     CREATE UNIQUE INDEX commands_by_key ON commands (workspace, idempotency_key) WHERE idempotency_key IS NOT NULL;
     CREATE INDEX active_commands ON commands (workspace, sequence) WHERE active = 1;
     CREATE INDEX kept_outputs ON commands (workspace, sequence) WHERE kept_bytes > 0;
+", "
+    ALTER TABLE commands ADD COLUMN detached INTEGER NOT NULL DEFAULT 0;
+    UPDATE commands SET detached = 1
+    WHERE CASE WHEN json_valid(record) THEN json_extract(record, '$.detached') ELSE 0 END;
+    CREATE INDEX failed_commands ON commands (workspace, sequence) WHERE failed = 1;
+    CREATE INDEX ended_jobs ON commands (workspace, sequence) WHERE detached = 1 AND active = 0;
+    DROP INDEX kept_outputs;
+    CREATE INDEX ended_outputs ON commands (workspace, sequence) WHERE active = 0 AND kept_bytes > 0;
+
+    CREATE TABLE totals (
+        workspace TEXT PRIMARY KEY NOT NULL REFERENCES workspaces (id) ON DELETE CASCADE,
+        commands INTEGER NOT NULL,
+        active INTEGER NOT NULL,
+        failed INTEGER NOT NULL,
+        ended_kept_bytes INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    INSERT INTO totals SELECT workspace, count(*), sum(active), sum(failed), sum(kept_bytes * (1 - active))
+    FROM commands GROUP BY workspace;
+    CREATE TRIGGER command_added AFTER INSERT ON commands BEGIN
+        INSERT INTO totals
+        VALUES (new.workspace, 1, new.active, new.failed, new.kept_bytes * (1 - new.active))
+        ON CONFLICT (workspace) DO UPDATE SET
+            commands = commands + 1,
+            active = active + excluded.active,
+            failed = failed + excluded.failed,
+            ended_kept_bytes = ended_kept_bytes + excluded.ended_kept_bytes;
+    END;
+    CREATE TRIGGER command_changed AFTER UPDATE OF active, failed, kept_bytes ON commands
+    WHEN (old.active, old.failed, old.kept_bytes) IS NOT (new.active, new.failed, new.kept_bytes) BEGIN
+        UPDATE totals SET
+            active = active + new.active - old.active,
+            failed = failed + new.failed - old.failed,
+            ended_kept_bytes = ended_kept_bytes
+                + new.kept_bytes * (1 - new.active) - old.kept_bytes * (1 - old.active)
+        WHERE workspace = new.workspace;
+    END;
+    CREATE TRIGGER command_removed AFTER DELETE ON commands BEGIN
+        UPDATE totals SET
+            commands = commands - 1,
+            active = active - old.active,
+            failed = failed - old.failed,
+            ended_kept_bytes = ended_kept_bytes - old.kept_bytes * (1 - old.active)
+        WHERE workspace = old.workspace;
+    END;
 "];
 
 /// How long another process may hold the database, such as somebody's look into it.

@@ -1,5 +1,7 @@
 //! The store in a directory of its own, killed, damaged and outlived.
 
+mod long_history;
+
 use std::{
     collections::BTreeMap,
     fs,
@@ -14,7 +16,7 @@ use rusqlite::Connection;
 
 use super::*;
 use crate::{
-    commands::{CommandRecord, CommandState, OutputRecord, Stdin},
+    commands::{CommandCounts, CommandRecord, CommandState, OutputRecord, Stdin},
     run::CommandEnd,
     workspaces::{SeedRecord, StopReason, WorkspaceId, WorkspaceRecord, WorkspaceState},
 };

@@ -4,7 +4,7 @@ use std::{
     collections::{HashMap, HashSet},
     fs, io,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError, atomic::AtomicUsize},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use pyro_engine::{Engine, MachineShape, SavedMachine, SealedMemory};
@@ -14,7 +14,7 @@ use tracing::{info, warn};
 use super::{Template, TemplateKey, TemplateSource, build, digest};
 use crate::{
     error::Error,
-    host::Alive,
+    host::Live,
     layout::{Layout, PARTIAL_PREFIX},
     lock::FileLock,
     task,
@@ -56,7 +56,7 @@ pub(crate) struct Templates {
     builder: build::Builder,
     loaded: Mutex<Loaded>,
     /// Builds and loads in progress count as live: nobody may take the process down under them.
-    live: Arc<AtomicUsize>,
+    live: Live,
     /// One gate for each key, so that in this process one caller loads or builds and the others wait without a thread.
     gates: Mutex<HashMap<TemplateKey, Arc<tokio::sync::Mutex<()>>>>,
 }
@@ -85,7 +85,7 @@ impl Templates {
         engine: Arc<dyn Engine>,
         builder: build::Builder,
         cap_bytes: u64,
-        live: Arc<AtomicUsize>,
+        live: Live,
     ) -> Self {
         let loaded = Mutex::new(Loaded { templates: Vec::new(), cap_bytes });
         Self { layout, engine, builder, loaded, live, gates: Mutex::default() }
@@ -105,7 +105,7 @@ impl Templates {
         }
         let this = Arc::clone(self);
         let source = source.clone();
-        let alive = Alive::begin(&self.live);
+        let alive = self.live.begin();
         task::spawn(async move {
             let _alive = alive;
             this.load_or_build(key, shape, source).await

@@ -105,7 +105,7 @@ impl Workspaces {
         Ok((id, commands.job(sequence).await?, signalled))
     }
 
-    /// A page of the history, and how many commands there are.
+    /// A page of the history, and how many commands of its kind there are on all pages.
     pub async fn logs(
         &self,
         reference: &str,
@@ -113,8 +113,8 @@ impl Workspaces {
     ) -> Result<(WorkspaceId, CommandPage, u64), Error> {
         let id = self.resolve_any(reference)?;
         let page = self.commands(&id)?.logs(query).await?;
-        let total = self.shared.store.command_counts(&id).await?.total;
-        Ok((id, page, total))
+        let counts = self.shared.store.command_counts(&id).await?;
+        Ok((id, page, if query.failed_only { counts.failed } else { counts.total }))
     }
 
     /// A part of what a command printed, at most `most_bytes` of it.

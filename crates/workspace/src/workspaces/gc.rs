@@ -8,7 +8,11 @@ use std::{
 };
 
 use super::{Shared, WorkspaceId, Workspaces, kept_environment};
-use crate::{error::Error, machine_directory, task};
+use crate::{
+    error::Error,
+    machine_directory::{self, Unclear},
+    task,
+};
 
 /// One thing that nobody needs.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -63,9 +67,15 @@ impl Workspaces {
         let (layout, templates) = (resources.layout.clone(), resources.templates.clone());
         let found = task::blocking(move || {
             let mut found = Vec::new();
-            for path in machine_directory::ownerless(&layout, &unreadable)? {
+            let (ownerless, unclear) = machine_directory::ownerless(&layout, &unreadable)?;
+            for path in ownerless {
                 let reason = "the process that started it is dead".to_owned();
                 found.push(Garbage::at(GarbageKind::Machine, path, reason));
+            }
+            for Unclear { path, why } in unclear {
+                let reason = "nobody can tell whether somebody answers for it, so it is spared".to_owned();
+                let garbage = Garbage::at(GarbageKind::Machine, path, reason);
+                found.push(Garbage { failure: Some(why), ..garbage });
             }
             let unneeded = needed.map(|needed| kept_environment::unneeded(&layout, &needed)).transpose()?;
             for path in unneeded.into_iter().flatten() {
@@ -120,7 +130,7 @@ fn tell_failure(found: &mut [Garbage], kind: GarbageKind, error: Option<Error>) 
         |error| crate::error::chain(&error),
     );
     for garbage in found.iter_mut().filter(|garbage| garbage.kind == kind && garbage.path.exists()) {
-        garbage.failure = Some(reason.clone());
+        garbage.failure.get_or_insert_with(|| reason.clone());
     }
 }
 

@@ -1,18 +1,19 @@
-//! How much all workspaces together may take: pure admission, with what is in use in every refusal.
+//! How much all workspaces and runs together may take: pure admission, with what is in use in every refusal.
 
 use pyro_engine::MachineShape;
 
 use super::WorkspaceRecord;
 use crate::error::Error;
 
-/// Bounds over all workspaces of a store.
+/// Bounds over all workspaces of a store, and over the machines of runs beside them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Limits {
     /// Workspaces, started or not.
     pub max_workspaces: usize,
-    /// Sum of the memory sizes of started workspaces, MiB. A guest takes its memory from the host only as it uses it.
+    /// Sum of the memory sizes of started workspaces and of running runs, MiB. A guest takes its memory from the host only
+    /// as it uses it.
     pub memory_budget_mib: u64,
-    /// Sum of what the disks take on the host, bytes.
+    /// Sum of what the disks of workspaces take on the host, bytes.
     pub disk_budget_bytes: u64,
 }
 
@@ -25,6 +26,17 @@ pub struct Usage {
     pub memory_mib: u64,
     /// On the host, bytes.
     pub disk_bytes: u64,
+    /// Of runs, whose machines have no record.
+    pub runs: RunUsage,
+}
+
+/// What the machines of runs take, each from before it is made until it is gone.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct RunUsage {
+    /// How many there are.
+    pub machines: usize,
+    /// Their memory, MiB.
+    pub memory_mib: u64,
 }
 
 impl Usage {
@@ -56,11 +68,17 @@ impl Limits {
     /// Whether one more machine of this size fits.
     pub fn admit_machine(&self, usage: &Usage, shape: MachineShape) -> Result<(), Error> {
         let wanted_mib = u64::from(shape.mem_mib);
-        if usage.memory_mib + wanted_mib > self.memory_budget_mib {
+        if usage.memory_mib + usage.runs.memory_mib + wanted_mib > self.memory_budget_mib {
+            let RunUsage { machines, memory_mib } = usage.runs;
+            let runs = match machines {
+                0 => String::new(),
+                1 => format!(", 1 run has {memory_mib} MiB"),
+                _ => format!(", {machines} runs have {memory_mib} MiB"),
+            };
             return Err(Error::LimitReached {
                 limit: "memory_budget_mib",
                 reason: format!(
-                    "started workspaces have {} MiB, this one wants {wanted_mib} MiB, and the budget is {} MiB",
+                    "started workspaces have {} MiB{runs}, this machine wants {wanted_mib} MiB, and the budget is {} MiB",
                     usage.memory_mib, self.memory_budget_mib
                 ),
             });
@@ -98,10 +116,27 @@ mod tests {
 
     #[test]
     fn each_limit_is_refused_by_name() {
-        let usage = Usage { workspaces: 1, memory_mib: 2048, disk_bytes: 1 << 20 };
+        let usage = Usage { workspaces: 1, memory_mib: 2048, disk_bytes: 1 << 20, runs: RunUsage::default() };
         assert_eq!(refused(usage), None);
         assert_eq!(refused(Usage { workspaces: 2, ..usage }), Some("max_workspaces"));
         assert_eq!(refused(Usage { memory_mib: 2049, ..usage }), Some("memory_budget_mib"));
         assert_eq!(refused(Usage { disk_bytes: 10 << 20, ..usage }), Some("disk_budget_mib"));
+    }
+
+    #[test]
+    fn runs_take_memory_too_and_a_refusal_says_how_much() {
+        let with = |machines, memory_mib| Usage {
+            memory_mib: 1024,
+            runs: RunUsage { machines, memory_mib },
+            ..Usage::default()
+        };
+        assert_eq!(refused(with(1, 1024)), None);
+        assert_eq!(refused(with(1, 1025)), Some("memory_budget_mib"));
+        let said = |usage| LIMITS.admit_machine(&usage, SHAPE).unwrap_err().to_string();
+        assert!(
+            said(with(1, 1500)).contains("have 1024 MiB, 1 run has 1500 MiB, this machine wants 1024 MiB")
+        );
+        assert!(said(with(3, 1500)).contains("3 runs have 1500 MiB"));
+        assert!(!said(Usage { memory_mib: 3000, ..Usage::default() }).contains("run"));
     }
 }

@@ -42,6 +42,7 @@ mod reconcile;
 mod record;
 mod registry;
 mod revival;
+mod room;
 mod state;
 mod view;
 
@@ -59,7 +60,7 @@ pub use self::{
     files::WorkspaceFiles,
     gc::{Garbage, GarbageKind},
     id::{WorkspaceId, WorkspaceIdError},
-    limits::{Limits, Usage},
+    limits::{Limits, RunUsage, Usage},
     naming::{LABEL_KEY_CHARS, NAME_CHARS, WorkspaceUpdate, label_key},
     one_shot::{OneShotOutcome, OneShots},
     record::{SeedMode, SeedRecord, StopReason, WorkspaceRecord, WorkspaceState},
@@ -86,6 +87,7 @@ struct Shared {
     store: Store,
     limits: Limits,
     registry: Registry,
+    runs: Arc<room::Runs>,
     /// Workspaces whose records cannot be read: nobody can use them, and nothing of them is removed.
     unreadable: HashSet<WorkspaceId>,
     /// Held while it is decided whether one more fits, and while left-overs are looked for.
@@ -115,8 +117,8 @@ impl Workspaces {
         let store = Store::open(&resources.layout).await?;
         let unreadable = store.unreadable_workspaces().await?;
         let registry = Registry::default();
-        let admission = tokio::sync::Mutex::default();
-        let shared = Shared { resources, store, limits, registry, unreadable, admission, owner };
+        let (runs, admission) = Default::default();
+        let shared = Shared { resources, store, limits, registry, runs, unreadable, admission, owner };
         let workspaces = Self { shared: Arc::new(shared) };
         if workspaces.are_driven() {
             reconcile::reconcile(&workspaces.shared).await?;
@@ -289,7 +291,7 @@ impl WorkspaceFilter {
 
 impl Shared {
     fn usage(&self) -> Usage {
-        let mut usage = Usage::default();
+        let mut usage = Usage { runs: self.runs.usage(), ..Usage::default() };
         for seen in self.registry.all() {
             let disk = disk::WorkspaceDisk::of(&self.resources.layout, &seen.record.id);
             usage.add(&seen.record, disk.used_bytes());

@@ -11,7 +11,7 @@ from collections import deque
 from typing import Any, Generic, Mapping, TypeVar
 
 from . import _frames, _http
-from ._errors import PyroError, from_body, invalid, lost, malformed, unavailable
+from ._errors import PyroError, from_body, invalid, malformed, unavailable
 from ._frames import Frame, FrameError
 from ._home import Home
 from ._http import HttpError, Response
@@ -39,7 +39,7 @@ class Client:
         connection = await self._connect(starts)
         try:
             await _send_all(connection, _http.request_head(operation.path, _http.JSON, len(body)) + body)
-            answer = Answer(connection, operation.name)
+            answer = Answer(connection, operation)
             await answer.head()
             whole = await answer.whole()
         finally:
@@ -58,7 +58,7 @@ class Client:
         try:
             head = _http.request_head(operation.path, _http.FRAMES, None)
             await _send_all(connection, head + _http.chunk(first))
-            answer = Answer(connection, operation.name)
+            answer = Answer(connection, operation)
             await answer.head()
             if answer.status != 200:
                 raise _refusal(operation, await answer.whole())
@@ -104,7 +104,7 @@ def _refusal(operation: Operation[Any], answer: bytes) -> PyroError:
 class Answer:
     """The response on a connection."""
 
-    def __init__(self, connection: Connection, operation: str) -> None:
+    def __init__(self, connection: Connection, operation: Operation[Any]) -> None:
         self._connection = connection
         self._operation = operation
         self._response = Response()
@@ -134,23 +134,23 @@ class Answer:
         while (piece := await self.body()) is not None:
             whole += piece
             if len(whole) > _MAX_ANSWER_BYTES:
-                raise malformed(self._operation, f"more than {_MAX_ANSWER_BYTES} bytes")
+                raise malformed(self._operation.name, f"more than {_MAX_ANSWER_BYTES} bytes")
         return bytes(whole)
 
     async def _more(self) -> bytes:
         try:
             data = await self._connection.receive()
         except OSError as error:
-            raise lost(error.strerror or str(error)) from error
+            raise self._operation.lost(error.strerror or str(error)) from error
         try:
             if data:
                 return self._response.feed(data)
             self._response.finish()
             return b""
         except _http.Incomplete as error:
-            raise lost(str(error)) from None
+            raise self._operation.lost(str(error)) from None
         except HttpError as error:
-            raise malformed(self._operation, str(error)) from None
+            raise malformed(self._operation.name, str(error)) from None
 
 
 class Exchange(Generic[R]):
@@ -286,11 +286,11 @@ class Exchange(Generic[R]):
                 data = await self._answer.body()
                 if data is None:
                     self._decoder.finish()
-                    raise lost("no result came")
+                    raise self._operation.lost("no result came")
                 self._decoder.push(data)
             return frame
         except _frames.Truncated as error:
-            raise lost(str(error)) from None
+            raise self._operation.lost(str(error)) from None
         except FrameError as error:
             raise malformed(self._operation.name, str(error)) from None
 

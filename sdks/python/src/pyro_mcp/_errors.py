@@ -98,13 +98,14 @@ def unavailable(message: str, hint: str | None = None) -> PyroError:
     return DaemonUnavailableError(message, hint=hint, work_started=False)
 
 
-def lost(cause: str) -> PyroError:
-    """The connection broke after the request was on its way."""
+def lost(cause: str, retryable: bool) -> PyroError:
+    """The connection broke after a request was on its way that may simply be sent again, or not."""
     from ._error_codes import DaemonLostError
 
     error = DaemonLostError(
         f"the daemon ended before it answered: {cause}",
         hint="`pyro daemon status` names the log; the next call starts a new daemon",
+        retryable=retryable,
         work_started=True,
     )
     error.__dict__["_connection_broke"] = True

@@ -6,7 +6,7 @@ import json
 from typing import Any, Callable, Generic, Mapping, TypeVar
 
 from . import _text
-from ._errors import invalid, malformed
+from ._errors import PyroError, invalid, lost, malformed
 
 R = TypeVar("R")
 
@@ -14,12 +14,13 @@ R = TypeVar("R")
 class Operation(Generic[R]):
     """An operation of the daemon that answers with `R`."""
 
-    __slots__ = ("name", "path", "streaming", "encoders", "defaults", "bytes_in_result")
+    __slots__ = ("name", "path", "streaming", "repeatable", "encoders", "defaults", "bytes_in_result")
 
     def __init__(
         self,
         name: str,
         streaming: bool,
+        repeatable: bool,
         encoders: Mapping[str, Callable[[Any], object]],
         defaults: Mapping[str, object],
         bytes_in_result: tuple[tuple[str, ...], ...],
@@ -27,12 +28,18 @@ class Operation(Generic[R]):
         self.name = name
         self.path = f"/v1/{name}"
         self.streaming = streaming
+        #: Whether it does no harm to ask again when nobody knows how far it came.
+        self.repeatable = repeatable
         #: Fields of the request whose values travel in another form.
         self.encoders = encoders
         #: Values that say what the daemon does anyway. They are not sent, so that an older one is not told of them.
         self.defaults = defaults
         #: Where the result has bytes.
         self.bytes_in_result = bytes_in_result
+
+    def lost(self, cause: str) -> PyroError:
+        """The connection broke after the request was on its way."""
+        return lost(cause, self.repeatable)
 
     def request(self, values: Mapping[str, Any]) -> bytes:
         """The request as JSON."""

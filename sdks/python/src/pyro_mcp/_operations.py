@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 RUN: Operation[types.RunReport] = Operation(
     "run",
     True,
+    True,
     {"command": _text.command, "cwd": _text.to_json, "env": _text.bytes_map},
     {"allow_host_compat": False, "mem_mib": 1024, "network": False, "stdin": False, "timeout_seconds": 30, "ttl_seconds": 600, "vcpu_count": 1},
     (),
@@ -24,6 +25,7 @@ RUN: Operation[types.RunReport] = Operation(
 ENV_LIST: Operation[types.EnvironmentList] = Operation(
     "env_list",
     False,
+    True,
     {},
     {},
     (),
@@ -32,6 +34,7 @@ ENV_LIST: Operation[types.EnvironmentList] = Operation(
 ENV_INSPECT: Operation[types.Environment] = Operation(
     "env_inspect",
     False,
+    True,
     {},
     {"verify": False},
     (),
@@ -39,6 +42,7 @@ ENV_INSPECT: Operation[types.Environment] = Operation(
 
 ENV_PULL: Operation[types.PulledEnvironment] = Operation(
     "env_pull",
+    True,
     True,
     {},
     {},
@@ -48,6 +52,7 @@ ENV_PULL: Operation[types.PulledEnvironment] = Operation(
 ENV_PRUNE: Operation[types.PruneResult] = Operation(
     "env_prune",
     False,
+    False,
     {},
     {},
     (),
@@ -55,6 +60,7 @@ ENV_PRUNE: Operation[types.PruneResult] = Operation(
 
 ENV_IMPORT: Operation[types.PulledEnvironment] = Operation(
     "env_import",
+    True,
     True,
     {"source_path": _text.host_path},
     {},
@@ -64,6 +70,7 @@ ENV_IMPORT: Operation[types.PulledEnvironment] = Operation(
 STATUS: Operation[types.Status] = Operation(
     "status",
     False,
+    True,
     {},
     {},
     (),
@@ -72,6 +79,7 @@ STATUS: Operation[types.Status] = Operation(
 SHUTDOWN: Operation[types.ShutdownResult] = Operation(
     "shutdown",
     False,
+    True,
     {},
     {"force": False},
     (),
@@ -79,6 +87,7 @@ SHUTDOWN: Operation[types.ShutdownResult] = Operation(
 
 WORKSPACE_CREATE: Operation[types.Workspace] = Operation(
     "workspace_create",
+    True,
     True,
     {"exclude": list, "labels": dict, "secrets": list, "seed_path": _text.host_path},
     {"allow_host_compat": False, "mem_mib": 1024, "network_policy": "off", "seed_git": False, "ttl_seconds": 600, "vcpu_count": 1},
@@ -88,6 +97,7 @@ WORKSPACE_CREATE: Operation[types.Workspace] = Operation(
 WORKSPACE_LIST: Operation[types.WorkspaceList] = Operation(
     "workspace_list",
     False,
+    True,
     {"labels": dict},
     {},
     (),
@@ -96,6 +106,7 @@ WORKSPACE_LIST: Operation[types.WorkspaceList] = Operation(
 WORKSPACE_UPDATE: Operation[types.Workspace] = Operation(
     "workspace_update",
     False,
+    True,
     {"clear_labels": list, "labels": dict},
     {"clear_name": False},
     (("last_command", "cwd",), ("workspace_seed", "seed_path",),),
@@ -104,6 +115,7 @@ WORKSPACE_UPDATE: Operation[types.Workspace] = Operation(
 WORKSPACE_STATUS: Operation[types.Workspace] = Operation(
     "workspace_status",
     False,
+    True,
     {},
     {},
     (("last_command", "cwd",), ("workspace_seed", "seed_path",),),
@@ -111,6 +123,7 @@ WORKSPACE_STATUS: Operation[types.Workspace] = Operation(
 
 WORKSPACE_DELETE: Operation[types.WorkspaceDeleted] = Operation(
     "workspace_delete",
+    False,
     False,
     {},
     {"force": False},
@@ -120,6 +133,7 @@ WORKSPACE_DELETE: Operation[types.WorkspaceDeleted] = Operation(
 WORKSPACE_STOP: Operation[types.Workspace] = Operation(
     "workspace_stop",
     False,
+    True,
     {},
     {},
     (("last_command", "cwd",), ("workspace_seed", "seed_path",),),
@@ -128,6 +142,7 @@ WORKSPACE_STOP: Operation[types.Workspace] = Operation(
 WORKSPACE_START: Operation[types.Workspace] = Operation(
     "workspace_start",
     False,
+    True,
     {},
     {},
     (("last_command", "cwd",), ("workspace_seed", "seed_path",),),
@@ -136,6 +151,7 @@ WORKSPACE_START: Operation[types.Workspace] = Operation(
 WORKSPACE_EXEC: Operation[types.ExecReport] = Operation(
     "workspace_exec",
     True,
+    False,
     {"command": _text.command, "cwd": _text.to_json, "env": _text.bytes_map, "secret_env": dict},
     {"detach": False, "stdin": False},
     (("cwd",),),
@@ -144,6 +160,7 @@ WORKSPACE_EXEC: Operation[types.ExecReport] = Operation(
 WORKSPACE_LOGS: Operation[types.WorkspaceLogs] = Operation(
     "workspace_logs",
     False,
+    True,
     {},
     {"failed": False, "limit": 100, "max_output_bytes": 65536, "with_output": True},
     (("entries", "*", "cwd",), ("entries", "*", "env", "*",),),
@@ -152,6 +169,7 @@ WORKSPACE_LOGS: Operation[types.WorkspaceLogs] = Operation(
 WORKSPACE_OUTPUT: Operation[types.OutputPiece] = Operation(
     "workspace_output",
     False,
+    True,
     {},
     {"encoding": "auto", "ignore_case": False, "max_bytes": 65536, "stream": "stdout"},
     (("matches", "*", "text",),),
@@ -160,6 +178,7 @@ WORKSPACE_OUTPUT: Operation[types.OutputPiece] = Operation(
 WORKSPACE_JOB_LIST: Operation[types.JobList] = Operation(
     "workspace_job_list",
     False,
+    True,
     {},
     {"running": False},
     (("jobs", "*", "cwd",), ("jobs", "*", "env", "*",),),
@@ -167,6 +186,7 @@ WORKSPACE_JOB_LIST: Operation[types.JobList] = Operation(
 
 WORKSPACE_JOB_WAIT: Operation[types.ExecReport] = Operation(
     "workspace_job_wait",
+    True,
     True,
     {},
     {"follow": False, "stderr_from": 0, "stdout_from": 0},
@@ -176,6 +196,7 @@ WORKSPACE_JOB_WAIT: Operation[types.ExecReport] = Operation(
 WORKSPACE_JOB_LOGS: Operation[types.JobLogs] = Operation(
     "workspace_job_logs",
     False,
+    True,
     {},
     {"max_bytes": 65536},
     (("cwd",), ("env", "*",),),
@@ -183,6 +204,7 @@ WORKSPACE_JOB_LOGS: Operation[types.JobLogs] = Operation(
 
 WORKSPACE_JOB_KILL: Operation[types.JobKilled] = Operation(
     "workspace_job_kill",
+    False,
     False,
     {},
     {"signal": "TERM"},
@@ -192,6 +214,7 @@ WORKSPACE_JOB_KILL: Operation[types.JobKilled] = Operation(
 WORKSPACE_FILE_LIST: Operation[types.FileList] = Operation(
     "workspace_file_list",
     False,
+    True,
     {"after": _text.to_json, "path": _text.to_json},
     {"limit": 20000, "path": "/workspace", "recursive": False},
     (("entries", "*", "link_target",), ("entries", "*", "path",), ("next_after",), ("path",),),
@@ -200,6 +223,7 @@ WORKSPACE_FILE_LIST: Operation[types.FileList] = Operation(
 WORKSPACE_FILE_READ: Operation[types.FileRead] = Operation(
     "workspace_file_read",
     False,
+    True,
     {"path": _text.to_json},
     {"encoding": "utf-8", "max_bytes": 65536},
     (("path",),),
@@ -207,6 +231,7 @@ WORKSPACE_FILE_READ: Operation[types.FileRead] = Operation(
 
 WORKSPACE_FILE_WRITE: Operation[types.FileWritten] = Operation(
     "workspace_file_write",
+    False,
     False,
     {"path": _text.to_json, "content_base64": _text.base64, "mode": _text.mode},
     {"append": False, "create_only": False},
@@ -216,6 +241,7 @@ WORKSPACE_FILE_WRITE: Operation[types.FileWritten] = Operation(
 WORKSPACE_FILE_STAT: Operation[types.FileStat] = Operation(
     "workspace_file_stat",
     False,
+    True,
     {"path": _text.to_json},
     {"sha256": False},
     (("link_target",), ("path",),),
@@ -223,6 +249,7 @@ WORKSPACE_FILE_STAT: Operation[types.FileStat] = Operation(
 
 WORKSPACE_FILE_MKDIR: Operation[types.FileChanged] = Operation(
     "workspace_file_mkdir",
+    False,
     False,
     {"path": _text.to_json, "mode": _text.mode},
     {"create_only": False},
@@ -232,6 +259,7 @@ WORKSPACE_FILE_MKDIR: Operation[types.FileChanged] = Operation(
 WORKSPACE_FILE_MOVE: Operation[types.FileChanged] = Operation(
     "workspace_file_move",
     False,
+    False,
     {"from": _text.to_json, "to": _text.to_json},
     {"overwrite": False},
     (("from",), ("path",),),
@@ -239,6 +267,7 @@ WORKSPACE_FILE_MOVE: Operation[types.FileChanged] = Operation(
 
 WORKSPACE_FILE_COPY: Operation[types.FileChanged] = Operation(
     "workspace_file_copy",
+    False,
     False,
     {"from": _text.to_json, "to": _text.to_json},
     {"overwrite": False, "recursive": False},
@@ -248,6 +277,7 @@ WORKSPACE_FILE_COPY: Operation[types.FileChanged] = Operation(
 WORKSPACE_FILE_DELETE: Operation[types.FileChanged] = Operation(
     "workspace_file_delete",
     False,
+    False,
     {"path": _text.to_json},
     {"missing_ok": False, "recursive": False},
     (("from",), ("path",),),
@@ -256,6 +286,7 @@ WORKSPACE_FILE_DELETE: Operation[types.FileChanged] = Operation(
 WORKSPACE_FILE_GLOB: Operation[types.FileGlob] = Operation(
     "workspace_file_glob",
     False,
+    True,
     {"path": _text.to_json},
     {"limit": 20000, "path": "/workspace", "respect_gitignore": False, "skip_hidden": False},
     (("entries", "*", "link_target",), ("entries", "*", "path",), ("path",),),
@@ -264,6 +295,7 @@ WORKSPACE_FILE_GLOB: Operation[types.FileGlob] = Operation(
 WORKSPACE_FILE_GREP: Operation[types.FileGrep] = Operation(
     "workspace_file_grep",
     False,
+    True,
     {"include": list, "path": _text.to_json},
     {"context": 0, "fixed": False, "ignore_case": False, "limit": 1000, "max_line_bytes": 2000, "names_only": False, "path": "/workspace", "respect_gitignore": False},
     (("matches", "*", "path",), ("matches", "*", "text",), ("path",),),
@@ -271,6 +303,7 @@ WORKSPACE_FILE_GREP: Operation[types.FileGrep] = Operation(
 
 WORKSPACE_FILE_REPLACE: Operation[types.FileReplaced] = Operation(
     "workspace_file_replace",
+    False,
     False,
     {"path": _text.to_json, "old_text": _text.to_json, "new_text": _text.to_json},
     {"count": 1},
@@ -280,6 +313,7 @@ WORKSPACE_FILE_REPLACE: Operation[types.FileReplaced] = Operation(
 WORKSPACE_FILE_DOWNLOAD: Operation[types.FileDownloaded] = Operation(
     "workspace_file_download",
     True,
+    True,
     {"path": _text.to_json},
     {},
     (("path",),),
@@ -288,6 +322,7 @@ WORKSPACE_FILE_DOWNLOAD: Operation[types.FileDownloaded] = Operation(
 WORKSPACE_FILE_UPLOAD: Operation[types.FileWritten] = Operation(
     "workspace_file_upload",
     True,
+    False,
     {"path": _text.to_json, "mode": _text.mode},
     {"create_only": False},
     (("path",),),
@@ -295,6 +330,7 @@ WORKSPACE_FILE_UPLOAD: Operation[types.FileWritten] = Operation(
 
 WORKSPACE_PATCH_APPLY: Operation[types.PatchResult] = Operation(
     "workspace_patch_apply",
+    False,
     False,
     {"patch": _text.to_json},
     {"check": False, "reverse": False},
@@ -304,6 +340,7 @@ WORKSPACE_PATCH_APPLY: Operation[types.PatchResult] = Operation(
 WORKSPACE_DIFF: Operation[types.WorkspaceDiff] = Operation(
     "workspace_diff",
     False,
+    True,
     {"paths": _text.bytes_list},
     {"against": "baseline", "max_bytes": 2097152, "name_only": False, "no_renames": False, "stat": False},
     (("entries", "*", "old_path",), ("entries", "*", "path",), ("entries", "*", "text_patch",), ("left_out", "*",), ("patch",),),
@@ -312,6 +349,7 @@ WORKSPACE_DIFF: Operation[types.WorkspaceDiff] = Operation(
 WORKSPACE_SYNC_PUSH: Operation[types.SyncPushed] = Operation(
     "workspace_sync_push",
     True,
+    False,
     {"source_path": _text.host_path, "dest": _text.to_json, "exclude": list},
     {"delete": False, "dest": "/workspace", "dry_run": False, "git": False},
     (("workspace_sync", "changes", "*", "path",), ("workspace_sync", "destination",), ("workspace_sync", "source_path",),),
@@ -320,6 +358,7 @@ WORKSPACE_SYNC_PUSH: Operation[types.SyncPushed] = Operation(
 WORKSPACE_SYNC_PULL: Operation[types.SyncPulled] = Operation(
     "workspace_sync_pull",
     True,
+    False,
     {"exclude": list, "paths": _text.bytes_list, "target_path": _text.host_path},
     {"dry_run": False},
     (("workspace_sync", "changes", "*", "path",), ("workspace_sync", "conflicts", "*", "path",), ("workspace_sync", "destination",), ("workspace_sync", "source_path",),),
@@ -327,6 +366,7 @@ WORKSPACE_SYNC_PULL: Operation[types.SyncPulled] = Operation(
 
 WORKSPACE_EXPORT: Operation[types.WorkspaceExported] = Operation(
     "workspace_export",
+    True,
     True,
     {"output_path": _text.host_path, "path": _text.to_json},
     {"force": False, "format": "tree", "path": "/workspace"},
@@ -336,6 +376,7 @@ WORKSPACE_EXPORT: Operation[types.WorkspaceExported] = Operation(
 GC: Operation[types.GcResult] = Operation(
     "gc",
     False,
+    False,
     {},
     {"dry_run": False},
     (("items", "*", "path",),),
@@ -344,6 +385,7 @@ GC: Operation[types.GcResult] = Operation(
 VM_CREATE: Operation[types.Vm] = Operation(
     "vm_create",
     False,
+    True,
     {},
     {"allow_host_compat": False, "mem_mib": 1024, "network": False, "ttl_seconds": 600, "vcpu_count": 1},
     (),
@@ -352,6 +394,7 @@ VM_CREATE: Operation[types.Vm] = Operation(
 VM_START: Operation[types.Vm] = Operation(
     "vm_start",
     False,
+    True,
     {},
     {},
     (),
@@ -360,6 +403,7 @@ VM_START: Operation[types.Vm] = Operation(
 VM_EXEC: Operation[types.RunReport] = Operation(
     "vm_exec",
     True,
+    False,
     {"command": _text.command},
     {"timeout_seconds": 30},
     (),
@@ -368,6 +412,7 @@ VM_EXEC: Operation[types.RunReport] = Operation(
 VM_STOP: Operation[types.Vm] = Operation(
     "vm_stop",
     False,
+    True,
     {},
     {},
     (),
@@ -375,6 +420,7 @@ VM_STOP: Operation[types.Vm] = Operation(
 
 VM_DELETE: Operation[types.VmDeleted] = Operation(
     "vm_delete",
+    False,
     False,
     {},
     {},
@@ -384,6 +430,7 @@ VM_DELETE: Operation[types.VmDeleted] = Operation(
 VM_STATUS: Operation[types.Vm] = Operation(
     "vm_status",
     False,
+    True,
     {},
     {},
     (),
@@ -392,6 +439,7 @@ VM_STATUS: Operation[types.Vm] = Operation(
 VM_NETWORK_INFO: Operation[types.VmNetworkInfo] = Operation(
     "vm_network_info",
     False,
+    True,
     {},
     {},
     (),
@@ -399,6 +447,7 @@ VM_NETWORK_INFO: Operation[types.VmNetworkInfo] = Operation(
 
 VM_REAP_EXPIRED: Operation[types.VmsReaped] = Operation(
     "vm_reap_expired",
+    False,
     False,
     {},
     {},

@@ -9,7 +9,7 @@ from typing import Any, Callable, Mapping, TypeVar
 
 from . import _frames
 from ._client import Client, Exchange
-from ._errors import PyroError, lost
+from ._errors import PyroError
 from ._input import AsyncSource, Feeder
 from ._operation import Operation
 
@@ -44,7 +44,7 @@ async def work(
         if feeder is not None:
             await feeder.stop()
     if exchange.result is None:
-        raise lost("no result came")
+        raise operation.lost("no result came")
     return exchange.result
 
 

@@ -8,7 +8,10 @@ use pyro_engine::{
     launch::{self, Confinement},
 };
 use pyro_environments::{CATALOGUE_VERSION, Environments, Requirement, recipe};
-use pyro_workspace::diagnosis::trial_run;
+use pyro_workspace::{
+    Layout,
+    diagnosis::{self, trial_run},
+};
 
 use crate::{
     daemon::{assembly, convert},
@@ -43,6 +46,7 @@ pub(super) async fn examine(settings: &Settings, findings: &mut Findings) {
     kvm(settings, findings).await;
     findings.checks.extend(user_ids(settings));
     confinement(settings, findings).await;
+    findings.checks.extend(unclear_machines(settings));
     let installed = environments(settings, findings);
     let trial = trial(settings, &findings.checks, installed).await;
     findings.checks.push(trial);
@@ -65,6 +69,21 @@ fn directories(settings: &Settings) -> Check {
         }
     }
     passed("directories", true, format!("{} and {}", settings.state.display(), settings.cache.display()))
+}
+
+/// Machines that pyro does not dare to end.
+fn unclear_machines(settings: &Settings) -> Option<Check> {
+    let layout = Layout::new(&settings.state, &settings.cache);
+    // Where none was ever made there is nothing to look over.
+    let found = diagnosis::unclear_machines(&layout).ok()?;
+    let first = found.first()?;
+    let others = match found.len() {
+        1 => String::new(),
+        count => format!(", and {} more", count - 1),
+    };
+    let detail = format!("{}: {}{others}; spared", first.path.display(), first.why);
+    let mend = "see whose it is; if nobody needs it, remove the directory".to_owned();
+    Some(failed("machines", false, detail, Some(mend)))
 }
 
 fn program(name: &str, found: &Result<PathBuf, ErrorBody>) -> Check {

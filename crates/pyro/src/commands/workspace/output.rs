@@ -48,12 +48,12 @@ pub(super) struct PieceFlags {
     #[arg(long, value_name = "LINE", conflicts_with_all = ["from_byte", "tail"])]
     from: Option<u64>,
     /// First byte, from 0
-    #[arg(long, value_name = "BYTE", conflicts_with = "tail")]
+    #[arg(long, value_name = "BYTE", conflicts_with_all = ["tail", "lines", "grep"])]
     from_byte: Option<u64>,
-    /// The last so many lines
-    #[arg(long, value_name = "N")]
+    /// The last so many lines; with --grep, of those that match
+    #[arg(long, value_name = "N", conflicts_with = "lines")]
     tail: Option<u64>,
-    /// At most so many lines
+    /// At most so many lines; with --grep, of those that match
     #[arg(long, value_name = "N")]
     lines: Option<u64>,
     /// Only lines that match this regular expression
@@ -150,8 +150,12 @@ fn summary(piece: &OutputPiece) -> String {
     if piece.dropped_bytes > 0 {
         summary.push_str(&format!(" dropped_bytes={}", piece.dropped_bytes));
     }
-    if piece.truncated {
-        summary.push_str(&format!("; there is more: --from-byte {}", piece.next_byte));
+    let last_match = piece.matches.as_deref().and_then(<[_]>::last);
+    match last_match.map(|found| found.line) {
+        _ if !piece.truncated => {}
+        Some(Some(line)) => summary.push_str(&format!("; there is more: --from {}", line + 1)),
+        Some(None) => summary.push_str("; there is more"),
+        None => summary.push_str(&format!("; there is more: --from-byte {}", piece.next_byte)),
     }
     summary
 }

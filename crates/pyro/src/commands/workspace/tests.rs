@@ -235,6 +235,8 @@ fn logs_are_the_history_or_a_part_of_one_output() {
     is_refused(&["output", "fix"]);
     is_refused(&["output", "fix", "3", "--stdout", "--stderr"]);
     is_refused(&["output", "fix", "3", "--from", "1", "--tail", "2"]);
+    is_refused(&["output", "fix", "3", "--lines", "1", "--tail", "2"]);
+    is_refused(&["output", "fix", "3", "--from-byte", "1", "--grep", "x"]);
     is_refused(&["output", "fix", "3", "-i"]);
 }
 

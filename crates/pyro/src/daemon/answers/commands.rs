@@ -24,7 +24,7 @@ use pyro_workspace::{
     Error, Host,
     commands::{
         CommandLine, CommandRecord, CommandState as State, Excerpt, Excerption, ExecEvent, ExecIo,
-        ExecRequest, FollowIo, job_id,
+        ExecRequest, FollowIo, Share, job_id,
     },
     session::OutputKind,
     store::CommandQuery,
@@ -281,28 +281,32 @@ pub(in crate::daemon) async fn output(
     let reference = request.workspace.as_str();
     let sequence = request.command.0;
     let workspaces = host.workspaces();
-    let taken = workspaces.output(reference, sequence, kind, excerption(&request)?, request.max_bytes).await;
+    let taken = workspaces.output(reference, sequence, kind, excerption(&request), request.max_bytes).await;
     let (id, excerpt) = taken.map_err(|error| error_body(&error))?;
     let (_, record) = workspaces.command(id.as_str(), sequence).await.map_err(|error| error_body(&error))?;
     Ok(piece(id.to_string(), &request, &record, excerpt))
 }
 
-fn excerption(request: &WorkspaceOutputRequest) -> Result<Excerption, ErrorBody> {
+fn excerption(request: &WorkspaceOutputRequest) -> Excerption {
     let first = request.from_line.unwrap_or(1);
-    if request.from_byte.is_some() && (request.lines.is_some() || request.grep.is_some()) {
-        return Err(ErrorBody::new(ErrorCode::InvalidRequest, "from_byte goes with neither lines nor grep"));
-    }
-    Ok(match (&request.grep, request.tail, request.from_byte) {
-        (Some(pattern), ..) => {
-            Excerption::Matching { pattern: pattern.clone(), ignore_case: request.ignore_case, first }
-        }
+    match (&request.grep, request.tail, request.from_byte) {
+        (Some(pattern), tail, _) => Excerption::Matching {
+            pattern: pattern.clone(),
+            ignore_case: request.ignore_case,
+            first,
+            share: match (request.lines, tail) {
+                (Some(lines), _) => Share::First(lines),
+                (None, Some(lines)) => Share::Last(lines),
+                (None, None) => Share::All,
+            },
+        },
         (None, Some(lines), _) => Excerption::LastLines(lines),
         (None, None, Some(byte)) => Excerption::From(byte),
         (None, None, None) if request.from_line.is_some() || request.lines.is_some() => {
             Excerption::Lines { first, count: request.lines }
         }
         (None, None, None) => Excerption::From(0),
-    })
+    }
 }
 
 fn piece(
@@ -320,7 +324,7 @@ fn piece(
         let found = excerpt.passages.iter().map(|passage| OutputMatch {
             line: passage.line,
             byte: passage.offset,
-            text: ByteString(passage.bytes.trim_ascii_end().to_vec()),
+            text: ByteString(without_line_end(&passage.bytes).to_vec()),
         });
         found.collect()
     });
@@ -348,6 +352,12 @@ fn piece(
         dropped_bytes: excerpt.total_bytes.saturating_sub(excerpt.kept_bytes),
         truncated: excerpt.next.is_some(),
     }
+}
+
+/// White space before the end of a line is text.
+fn without_line_end(line: &[u8]) -> &[u8] {
+    let text = line.strip_suffix(b"\n").unwrap_or(line);
+    text.strip_suffix(b"\r").unwrap_or(text)
 }
 
 /// Bytes as text or as base64.
@@ -472,6 +482,38 @@ mod tests {
             let body = exec_failure(&error, accepted, state);
             assert_eq!(body.work, Some(work), "{error}, {accepted:?}");
             assert_eq!(body.job_id.as_deref(), accepted.map(|_| "c7"), "{error}");
+        }
+    }
+
+    #[test]
+    fn of_a_line_that_matches_only_its_end_is_left_out() {
+        for (line, text) in [("a \t\n", "a \t"), ("a\r\n", "a"), ("a \r \n", "a \r "), (" ", " "), ("\n", "")]
+        {
+            assert_eq!(without_line_end(line.as_bytes()), text.as_bytes(), "{line:?}");
+        }
+    }
+
+    #[test]
+    fn lines_and_tail_say_which_of_the_lines_that_match() {
+        let reference = pyro_api::workspace::identity::WorkspaceRef::new("a").unwrap();
+        let command = pyro_api::workspace::command::CommandRef(1);
+        let all = WorkspaceOutputRequest {
+            grep: Some("x".to_owned()),
+            ..WorkspaceOutputRequest::new(reference, command)
+        };
+        for (request, expected) in [
+            (all.clone(), Share::All),
+            (WorkspaceOutputRequest { lines: Some(2), from_line: Some(7), ..all.clone() }, Share::First(2)),
+            (WorkspaceOutputRequest { tail: Some(3), ..all.clone() }, Share::Last(3)),
+        ] {
+            request.check().unwrap();
+            let wanted_first = request.from_line.unwrap_or(1);
+            match excerption(&request) {
+                Excerption::Matching { first, share, .. } => {
+                    assert_eq!((first, share), (wanted_first, expected));
+                }
+                other => panic!("{other:?}"),
+            }
         }
     }
 

@@ -52,7 +52,7 @@ fn stop_reason(record: &WorkspaceRecord) -> Option<StopReason> {
 pub(super) fn workspace(view: WorkspaceView, last: Option<&CommandRecord>) -> Workspace {
     let metadata = metadata(&view);
     let WorkspaceView { record, machine, commands, disk_used_bytes, .. } = view;
-    let CommandCounts { total, running } = commands;
+    let CommandCounts { total, running, .. } = commands;
     Workspace {
         workspace_id: record.id.to_string(),
         state: state(&record),

@@ -19,6 +19,7 @@ pub(in crate::daemon) fn file_code(error: &FileError) -> ErrorCode {
         FileError::OutputExists { .. } => ErrorCode::OutputExists,
         error if is_disk_full(error) => ErrorCode::DiskFull,
         error if error.is_conflict() => ErrorCode::Conflict,
+        FileError::Archive { .. } => ErrorCode::BadArchive,
         FileError::Source { .. } | FileError::Incomplete { .. } => ErrorCode::SeedFailed,
         FileError::Host { .. } | FileError::Change { .. } | FileError::Unpack { .. } => ErrorCode::FileFailed,
     }
@@ -68,6 +69,10 @@ mod tests {
         let absent =
             FileError::Host { operation: "read", path: "/x".into(), source: io::ErrorKind::NotFound.into() };
         assert_eq!(file_code(&absent), ErrorCode::FileFailed);
+        // The one is noticed here, the other in the guest: to whoever gave the archive it is the same.
+        let torn = FileError::Archive { path: "/x".into(), source: io::ErrorKind::UnexpectedEof.into() };
+        assert_eq!(file_code(&torn), ErrorCode::BadArchive);
+        assert_eq!(file_code(&refused(WorkFailureCode::BadArchive)), ErrorCode::BadArchive);
         assert!(file_code(&refused(WorkFailureCode::Changed)).retryable());
     }
 }

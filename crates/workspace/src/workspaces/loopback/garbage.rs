@@ -63,6 +63,37 @@ fn each_kind_is_explained_by_a_dry_run_and_then_removed() {
 }
 
 #[test]
+fn a_machine_of_which_nobody_can_tell_whose_it_is_is_spared_and_keeps_nobody_from_the_rest() {
+    let name = "a_machine_of_which_nobody_can_tell_whose_it_is_is_spared_and_keeps_nobody_from_the_rest";
+    in_namespace(name, || async {
+        let home = Home::new();
+        home.close(home.host().await).await;
+        // What only another account may open, root may open too; a directory nobody can.
+        let unclear = home.layout().machines().join("00000000beef");
+        fs::create_dir_all(unclear.join("owner.lock")).unwrap();
+        let orphan = home.layout().machines().join("00000000dead");
+        fs::create_dir(&orphan).unwrap();
+        let host = home.host().await;
+        assert!(unclear.exists() && !orphan.exists());
+        let id = created(&host, request()).await;
+        for dry_run in [true, false] {
+            fs::create_dir(&orphan).unwrap_or_default();
+            let mut found = host.workspaces().collect_garbage(dry_run).await.unwrap();
+            found.sort_by_key(|garbage| garbage.path.clone());
+            assert_eq!(told(&found), [&unclear, &orphan].map(|path| (GarbageKind::Machine, path.clone())));
+            let why = found[0].failure.as_deref().unwrap();
+            assert!(why.contains("owner.lock") && found[1].failure.is_none(), "{found:?}");
+        }
+        assert!(unclear.exists() && !orphan.exists());
+        let told = crate::diagnosis::unclear_machines(&home.layout()).unwrap();
+        assert_eq!(told.into_iter().map(|found| found.path).collect::<Vec<_>>(), [unclear.clone()]);
+        host.workspaces().delete(id.as_str(), false).await.unwrap();
+        fs::remove_dir_all(&unclear).unwrap();
+        home.assert_nothing_is_left(&host).await;
+    });
+}
+
+#[test]
 fn what_a_workspace_boots_from_is_garbage_when_the_last_one_is_gone() {
     in_namespace("what_a_workspace_boots_from_is_garbage_when_the_last_one_is_gone", || async {
         let home = Home::new();

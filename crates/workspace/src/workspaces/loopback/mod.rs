@@ -6,7 +6,9 @@
 mod creation;
 mod ends;
 mod garbage;
+mod history;
 mod reconciliation;
+mod runs;
 mod stalls;
 mod use_and_expiry;
 
@@ -88,6 +90,10 @@ impl Home {
 
     /// A daemon.
     async fn open(&self) -> Result<Host, Error> {
+        self.open_with(LIMITS).await
+    }
+
+    async fn open_with(&self, limits: Limits) -> Result<Host, Error> {
         let config = HostConfig {
             layout: self.layout(),
             engine: Arc::clone(&self.engine) as Arc<dyn Engine>,
@@ -97,7 +103,7 @@ impl Home {
             mke2fs: "/bin/true".into(),
             template_memory_cap_bytes: 1 << 30,
             release: "1.0.0".to_owned(),
-            limits: LIMITS,
+            limits,
             git: Git { program: "git".into(), environment: Vec::new() },
             drives_workspaces: true,
         };
