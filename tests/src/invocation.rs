@@ -3,6 +3,7 @@
 use std::{
     ffi::{OsStr, OsString},
     io::Write,
+    path::PathBuf,
     process::{Command, Stdio},
     thread,
     time::Duration,
@@ -27,6 +28,7 @@ pub struct Invocation {
     flags: Vec<OsString>,
     command: Option<Vec<OsString>>,
     variables: Vec<(OsString, OsString)>,
+    directory: Option<PathBuf>,
     stdin: Input,
     stdout: Option<Stdio>,
     unread: bool,
@@ -41,6 +43,7 @@ impl Invocation {
             flags: Vec::new(),
             command: None,
             variables: home.variables(),
+            directory: None,
             stdin: Input::Empty,
             stdout: None,
             unread: false,
@@ -74,6 +77,12 @@ impl Invocation {
     pub fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
         self.variables.retain(|(known, _)| known != name);
         self.variables.push((name.into(), value.as_ref().to_owned()));
+        self
+    }
+
+    /// Starts it in this directory instead of the test's own.
+    pub fn directory(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.directory = Some(directory.into());
         self
     }
 
@@ -134,6 +143,9 @@ impl Invocation {
 
         let mut process = Command::new(&line[0]);
         process.args(&line[1..]).env_clear().envs(self.variables);
+        if let Some(directory) = self.directory {
+            process.current_dir(directory);
+        }
         process.stdin(if matches!(self.stdin, Input::Empty) { Stdio::null() } else { Stdio::piped() });
         process.stdout(self.stdout.unwrap_or_else(Stdio::piped)).stderr(Stdio::piped());
         let mut child = process.spawn().unwrap_or_else(|error| panic!("cannot start `{said}`: {error}"));

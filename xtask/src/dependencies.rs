@@ -37,7 +37,7 @@ const PLACES: &[Place] = &[
     Place { name: "pyro-api", may_use: &[], never: &["clap", "indicatif", "rustls"] },
     Place {
         name: "pyro",
-        may_use: &["pyro-api", "pyro-workspace", "pyro-engine", "pyro-environments"],
+        may_use: &["pyro-api", "pyro-workspace", "pyro-engine", "pyro-environments", "pyro-patch"],
         never: &["pyro-guest"],
     },
     Place {

@@ -7,7 +7,7 @@ use pyro_api::{ErrorBody, ErrorCode};
 
 use crate::{
     commands::{
-        self, completions, config, daemon, demo, doctor, env, gc, man, mcp, reference, run, workspace,
+        self, completions, config, daemon, demo, doctor, env, gc, host, man, mcp, reference, run, workspace,
     },
     output::{self, Failure, Status, Style},
     settings::VARIABLES,
@@ -38,6 +38,7 @@ pub(crate) enum Command {
     Env(env::Command),
     #[command(subcommand)]
     Mcp(mcp::Command),
+    Host(host::Arguments),
     Gc(gc::Arguments),
     Doctor(doctor::Arguments),
     Demo(demo::Arguments),
@@ -75,6 +76,7 @@ impl Command {
             Self::Run(arguments) => arguments.json,
             Self::Workspace(command) => command.json(),
             Self::Env(command) => command.json(),
+            Self::Host(arguments) => arguments.json(),
             Self::Gc(arguments) => arguments.json,
             Self::Doctor(arguments) => arguments.json,
             // Its result is JSON, but its failures are for people, as in the contract.

@@ -8,6 +8,7 @@ mod cli;
 mod commands;
 mod config_file;
 mod daemon;
+mod host;
 mod layout;
 mod mcp;
 mod output;

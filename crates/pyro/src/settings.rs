@@ -98,6 +98,16 @@ pub(crate) const VARIABLES: &[Variable] = &[
         key: None,
         doc: "Base of the directory of sockets (default: run in the data directory)",
     },
+    Variable {
+        name: "CLAUDE_CONFIG_DIR",
+        key: None,
+        doc: "Where Claude Code keeps its configuration, for `pyro host` (default: ~)",
+    },
+    Variable {
+        name: "CODEX_HOME",
+        key: None,
+        doc: "Where Codex keeps its configuration, for `pyro host` (default: ~/.codex)",
+    },
     Variable { name: "HOME", key: None, doc: "Base of the defaults above" },
     Variable { name: "PATH", key: None, doc: "Where programs are looked up" },
 ];
@@ -203,6 +213,11 @@ pub(crate) fn environment(name: &str) -> Option<OsString> {
     std::env::var_os(name)
 }
 
+/// All of the process's environment, to hand it on.
+pub(crate) fn whole_environment() -> impl Iterator<Item = (OsString, OsString)> {
+    std::env::vars_os()
+}
+
 const DEFAULT_IDLE_SECONDS: u64 = 300;
 
 /// Longer is for ever: clocks cannot count as far as numbers go.
@@ -211,6 +226,11 @@ const LONGEST_SECONDS: f64 = 10.0 * 365.0 * 24.0 * 3600.0;
 impl Settings {
     /// Reads the process's environment and the configuration file.
     pub(crate) fn from_environment() -> Result<Self, ErrorBody> {
+        Self::from_layers(&Layers::read(environment)?)
+    }
+
+    /// Reads an environment that another process would have, and the configuration file that it would read.
+    pub(crate) fn from_variables(environment: impl Fn(&str) -> Option<OsString>) -> Result<Self, ErrorBody> {
         Self::from_layers(&Layers::read(environment)?)
     }
 

@@ -5,6 +5,7 @@
 
 mod arguments;
 mod bytes;
+mod chat_hosts;
 mod confinement;
 mod doctor;
 mod environments;

@@ -8,6 +8,7 @@ pub(crate) mod doctor;
 pub(crate) mod env;
 pub(crate) mod gc;
 mod guest_command;
+pub(crate) mod host;
 pub(crate) mod man;
 pub(crate) mod mcp;
 mod progress;
@@ -39,6 +40,7 @@ pub(crate) fn perform(command: Command) -> Result<Status, Failure> {
         Command::Demo(arguments) => with_runtime(|settings| demo::perform(arguments, settings)),
         Command::Daemon(command) => with_runtime(|settings| daemon::perform(command, settings)),
         Command::Doctor(arguments) => with_runtime(|settings| doctor::perform(arguments, settings)),
+        Command::Host(arguments) => host::perform(&arguments),
         Command::Config(command) => config::perform(&command),
         Command::Completions(arguments) => completions::perform(&arguments),
         Command::Man(arguments) => man::perform(&arguments),

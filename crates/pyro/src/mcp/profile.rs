@@ -67,7 +67,7 @@ impl Profile {
     }
 
     /// As it is written on the command line.
-    pub(super) fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::VmRun => "vm-run",
             Self::WorkspaceCore => "workspace-core",

@@ -11,6 +11,9 @@ use crate::{
     settings::Settings,
 };
 
+/// Less than the minute after which most clients give a call up.
+const USUAL_PATIENCE_SECONDS: u64 = 40;
+
 /// Serve a chat client, on standard input and output unless --http is given
 ///
 /// Speaks every revision of the protocol. All state is the daemon's: servers can be started and stopped at any time, and
@@ -19,15 +22,15 @@ use crate::{
 pub(crate) struct Arguments {
     /// Which tools the client gets
     #[arg(long, value_enum, default_value_t = Profile::WorkspaceCore)]
-    profile: Profile,
+    pub(crate) profile: Profile,
     /// Directory of this host that tools may read and write, with all below; may be repeated [default: the current one]
     #[arg(long, value_name = "DIR")]
-    allow_path: Vec<PathBuf>,
+    pub(crate) allow_path: Vec<PathBuf>,
     /// Where the payload of results is
     #[arg(long, value_enum, default_value_t = ResultForm::Structured)]
     results: ResultForm,
     /// Answer within so long, before the client gives up; a command that takes longer runs on as a job
-    #[arg(long, value_name = "SECONDS", default_value_t = 40, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    #[arg(long, value_name = "SECONDS", default_value_t = USUAL_PATIENCE_SECONDS, value_parser = clap::value_parser!(u64).range(1..=3600))]
     answer_within: u64,
     /// Listen for HTTP, at /mcp: a port on the loopback, or an address and a port
     #[arg(long, value_name = "ADDR")]
@@ -38,6 +41,25 @@ pub(crate) struct Arguments {
     /// Name by which HTTP clients may call this host, beside localhost; may be repeated
     #[arg(long, value_name = "NAME", requires = "http")]
     allow_host: Vec<String>,
+}
+
+impl Arguments {
+    /// Whether clients call it, instead of starting it.
+    pub(crate) fn listens(&self) -> bool {
+        self.http.is_some()
+    }
+
+    /// Words for all that is not as usual, profile and directories aside.
+    pub(crate) fn unusual_words(&self) -> Vec<String> {
+        let mut words = Vec::new();
+        if self.results == ResultForm::Text {
+            words.extend(["--results".to_owned(), "text".to_owned()]);
+        }
+        if self.answer_within != USUAL_PATIENCE_SECONDS {
+            words.extend(["--answer-within".to_owned(), self.answer_within.to_string()]);
+        }
+        words
+    }
 }
 
 pub(super) async fn perform(arguments: Arguments, settings: &Settings) -> Result<Status, Failure> {
