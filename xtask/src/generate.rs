@@ -1,5 +1,5 @@
-//! `generate`: `docs/reference`, written from what the program says of itself, and the part of the Python SDK that is made
-//! from it, so that they cannot drift.
+//! `generate`: `docs/reference`, written from what the program says of itself, the configurations in `examples/clients`, and
+//! the part of the Python SDK that is made from it, so that they cannot drift.
 
 use std::{fs, path::PathBuf, process::Stdio};
 
@@ -10,13 +10,27 @@ use crate::{build, checkout, python, step};
 /// Directory of the pages, from the root of the repository.
 const REFERENCE: &str = "docs/reference";
 
+/// Directory of the configurations of chat hosts, and how each is asked for.
+const CLIENTS: &str = "examples/clients";
+const CLIENT_PAGES: &[(&str, &[&str])] = &[
+    ("claude-code.json", &["claude-code"]),
+    ("codex.toml", &["codex"]),
+    ("opencode.json", &["opencode"]),
+    ("cursor.json", &["cursor", "--project"]),
+    ("claude-desktop.json", &["claude-desktop", "--allow-path", "/home/me/projects"]),
+    ("vscode.json", &["vscode", "--project"]),
+    ("vm-run.json", &["claude-code", "--profile", "vm-run"]),
+];
+
 /// Columns of the help texts, whatever the terminal.
 const COLUMNS: &str = "100";
 
 /// Entry of the task.
 pub(crate) fn run() -> Result<()> {
     let built = build::build("dev")?;
-    fs::create_dir_all(checkout::root().join(REFERENCE)).context("make docs/reference")?;
+    for directory in [REFERENCE, CLIENTS] {
+        fs::create_dir_all(checkout::root().join(directory)).with_context(|| format!("make {directory}"))?;
+    }
     for (name, text) in pages(&built.pyro)? {
         fs::write(checkout::root().join(&name), text).with_context(|| format!("write {name}"))?;
     }
@@ -46,6 +60,9 @@ fn pages(pyro: &PathBuf) -> Result<Vec<(String, String)>> {
         ("api.json", api),
     ];
     pages.extend(reference.map(|(name, text)| (format!("{REFERENCE}/{name}"), text)));
+    for (name, words) in CLIENT_PAGES {
+        pages.push((format!("{CLIENTS}/{name}"), client(pyro, words)?));
+    }
     Ok(pages)
 }
 
@@ -55,6 +72,14 @@ fn page(pyro: &PathBuf, page: &str) -> Result<String> {
     command.args(["reference", page]).stdin(Stdio::null());
     let output = step::output(&format!("pyro reference {page}"), &mut command)?;
     String::from_utf8(output).with_context(|| format!("the page {page} is not UTF-8"))
+}
+
+/// A configuration of a chat host, as the program writes it.
+fn client(pyro: &PathBuf, words: &[&str]) -> Result<String> {
+    let mut command = std::process::Command::new(pyro);
+    command.args(["host", "connect", "--print"]).args(words).stdin(Stdio::null());
+    let output = step::output(&format!("pyro host connect --print {}", words.join(" ")), &mut command)?;
+    String::from_utf8(output).context("a configuration is not UTF-8")
 }
 
 /// A page that the program writes, with a word on where it comes from.
