@@ -142,6 +142,20 @@ fn a_program_that_moved_is_found_and_mended() {
 }
 
 #[test]
+fn what_is_said_to_repair_is_for_one_scope() {
+    let home = Home::bare();
+    let project = home.scratch().join("project");
+    fs::create_dir(&project).unwrap();
+    connect(&home, "cursor", &[]);
+    let host = |words: &[&str]| home.pyro(["host"].iter().chain(words)).directory(&project);
+    host(&["connect", "cursor", "--project", "--yes"]).output().succeeds();
+    let mended =
+        host(&["repair", "cursor", "--profile", "vm-run", "--yes", "--json"]).output().succeeds().json();
+    let changed = |index: usize| mended["changes"][index]["changed"].as_bool().unwrap();
+    assert_eq!((changed(0), changed(1)), (true, false), "{mended}");
+}
+
+#[test]
 fn a_server_that_does_not_answer_is_told_with_what_it_said() {
     let home = Home::bare();
     connect(&home, "cursor", &[]);

@@ -51,7 +51,12 @@ pub(super) fn perform(arguments: &Arguments) -> Result<Status, Failure> {
     for location in locations {
         let looked = look_for(host, &location, &arguments.name)?;
         let (Some(_), Some(text)) = (&looked.entry, &looked.file.text) else { continue };
-        let wish = arguments.wish(&surroundings, location.scope)?;
+        let mut wish = arguments.wish(&surroundings, location.scope)?;
+        // What was said is for one scope; in others only what is wrong changes.
+        if location.scope != arguments.scope() {
+            wish.profile = None;
+            wish.allow_paths.clear();
+        }
         let outcome = host::mend(host, &location, text, &wish, same)
             .map_err(|why| change::refused(host, &looked.file.path, &why))?;
         let change = match outcome {
