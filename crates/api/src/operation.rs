@@ -36,6 +36,7 @@ use crate::{
         patch::{PatchApplyRequest, PatchResult},
         progress::WorkEvent,
         search::{FileGlob, FileGlobRequest, FileGrep, FileGrepRequest},
+        summary::{WorkspaceSummary, WorkspaceSummaryRequest},
         sync::{SyncPullRequest, SyncPulled, SyncPushRequest, SyncPushed},
         transfer::{FileDownloadRequest, FileDownloaded, FileUploadRequest},
         view::Workspace,
@@ -235,6 +236,9 @@ operations! {
     /// Says everything about a workspace. That does not extend its life.
     "workspace_status" GetWorkspaceStatus(WorkspaceStatusRequest) -> Workspace, events NoEvent, Unary, Reads,
         command "workspace status", needs Workspace, errors [];
+    /// Says in few words what happened in a workspace since it was made, or since an earlier summary.
+    "workspace_summary" SummarizeWorkspace(WorkspaceSummaryRequest) -> WorkspaceSummary, events NoEvent, Unary, Reads,
+        command "workspace summary", needs Workspace, errors [InvalidSize, UnknownSequence];
     /// Deletes a workspace and everything in it.
     "workspace_delete" DeleteWorkspace(WorkspaceDeleteRequest) -> WorkspaceDeleted, events NoEvent, Unary, Destroys,
         command "workspace delete", needs Workspace, errors [WorkspaceBusy];

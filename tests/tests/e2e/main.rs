@@ -35,5 +35,6 @@ mod workspace_history;
 mod workspace_host;
 mod workspace_lists;
 mod workspace_seeds;
+mod workspace_summary;
 mod workspace_transfer;
 mod workspaces;

@@ -35,6 +35,7 @@ use pyro_api::{
         list::{WorkspaceList, WorkspaceListRequest},
         patch::{PatchApplyRequest, PatchResult},
         search::{FileGlob, FileGlobRequest, FileGrep, FileGrepRequest},
+        summary::{WorkspaceSummary, WorkspaceSummaryRequest},
         sync::{SyncPullRequest, SyncPulled, SyncPushRequest, SyncPushed},
         transfer::{FileDownloadRequest, FileDownloaded, FileUploadRequest},
         view::Workspace,
@@ -50,7 +51,7 @@ use pyro_workspace::{
 use tokio::sync::{OnceCell, mpsc};
 
 use super::{
-    answers::{changes, commands, files, lifecycle, transfer, vm},
+    answers::{changes, commands, files, lifecycle, summary, transfer, vm},
     assembly,
     convert::{self, error_body},
     handler::{Handler, StreamOutput, Streams},
@@ -314,6 +315,13 @@ impl Handler for Library {
 
     async fn workspace_status(&self, request: WorkspaceStatusRequest) -> Result<Workspace, ErrorBody> {
         lifecycle::status(self.host().await?, request.workspace.as_str()).await
+    }
+
+    async fn workspace_summary(
+        &self,
+        request: WorkspaceSummaryRequest,
+    ) -> Result<WorkspaceSummary, ErrorBody> {
+        summary::summarize(self.host().await?, request).await
     }
 
     async fn workspace_update(&self, request: WorkspaceUpdateRequest) -> Result<Workspace, ErrorBody> {

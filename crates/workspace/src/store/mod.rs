@@ -37,7 +37,7 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tokio::sync::oneshot;
 
 pub use self::{
-    commands::{CommandPage, CommandQuery, Inserted},
+    commands::{CommandPage, CommandQuery, CommandsSince, Inserted},
     error::StoreError,
 };
 use crate::{error::Error, layout::Layout, task};

@@ -1,6 +1,8 @@
 //! Commands of a workspace that is named by id or name, or of a one-shot machine by its id. Running one is
 //! activity; reading what became of it is not.
 
+use std::time::SystemTime;
+
 use super::{WorkspaceId, WorkspaceView, Workspaces};
 use crate::{
     commands::{
@@ -8,7 +10,7 @@ use crate::{
     },
     error::Error,
     session::OutputKind,
-    store::{CommandPage, CommandQuery},
+    store::{CommandPage, CommandQuery, CommandsSince},
 };
 
 impl Workspaces {
@@ -115,6 +117,19 @@ impl Workspaces {
         let page = self.commands(&id)?.logs(query).await?;
         let total = self.shared.store.command_counts(&id).await?.total;
         Ok((id, page, total))
+    }
+
+    /// What became of commands that have a greater sequence than `after` or ended after `at`, and those that run now.
+    pub async fn commands_since(
+        &self,
+        reference: &str,
+        after: u64,
+        at: SystemTime,
+        most_failures: u32,
+    ) -> Result<(CommandsSince, Vec<CommandRecord>), Error> {
+        let id = self.resolve_any(reference)?;
+        let since = self.shared.store.commands_since(&id, after, at, most_failures).await?;
+        Ok((since, self.commands(&id)?.jobs()))
     }
 
     /// A part of what a command printed, at most `most_bytes` of it.

@@ -18,6 +18,7 @@ mod reattach;
 mod start;
 mod status;
 mod stop;
+mod summary;
 mod sync;
 mod update;
 mod view;
@@ -45,6 +46,7 @@ pub(crate) enum Command {
     Create(Box<create::Arguments>),
     List(list::Arguments),
     Status(status::Arguments),
+    Summary(summary::Arguments),
     Update(update::Arguments),
     Exec(Box<exec::Arguments>),
     #[command(subcommand)]
@@ -70,6 +72,7 @@ impl Command {
             Self::Create(arguments) => arguments.json,
             Self::List(arguments) => arguments.json,
             Self::Status(arguments) => arguments.json,
+            Self::Summary(arguments) => arguments.json,
             Self::Update(arguments) => arguments.json,
             Self::Exec(arguments) => arguments.json,
             Self::Job(command) => command.json(),
@@ -92,6 +95,7 @@ pub(crate) async fn perform(command: Command, settings: Settings) -> Result<Stat
         Command::Create(arguments) => create::perform(*arguments, &settings).await,
         Command::List(arguments) => list::perform(arguments, &settings).await,
         Command::Status(arguments) => status::perform(arguments, &settings).await,
+        Command::Summary(arguments) => summary::perform(arguments, &settings).await,
         Command::Update(arguments) => update::perform(arguments, &settings).await,
         Command::Exec(arguments) => exec::perform(*arguments, &settings).await,
         Command::Job(command) => job::perform(command, &settings).await,

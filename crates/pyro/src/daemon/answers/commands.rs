@@ -151,7 +151,7 @@ fn report(view: &WorkspaceView, record: &CommandRecord, attached: bool) -> ExecR
     }
 }
 
-fn state(record: &CommandRecord) -> CommandState {
+pub(super) fn state(record: &CommandRecord) -> CommandState {
     CommandState::from_token(record.state.name()).unwrap_or(CommandState::Unknown)
 }
 
@@ -232,7 +232,7 @@ pub(in crate::daemon) async fn logs(
 }
 
 /// The ends of both outputs of a command, at most so many bytes of each.
-async fn captured(
+pub(super) async fn captured(
     host: &Host,
     id: &str,
     sequence: u64,
