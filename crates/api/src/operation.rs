@@ -340,9 +340,9 @@ operations! {
         errors [PathNotFound, PathEscapes, WrongFileType, OutputExists, FileFailed, DiskFull];
     /// Removes what the daemon keeps without need, or says what it would remove and why. Never a workspace.
     "gc" CollectGarbage(GcRequest) -> GcResult, events NoEvent, Unary, Destroys, command "gc", needs Nothing, errors [];
-    /// Makes an unnamed machine, which runs at once.
+    /// Makes an unnamed machine, which runs at once; or gives that of an earlier request which was the same.
     "vm_create" CreateVm(VmCreateRequest) -> Vm, events NoEvent, Unary, Writes, command "", needs Nothing,
-        errors [InvalidSize, NotYetSupported, LimitReached, UnknownEnvironment, EnvironmentDamaged, EnvironmentFailed,
+        errors [InvalidSize, MissingCommand, IdempotencyConflict, NotYetSupported, LimitReached, UnknownEnvironment, EnvironmentDamaged, EnvironmentFailed,
                 HostRequirement, DiskFull];
     /// Starts a machine that was stopped.
     "vm_start" StartVm(VmStartRequest) -> Vm, events NoEvent, Unary, Writes, command "", needs Nothing,

@@ -489,7 +489,7 @@ impl Handler for Library {
     }
 
     async fn vm_delete(&self, request: VmDeleteRequest) -> Result<VmDeleted, ErrorBody> {
-        vm::delete(self.host().await?, &request.vm_id).await
+        vm::delete(self.host().await?, request).await
     }
 
     async fn vm_network_info(&self, request: VmNetworkInfoRequest) -> Result<VmNetworkInfo, ErrorBody> {

@@ -18,7 +18,6 @@ use tokio::time::Instant;
 
 use super::{
     answer::{ResultForm, failure},
-    attach::Identical,
     host_paths::HostPaths,
     profile::Profile,
     progress::Progress,
@@ -35,32 +34,32 @@ const NAME: &str = "pyro_mcp";
 pub(crate) struct Server {
     profile: Profile,
     form: ResultForm,
-    patience: Duration,
+    times: Times,
     client: Client,
     paths: Arc<HostPaths>,
-    identical: Arc<Identical>,
     tools: Arc<Vec<Tool>>,
 }
 
+/// How long things may take.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Times {
+    /// What runs longer is answered as a job that runs on.
+    pub(crate) patience: Duration,
+    /// A machine for one command goes so long after its last caller.
+    pub(crate) abandon_after: Duration,
+}
+
 impl Server {
-    /// What runs longer than `patience` is answered as a job that runs on.
+    /// A server that has asked nothing yet.
     pub(crate) fn new(
         profile: Profile,
         form: ResultForm,
-        patience: Duration,
+        times: Times,
         client: Client,
         paths: HostPaths,
     ) -> Self {
         let tools = tools::all().into_iter().filter(|tool| profile.has(tool.name)).collect();
-        Self {
-            profile,
-            form,
-            patience,
-            client,
-            paths: Arc::new(paths),
-            identical: Arc::default(),
-            tools: Arc::new(tools),
-        }
+        Self { profile, form, times, client, paths: Arc::new(paths), tools: Arc::new(tools) }
     }
 
     fn form_for(&self, context: &RequestContext<RoleServer>) -> ResultForm {
@@ -121,10 +120,10 @@ impl ServerHandler for Server {
         let call = ToolCall {
             client: self.client.clone(),
             paths: Arc::clone(&self.paths),
-            identical: Arc::clone(&self.identical),
             cancel: context.ct.clone(),
             progress: Arc::new(Progress::to(context.peer.clone(), token)),
-            deadline: Instant::now() + self.patience,
+            deadline: Instant::now() + self.times.patience,
+            abandon_after: self.times.abandon_after,
         };
         let performed = tool.perform(self.profile, call, request.arguments.unwrap_or_default()).await;
         let result = match performed {

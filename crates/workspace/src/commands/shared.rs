@@ -159,6 +159,12 @@ impl Shared {
         }
         let record = request.record(&self.redactor, SystemTime::now());
         let digest = record.request_digest.clone();
+        if request.attach
+            && request.idempotency_key.is_none()
+            && let Some(job) = self.running_same(&digest)
+        {
+            return Ok(Begun { record: job.snapshot(), job: Some(job), repeated: true });
+        }
         match self.store.insert_command(&self.workspace, record).await? {
             Inserted::Earlier(record) if record.request_digest != digest => Err(Error::KeyTaken {
                 key: record.idempotency_key.unwrap_or_default(),
@@ -185,6 +191,15 @@ impl Shared {
                 }
             }
         }
+    }
+
+    /// A command that runs and is the same as what is asked.
+    fn running_same(&self, digest: &str) -> Option<Arc<Job>> {
+        let is_same = |job: &&Arc<Job>| {
+            let record = job.record.borrow();
+            record.state.is_active() && record.request_digest == digest
+        };
+        self.lock_jobs().values().find(is_same).cloned()
     }
 
     /// Gives a command its supervisor.

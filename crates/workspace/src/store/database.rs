@@ -32,6 +32,18 @@ const MIGRATIONS: &[&str] = &["
     CREATE UNIQUE INDEX commands_by_key ON commands (workspace, idempotency_key) WHERE idempotency_key IS NOT NULL;
     CREATE INDEX active_commands ON commands (workspace, sequence) WHERE active = 1;
     CREATE INDEX kept_outputs ON commands (workspace, sequence) WHERE kept_bytes > 0;
+", "
+    CREATE TABLE one_shot_calls (
+        key TEXT PRIMARY KEY NOT NULL,
+        digest TEXT NOT NULL,
+        machine TEXT NOT NULL,
+        made_at_ns INTEGER NOT NULL,
+        workspace TEXT,
+        command TEXT,
+        stdout BLOB,
+        stderr BLOB
+    ) STRICT;
+    CREATE INDEX one_shot_calls_by_machine ON one_shot_calls (machine);
 "];
 
 /// How long another process may hold the database, such as somebody's look into it.

@@ -50,6 +50,8 @@ fn workspace(number: u8) -> WorkspaceRecord {
         seed: SeedRecord::default(),
         last_error: None,
         one_shot: false,
+        call: None,
+        ends_with_callers: false,
         allow_host_compat: true,
     }
 }

@@ -27,8 +27,10 @@ impl Workspaces {
             Ok(outcome) => outcome,
             Err(error) => return Err(in_use.blame(error).await),
         };
+        // Whoever follows the same command may remove its machine as soon as nobody uses it.
+        let view = self.view_of(&id).await?;
         drop(in_use);
-        Ok((self.view_of(&id).await?, outcome))
+        Ok((view, outcome))
     }
 
     /// What is known of a command.
@@ -79,6 +81,7 @@ impl Workspaces {
         let id = self.resolve_any(reference)?;
         let commands = self.commands(&id)?;
         self.touch(&id);
+        let _waiting = self.shared.registry.hold(&id)?;
         let record = commands.wait(sequence, io).await?;
         Ok((self.view_of(&id).await?, record))
     }

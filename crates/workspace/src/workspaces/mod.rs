@@ -21,6 +21,7 @@
 //! One [`driver`] for each workspace is the only one that changes it. What may be asked of it when is the table in
 //! [`state`]; how many there may be is decided by [`limits`].
 
+mod call;
 mod clock;
 mod commands;
 mod create;
@@ -53,8 +54,9 @@ use std::{
 
 use tokio::sync::oneshot;
 
-pub(crate) use self::{clock::HostClock, in_use::InUse, record::RECORD_VERSION};
+pub(crate) use self::{call::KnownCall, clock::HostClock, in_use::InUse, record::RECORD_VERSION};
 pub use self::{
+    call::{Call, Called, KeptCommand},
     create::{CreateEvent, CreateIo, CreateRequest},
     files::WorkspaceFiles,
     gc::{Garbage, GarbageKind},
@@ -90,6 +92,8 @@ struct Shared {
     unreadable: HashSet<WorkspaceId>,
     /// Held while it is decided whether one more fits, and while left-overs are looked for.
     admission: tokio::sync::Mutex<()>,
+    /// Calls that are being begun.
+    turns: call::Turns,
     /// One process at a time drives the workspaces of a store; none: another one may.
     owner: Option<FileLock>,
 }
@@ -116,7 +120,8 @@ impl Workspaces {
         let unreadable = store.unreadable_workspaces().await?;
         let registry = Registry::default();
         let admission = tokio::sync::Mutex::default();
-        let shared = Shared { resources, store, limits, registry, unreadable, admission, owner };
+        let turns = call::Turns::default();
+        let shared = Shared { resources, store, limits, registry, unreadable, admission, turns, owner };
         let workspaces = Self { shared: Arc::new(shared) };
         if workspaces.are_driven() {
             reconcile::reconcile(&workspaces.shared).await?;
@@ -231,7 +236,7 @@ impl Workspaces {
     /// Removes a workspace with all it has; with running commands only if forced.
     pub async fn delete(&self, reference: &str, force: bool) -> Result<WorkspaceId, Error> {
         let id = self.resolve(reference)?;
-        self.ask(&id, |answer| Request::Delete { force, answer }).await?;
+        self.ask(&id, |answer| Request::Delete { force, unless_used: false, answer }).await?;
         Ok(id)
     }
 
