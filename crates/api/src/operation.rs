@@ -40,6 +40,7 @@ use crate::{
         sync::{SyncPullRequest, SyncPulled, SyncPushRequest, SyncPushed},
         transfer::{FileDownloadRequest, FileDownloaded, FileUploadRequest},
         view::Workspace,
+        wait::{WorkspaceRevision, WorkspaceWaitRequest},
     },
 };
 
@@ -239,6 +240,9 @@ operations! {
     /// Says in few words what happened in a workspace since it was made, or since an earlier summary.
     "workspace_summary" SummarizeWorkspace(WorkspaceSummaryRequest) -> WorkspaceSummary, events NoEvent, Unary, Reads,
         command "workspace summary", needs Workspace, errors [InvalidSize, UnknownSequence];
+    /// Waits until something changes in a workspace: its state, its commands, its files. That does not extend its life.
+    "workspace_wait" WaitForChange(WorkspaceWaitRequest) -> WorkspaceRevision, events WorkEvent, Streaming, Reads,
+        command "workspace wait", needs Workspace, errors [];
     /// Deletes a workspace and everything in it.
     "workspace_delete" DeleteWorkspace(WorkspaceDeleteRequest) -> WorkspaceDeleted, events NoEvent, Unary, Destroys,
         command "workspace delete", needs Workspace, errors [WorkspaceBusy];
@@ -342,8 +346,8 @@ operations! {
     "gc" CollectGarbage(GcRequest) -> GcResult, events NoEvent, Unary, Destroys, command "gc", needs Nothing, errors [];
     /// Makes an unnamed machine, which runs at once; or gives that of an earlier request which was the same.
     "vm_create" CreateVm(VmCreateRequest) -> Vm, events NoEvent, Unary, Writes, command "", needs Nothing,
-        errors [InvalidSize, MissingCommand, IdempotencyConflict, NotYetSupported, LimitReached, UnknownEnvironment, EnvironmentDamaged, EnvironmentFailed,
-                HostRequirement, DiskFull];
+        errors [InvalidSize, MissingCommand, NotYetSupported, IdempotencyConflict, LimitReached, UnknownEnvironment,
+                EnvironmentDamaged, EnvironmentFailed, HostRequirement, DiskFull];
     /// Starts a machine that was stopped.
     "vm_start" StartVm(VmStartRequest) -> Vm, events NoEvent, Unary, Writes, command "", needs Nothing,
         errors [UnknownVm, WrongState, LimitReached, HostRequirement, DiskFull, StartFailed, MachineLost, GuestMisbehaved,

@@ -80,6 +80,7 @@ const TABLE: &[Row] = &[
     // Nothing that came before can be late when it is stopped.
     ("workspace_list", Look, &["workspace", "list"]),
     ("workspace_status", Look, &["workspace", "status", "w"]),
+    ("workspace_wait", Look, &["workspace", "wait", "w"]),
     ("workspace_logs", Look, &["workspace", "logs", "w"]),
     ("workspace_output", Look, &["workspace", "output", "w", "1"]),
     ("workspace_job_list", Look, &["workspace", "job", "list", "w"]),

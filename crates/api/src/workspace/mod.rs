@@ -4,7 +4,7 @@
 //! - [`create`], [`list`], [`lifecycle`]: making, finding, changing, stopping, starting and deleting.
 //! - [`view`]: a workspace as everybody sees it.
 //! - [`exec`], [`command`], [`job`]: running commands, their history and output, and following those that run on.
-//! - [`summary`]: what happened, in few words.
+//! - [`summary`], [`wait`]: what happened, in few words, and waiting until something does.
 //! - [`entry`], [`files`], [`search`], [`patch`], [`diff`]: what is in `/workspace`, and what became of it.
 //! - [`transfer`], [`sync`], [`export`]: to the host and back.
 //!
@@ -31,6 +31,7 @@ pub mod summary;
 pub mod sync;
 pub mod transfer;
 pub mod view;
+pub mod wait;
 
 /// Where the files of a workspace are in its guest.
 pub const WORKSPACE_PATH: &str = "/workspace";

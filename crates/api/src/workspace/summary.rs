@@ -28,7 +28,7 @@ pub const DEFAULT_SUMMARY_CHARS: u64 = 4000;
 pub struct Since {
     /// Commands with a greater number came after it. 0: all did.
     pub sequence: u64,
-    /// The time, milliseconds since 1970. None: when that command began.
+    /// The time, milliseconds since 1970. None: when that command ended, or, if it runs, began.
     pub at_ms: Option<u64>,
 }
 
@@ -53,7 +53,7 @@ impl Since {
         Ok(Self { sequence, at_ms })
     }
 
-    /// The command whose beginning is meant, if no time is said.
+    /// The command whose time is meant, if no other is said.
     pub fn command(self) -> Option<CommandRef> {
         (self.at_ms.is_none() && self.sequence > 0).then_some(CommandRef(self.sequence))
     }

@@ -17,7 +17,7 @@ use pyro_api::{
         GetWorkspaceLogs, GetWorkspaceOutput, GetWorkspaceStatus, GlobFiles, GrepFiles, KillJob, ListFiles,
         ListJobs, ListWorkspaces, MakeDirectory, MoveFile, PullSync, PushSync, ReadFile, ReapVms,
         ReplaceInFile, Run, StartVm, StartWorkspace, StatFile, StopVm, StopWorkspace, SummarizeWorkspace,
-        UpdateWorkspace, UploadFile, WaitForJob, WriteFile,
+        UpdateWorkspace, UploadFile, WaitForChange, WaitForJob, WriteFile,
     },
 };
 use serde::Serialize;
@@ -119,6 +119,7 @@ handler! {
         EnvPull env_pull;
         EnvImport env_import;
         CreateWorkspace workspace_create;
+        WaitForChange workspace_wait;
         ExecInWorkspace workspace_exec;
         WaitForJob workspace_job_wait;
         DownloadFile workspace_file_download;

@@ -39,6 +39,7 @@ use pyro_api::{
         sync::{SyncPullRequest, SyncPulled, SyncPushRequest, SyncPushed},
         transfer::{FileDownloadRequest, FileDownloaded, FileUploadRequest},
         view::Workspace,
+        wait::{WorkspaceRevision, WorkspaceWaitRequest},
     },
 };
 use pyro_environments::{
@@ -322,6 +323,14 @@ impl Handler for Library {
         request: WorkspaceSummaryRequest,
     ) -> Result<WorkspaceSummary, ErrorBody> {
         summary::summarize(self.host().await?, request).await
+    }
+
+    async fn workspace_wait(
+        &self,
+        request: WorkspaceWaitRequest,
+        streams: Streams,
+    ) -> Result<WorkspaceRevision, ErrorBody> {
+        lifecycle::wait(self.host().await?, request, streams).await
     }
 
     async fn workspace_update(&self, request: WorkspaceUpdateRequest) -> Result<Workspace, ErrorBody> {

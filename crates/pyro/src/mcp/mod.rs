@@ -8,7 +8,8 @@
 //! - [`follow`], [`one_shot`]: commands that take longer than a client waits, and those asked for twice.
 //! - [`excerpt`], [`answer`]: nothing that a tool returns is longer than its budget, and everything is said once.
 //! - [`host_paths`]: which files of the host a model may name.
-//! - [`prompts`], [`resources`]: ways to begin, and files and logs by address.
+//! - [`prompts`], [`resources`], [`subscriptions`]: ways to begin, files and logs by address, and being told when they
+//!   change.
 
 mod answer;
 mod command_answer;
@@ -23,6 +24,7 @@ mod prompts;
 mod resources;
 mod schema;
 mod server;
+mod subscriptions;
 mod tool;
 mod tools;
 

@@ -9,9 +9,9 @@ use rmcp::{
         CallToolRequestParams, CallToolResponse, GetPromptRequestParams, GetPromptResponse, Implementation,
         ListPromptsResult, ListResourceTemplatesResult, ListResourcesResult, ListToolsResult,
         PaginatedRequestParams, ReadResourceRequestParams, ReadResourceResponse, ServerCapabilities,
-        ServerConfig,
+        ServerConfig, SubscribeRequestParams, SubscriptionFilter, UnsubscribeRequestParams,
     },
-    service::RequestContext,
+    service::{RequestContext, SubscriptionContext},
     transport::io::stdio_pipes,
 };
 use tokio::time::Instant;
@@ -22,6 +22,7 @@ use super::{
     profile::Profile,
     progress::Progress,
     prompts, resources,
+    subscriptions::{self, Subscriptions},
     tool::{Tool, ToolCall},
     tools,
 };
@@ -37,6 +38,9 @@ pub(crate) struct Server {
     times: Times,
     client: Client,
     paths: Arc<HostPaths>,
+    subscriptions: Arc<Subscriptions>,
+    /// Whether all requests come over one connection, which lasts.
+    has_one_client: bool,
     tools: Arc<Vec<Tool>>,
 }
 
@@ -59,7 +63,16 @@ impl Server {
         paths: HostPaths,
     ) -> Self {
         let tools = tools::all().into_iter().filter(|tool| profile.has(tool.name)).collect();
-        Self { profile, form, times, client, paths: Arc::new(paths), tools: Arc::new(tools) }
+        Self {
+            profile,
+            form,
+            times,
+            client,
+            paths: Arc::new(paths),
+            subscriptions: Arc::default(),
+            has_one_client: false,
+            tools: Arc::new(tools),
+        }
     }
 
     fn form_for(&self, context: &RequestContext<RoleServer>) -> ResultForm {
@@ -76,6 +89,7 @@ pub(crate) async fn serve_stdio(server: Server) -> Result<(), ErrorBody> {
             format!("the client did not begin as the protocol wants: {error}"),
         )
     };
+    let server = Server { has_one_client: true, ..server };
     let serving = match server.serve(stdio_pipes()).await {
         Ok(serving) => serving,
         // A client that goes before it said anything wants nothing.
@@ -89,7 +103,12 @@ impl ServerHandler for Server {
     fn get_info(&self) -> ServerConfig {
         let capabilities = match self.profile {
             Profile::VmRun => ServerCapabilities::builder().enable_tools().build(),
-            _ => ServerCapabilities::builder().enable_tools().enable_resources().enable_prompts().build(),
+            _ => ServerCapabilities::builder()
+                .enable_tools()
+                .enable_resources()
+                .enable_resources_subscribe()
+                .enable_prompts()
+                .build(),
         };
         ServerConfig::new(capabilities)
             .with_server_info(Implementation::new(NAME, env!("CARGO_PKG_VERSION")).with_title("pyro"))
@@ -155,6 +174,38 @@ impl ServerHandler for Server {
         _context: RequestContext<RoleServer>,
     ) -> Result<ReadResourceResponse, ErrorData> {
         resources::read(&self.client, &request.uri).await.map(Into::into)
+    }
+
+    fn accepted_subscription_filter(&self, requested: &SubscriptionFilter) -> Option<SubscriptionFilter> {
+        let uris = requested.resource_subscriptions.as_deref().unwrap_or_default();
+        Some(SubscriptionFilter::builder().resource_subscriptions(subscriptions::accepted(uris)).build())
+    }
+
+    async fn listen(&self, context: SubscriptionContext) -> Result<(), ErrorData> {
+        subscriptions::listen(&self.client, context).await;
+        Ok(())
+    }
+
+    async fn subscribe(
+        &self,
+        request: SubscribeRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<(), ErrorData> {
+        if !self.has_one_client {
+            let text =
+                "nothing can be told to a client that keeps no connection; speak 2026-07-28 and listen";
+            return Err(ErrorData::invalid_request(text, None));
+        }
+        self.subscriptions.subscribe(&self.client, context.peer, request.uri).await
+    }
+
+    async fn unsubscribe(
+        &self,
+        request: UnsubscribeRequestParams,
+        _context: RequestContext<RoleServer>,
+    ) -> Result<(), ErrorData> {
+        self.subscriptions.unsubscribe(&request.uri);
+        Ok(())
     }
 
     async fn list_prompts(

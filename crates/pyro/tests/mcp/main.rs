@@ -8,3 +8,4 @@ mod commands;
 mod daemon;
 mod http;
 mod protocol;
+mod subscriptions;

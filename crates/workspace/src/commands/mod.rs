@@ -67,7 +67,7 @@ use crate::{
     session::{FailureCode, GuestSession, OutputKind, SessionError},
     store::{CommandPage, CommandQuery, Durability, Store},
     task,
-    workspaces::WorkspaceId,
+    workspaces::{Changes, WorkspaceId},
 };
 
 /// How long a guest may take to signal a command.
@@ -193,6 +193,11 @@ impl Commands {
     /// The session over which commands run; waits for one that is being renewed.
     pub async fn current_session(&self) -> Result<GuestSession, Error> {
         self.shared.session().await
+    }
+
+    /// Counts what changes in the workspace.
+    pub(crate) fn changes(&self) -> &Changes {
+        &self.shared.changes
     }
 
     /// What is known of a command.

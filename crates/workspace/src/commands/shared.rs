@@ -26,7 +26,7 @@ use crate::{
     session::{GuestSession, OutputKind},
     store::{Durability, Inserted, Store},
     task,
-    workspaces::WorkspaceId,
+    workspaces::{Changes, WorkspaceId},
 };
 
 /// Commands that are attended at once; each takes up to three of a session's 256 streams, and file workers take some.
@@ -51,6 +51,8 @@ pub(super) struct Shared {
     /// A job ended.
     pub(super) ended: Notify,
     pub(super) closed: CancellationToken,
+    /// Counts what changes in the workspace, commands first of all.
+    pub(super) changes: Changes,
 }
 
 /// A command that is written down.
@@ -82,6 +84,7 @@ impl Shared {
             turns: Arc::new(Semaphore::new(COMMANDS_AT_ONCE)),
             ended: Notify::new(),
             closed: CancellationToken::new(),
+            changes: Changes::default(),
         }
     }
 
@@ -97,6 +100,7 @@ impl Shared {
     pub(super) fn forget(&self, job: &Job) {
         self.lock_jobs().remove(&job.sequence);
         self.ended.notify_waiters();
+        self.changes.of_commands_and_files();
     }
 
     pub(super) fn set_stalls(&self, stalls: Stalls) {
@@ -222,6 +226,7 @@ impl Shared {
         }
         let job = Arc::new(job);
         self.lock_jobs().insert(job.sequence, Arc::clone(&job));
+        self.changes.of_commands();
         tokio::spawn(Supervisor::new(Arc::clone(self), Arc::clone(&job), start, input).run());
         Ok(job)
     }

@@ -310,6 +310,7 @@ impl Driver {
         self.store.update_workspace(&record).await?;
         self.record = record;
         self.show();
+        self.commands.changes().of_state();
         Ok(())
     }
 

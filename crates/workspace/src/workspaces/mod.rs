@@ -22,6 +22,7 @@
 //! [`state`]; how many there may be is decided by [`limits`].
 
 mod call;
+mod changes;
 mod clock;
 mod commands;
 mod create;
@@ -54,9 +55,12 @@ use std::{
 
 use tokio::sync::oneshot;
 
-pub(crate) use self::{call::KnownCall, clock::HostClock, in_use::InUse, record::RECORD_VERSION};
+pub(crate) use self::{
+    call::KnownCall, changes::Changes, clock::HostClock, in_use::InUse, record::RECORD_VERSION,
+};
 pub use self::{
     call::{Call, Called, KeptCommand},
+    changes::Revision,
     create::{CreateEvent, CreateIo, CreateRequest},
     files::WorkspaceFiles,
     gc::{Garbage, GarbageKind},
@@ -253,6 +257,23 @@ impl Workspaces {
         if let Ok(requests) = self.shared.registry.requests(id) {
             // A full queue is activity enough.
             drop(requests.try_send(Request::Touch));
+        }
+    }
+
+    /// How far a workspace has come; waits until that is another revision than `after`, if one is given. That is no use of
+    /// it.
+    pub async fn changed(
+        &self,
+        reference: &str,
+        after: Option<u64>,
+    ) -> Result<(WorkspaceId, Revision), Error> {
+        let id = self.resolve(reference)?;
+        let mut changes = self.commands(&id)?.changes().subscribe();
+        let is_new = |revision: &Revision| after.is_none_or(|after| revision.last != after);
+        match changes.wait_for(is_new).await {
+            Ok(revision) => Ok((id, *revision)),
+            // It ends with the workspace, or with this daemon.
+            Err(_) => self.shared.registry.seen(&id).and(Err(Error::Cancelled)),
         }
     }
 

@@ -22,6 +22,7 @@ mod summary;
 mod sync;
 mod update;
 mod view;
+mod wait;
 
 #[cfg(test)]
 mod tests;
@@ -47,6 +48,7 @@ pub(crate) enum Command {
     List(list::Arguments),
     Status(status::Arguments),
     Summary(summary::Arguments),
+    Wait(wait::Arguments),
     Update(update::Arguments),
     Exec(Box<exec::Arguments>),
     #[command(subcommand)]
@@ -73,6 +75,7 @@ impl Command {
             Self::List(arguments) => arguments.json,
             Self::Status(arguments) => arguments.json,
             Self::Summary(arguments) => arguments.json,
+            Self::Wait(arguments) => arguments.json,
             Self::Update(arguments) => arguments.json,
             Self::Exec(arguments) => arguments.json,
             Self::Job(command) => command.json(),
@@ -96,6 +99,7 @@ pub(crate) async fn perform(command: Command, settings: Settings) -> Result<Stat
         Command::List(arguments) => list::perform(arguments, &settings).await,
         Command::Status(arguments) => status::perform(arguments, &settings).await,
         Command::Summary(arguments) => summary::perform(arguments, &settings).await,
+        Command::Wait(arguments) => wait::perform(arguments, &settings).await,
         Command::Update(arguments) => update::perform(arguments, &settings).await,
         Command::Exec(arguments) => exec::perform(*arguments, &settings).await,
         Command::Job(command) => job::perform(command, &settings).await,

@@ -91,7 +91,9 @@ async fn beginning(host: &Host, id: &str, since: Option<Since>) -> Result<System
     match since.command() {
         Some(command) => {
             let found = host.workspaces().command(id, command.0).await;
-            found.map(|(_, record)| record.created_at).map_err(|error| error_body(&error))
+            let (_, record) = found.map_err(|error| error_body(&error))?;
+            // What it did itself is known to whoever names it.
+            Ok(record.ended_at.unwrap_or(record.created_at))
         }
         None => {
             let at = Duration::from_millis(since.at_ms.unwrap_or_default());

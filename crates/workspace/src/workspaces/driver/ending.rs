@@ -95,6 +95,7 @@ impl Driver {
         self.guest_deadline = GuestDeadline::Unknown;
         self.record.state = WorkspaceState::Stopped { reason };
         self.show();
+        self.commands.changes().of_state();
         self.write_end().await;
     }
 

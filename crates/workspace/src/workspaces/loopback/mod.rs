@@ -4,6 +4,7 @@
 //! directory in its place. Everything else is what a daemon has. Each test lives in a mount namespace of its own.
 
 mod calls;
+mod changes;
 mod creation;
 mod ends;
 mod garbage;
