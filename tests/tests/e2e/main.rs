@@ -18,6 +18,7 @@ mod json;
 mod large_seeds;
 mod lifetimes;
 mod mcp;
+mod mcp_faults;
 mod mcp_once;
 mod package_managers;
 mod reference_faults;

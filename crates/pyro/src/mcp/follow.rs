@@ -1,10 +1,10 @@
 //! Following a command as long as a client waits, and not longer: past its deadline the command runs on, and the answer
 //! says under which job.
 //!
-//! A client that wants the call no more has its command killed. A daemon that is lost takes nothing along: a command goes
-//! on without its caller, and the next daemon knows it. A client that gave up, or lost its server, asks again: with an
-//! idempotency key its command runs once, ever, and without one the daemon has the call attach to an identical command
-//! that still runs. So nothing has to be remembered here.
+//! A client that wants the call no more has its command killed; one that has gone has not. A daemon that is lost takes
+//! nothing along: a command goes on without its caller, and the next daemon knows it. A client that gave up, or lost its
+//! server, asks again: with an idempotency key its command runs once, ever, and without one the daemon has the call attach
+//! to an identical command that still runs. So nothing has to be remembered here.
 
 use std::time::Duration;
 
@@ -206,7 +206,8 @@ impl<'c> Following<'c> {
     where
         C: Call<Event = ExecEvent, Result = ExecReport>,
     {
-        if self.kills_when_cancelled {
+        // A client that has gone may come back and ask again.
+        if self.kills_when_cancelled && !self.call.gone.is_cancelled() {
             let beginning = tokio::time::timeout(PATIENCE_FOR_END, self.wait_for_job(exchange));
             // The client does not listen any more; the history says how the command ended.
             if let Ok(Some(job)) = beginning.await {

@@ -180,6 +180,9 @@ async fn broken_off(call: &ToolCall, vm_id: &str, is_ours: bool, error: ErrorBod
     if error.code == ErrorCode::DaemonLost {
         return named(error, vm_id);
     }
+    if call.gone.is_cancelled() {
+        return error;
+    }
     // The daemon may not have noticed yet that whoever cancelled is gone.
     let unless_used = !(is_ours && error.code == ErrorCode::Cancelled);
     let _deleted = delete(&call.client, vm_id, unless_used).await;

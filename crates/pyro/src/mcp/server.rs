@@ -14,7 +14,8 @@ use rmcp::{
     service::{RequestContext, SubscriptionContext},
     transport::io::stdio_pipes,
 };
-use tokio::time::Instant;
+use tokio::{sync::Semaphore, time::Instant};
+use tokio_util::sync::CancellationToken;
 
 use super::{
     answer::{ResultForm, failure},
@@ -26,6 +27,9 @@ use super::{
     tool::{Tool, ToolCall},
     tools,
 };
+
+/// Calls that are answered at once; more wait for their turn. Each takes a few descriptors.
+const MOST_CALLS: usize = 256;
 
 /// The server's name, as the contract has it.
 const NAME: &str = "pyro_mcp";
@@ -41,6 +45,10 @@ pub(crate) struct Server {
     subscriptions: Arc<Subscriptions>,
     /// Whether all requests come over one connection, which lasts.
     has_one_client: bool,
+    /// That client has gone.
+    gone: CancellationToken,
+    /// One for each call that is being answered.
+    turns: Arc<Semaphore>,
     tools: Arc<Vec<Tool>>,
 }
 
@@ -71,6 +79,8 @@ impl Server {
             paths: Arc::new(paths),
             subscriptions: Arc::default(),
             has_one_client: false,
+            gone: CancellationToken::new(),
+            turns: Arc::new(Semaphore::new(MOST_CALLS)),
             tools: Arc::new(tools),
         }
     }
@@ -90,7 +100,8 @@ pub(crate) async fn serve_stdio(server: Server) -> Result<(), ErrorBody> {
         )
     };
     let server = Server { has_one_client: true, ..server };
-    let serving = match server.serve(stdio_pipes()).await {
+    let gone = server.gone.clone();
+    let serving = match server.serve_with_ct(stdio_pipes(), gone).await {
         Ok(serving) => serving,
         // A client that goes before it said anything wants nothing.
         Err(rmcp::service::ServerInitializeError::ConnectionClosed(_)) => return Ok(()),
@@ -134,12 +145,18 @@ impl ServerHandler for Server {
             let text = format!("the profile {} has no tool {:?}", self.profile.name(), request.name);
             return Err(ErrorData::invalid_params(text, None));
         };
+        let cancelled = || ErrorData::internal_error("the client cancelled the call", None);
+        let _turn = tokio::select! {
+            turn = self.turns.acquire() => turn.map_err(|_| cancelled())?,
+            () = context.ct.cancelled() => return Err(cancelled()),
+        };
         let form = self.form_for(&context);
         let token = context.meta.get_progress_token();
         let call = ToolCall {
             client: self.client.clone(),
             paths: Arc::clone(&self.paths),
             cancel: context.ct.clone(),
+            gone: self.gone.clone(),
             progress: Arc::new(Progress::to(context.peer.clone(), token)),
             deadline: Instant::now() + self.times.patience,
             abandon_after: self.times.abandon_after,

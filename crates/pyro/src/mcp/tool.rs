@@ -25,8 +25,10 @@ pub(super) struct ToolCall {
     pub(super) client: Client,
     /// What of the host may be named.
     pub(super) paths: Arc<HostPaths>,
-    /// The client wants the call no more, or has gone.
+    /// The client wants the call no more, or has [gone](Self::gone).
     pub(super) cancel: CancellationToken,
+    /// It is not the call that is not wanted any more: the client has gone.
+    pub(super) gone: CancellationToken,
     /// Whom to tell how far it is.
     pub(super) progress: Arc<Progress>,
     /// When there must be an answer.
