@@ -38,9 +38,11 @@ use crate::{
         patch::{PatchApplyRequest, PatchResult},
         progress::WorkEvent,
         search::{FileGlob, FileGlobRequest, FileGrep, FileGrepRequest},
+        summary::{WorkspaceSummary, WorkspaceSummaryRequest},
         sync::{SyncPullRequest, SyncPulled, SyncPushRequest, SyncPushed},
         transfer::{FileDownloadRequest, FileDownloaded, FileUploadRequest},
         view::Workspace,
+        wait::{WorkspaceRevision, WorkspaceWaitRequest},
     },
 };
 
@@ -266,6 +268,12 @@ operations! {
     /// Says everything about a workspace. That does not extend its life.
     "workspace_status" GetWorkspaceStatus(WorkspaceStatusRequest) -> Workspace, events NoEvent, Unary, Reads, Cancel,
         command "workspace status", needs Workspace, errors [];
+    /// Says in few words what happened in a workspace since it was made, or since an earlier summary.
+    "workspace_summary" SummarizeWorkspace(WorkspaceSummaryRequest) -> WorkspaceSummary, events NoEvent, Unary, Reads, Cancel,
+        command "workspace summary", needs Workspace, errors [InvalidSize, UnknownSequence];
+    /// Waits until something changes in a workspace: its state, its commands, its files. That does not extend its life.
+    "workspace_wait" WaitForChange(WorkspaceWaitRequest) -> WorkspaceRevision, events WorkEvent, Streaming, Reads, Cancel,
+        command "workspace wait", needs Workspace, errors [];
     /// Deletes a workspace and everything in it.
     "workspace_delete" DeleteWorkspace(WorkspaceDeleteRequest) -> WorkspaceDeleted, events NoEvent, Unary, Destroys, Finish,
         command "workspace delete", needs Workspace, errors [WorkspaceBusy];
@@ -367,10 +375,10 @@ operations! {
         errors [PathNotFound, PathEscapes, WrongFileType, OutputExists, FileFailed, DiskFull];
     /// Removes what the daemon keeps without need, or says what it would remove and why. Never a workspace.
     "gc" CollectGarbage(GcRequest) -> GcResult, events NoEvent, Unary, Destroys, Finish, command "gc", needs Nothing, errors [];
-    /// Makes an unnamed machine, which runs at once.
+    /// Makes an unnamed machine, which runs at once; or gives that of an earlier request which was the same.
     "vm_create" CreateVm(VmCreateRequest) -> Vm, events NoEvent, Unary, Writes, Cancel, command "", needs Nothing,
-        errors [InvalidSize, NotYetSupported, LimitReached, UnknownEnvironment, EnvironmentDamaged, EnvironmentFailed,
-                HostRequirement, DiskFull];
+        errors [InvalidSize, MissingCommand, NotYetSupported, IdempotencyConflict, LimitReached, UnknownEnvironment,
+                EnvironmentDamaged, EnvironmentFailed, HostRequirement, DiskFull];
     /// Starts a machine that was stopped.
     "vm_start" StartVm(VmStartRequest) -> Vm, events NoEvent, Unary, Writes, Finish, command "", needs Nothing,
         errors [UnknownVm, WrongState, LimitReached, HostRequirement, DiskFull, StartFailed, MachineLost, GuestMisbehaved,

@@ -21,6 +21,7 @@ use crate::{
         entry::FileMode,
         identity::{LabelKey, LabelValue, MAX_LABEL_KEY_CHARS, MAX_NAME_CHARS, WorkspaceName, WorkspaceRef},
         path::{MAX_PATH_BYTES, WorkspacePath},
+        summary::Since,
     },
 };
 
@@ -271,6 +272,13 @@ by_hand! {
         "anyOf": [
             { "type": "integer", "minimum": 1 },
             { "type": "string", "pattern": "^c?[0-9]+$" }
+        ]
+    };
+    Since as "Since": {
+        "description": "A moment in the life of a workspace: the cursor of a summary, or a command's number or job id.",
+        "anyOf": [
+            { "type": "integer", "minimum": 0 },
+            { "type": "string", "pattern": "^c?[0-9]+(@[0-9]+)?$" }
         ]
     };
     ErrorCode as "ErrorCode": {

@@ -12,7 +12,7 @@ use crate::{
         CommandLine, DEFAULT_MEM_MIB, DEFAULT_TIMEOUT_SECONDS, DEFAULT_TTL_SECONDS, DEFAULT_VCPU_COUNT,
         MEM_MIBS, TIMEOUTS_SECONDS, VCPU_COUNTS,
     },
-    workspace::{create::check_ttl, view::WorkspaceState},
+    workspace::{command::LogEntry, create::check_ttl, exec::check_key, view::WorkspaceState},
 };
 
 /// Makes a machine, which runs at once.
@@ -40,6 +40,32 @@ pub struct VmCreateRequest {
     /// Accepted for compatibility. Nothing ever runs on the host.
     #[serde(default)]
     pub allow_host_compat: bool,
+    /// The command that the machine is for. It is not run by that; it tells what an idempotency key or `attach` means.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub purpose: Option<VmPurpose>,
+    /// A text of the caller's choice for this one call. Another request with the same key and otherwise the same content
+    /// makes nothing: it gives the machine that was made, or `kept` if that is gone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idempotency_key: Option<String>,
+    /// Without an idempotency key: give the machine that a request of the same content made, as long as its command has not
+    /// ended.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub attach: bool,
+    /// Only callers keep the machine: `ttl_seconds` counts from when the last one went away, also if its command runs on.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ends_with_callers: bool,
+}
+
+/// The command that a machine is for.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct VmPurpose {
+    /// What: a string is a shell line, an array an argument vector.
+    pub command: CommandLine,
+    /// How long it may run.
+    #[serde(default = "defaults::timeout_seconds")]
+    pub timeout_seconds: u64,
 }
 
 mod defaults {
@@ -58,6 +84,22 @@ mod defaults {
 }
 
 impl VmCreateRequest {
+    /// A request with the defaults.
+    pub fn new(environment: impl Into<String>) -> Self {
+        Self {
+            environment: environment.into(),
+            vcpu_count: DEFAULT_VCPU_COUNT,
+            mem_mib: DEFAULT_MEM_MIB,
+            ttl_seconds: DEFAULT_TTL_SECONDS,
+            network: false,
+            allow_host_compat: false,
+            purpose: None,
+            idempotency_key: None,
+            attach: false,
+            ends_with_callers: false,
+        }
+    }
+
     /// Everything about the request that can be judged without a host.
     pub fn check(&self) -> Result<(), ErrorBody> {
         within("vcpu_count", self.vcpu_count, &VCPU_COUNTS)?;
@@ -68,6 +110,14 @@ impl VmCreateRequest {
                 "machines have no network in this release, so network cannot be switched on",
                 "create it without; what the command needs must be in the environment",
             ));
+        }
+        if let Some(purpose) = &self.purpose {
+            within("timeout_seconds", purpose.timeout_seconds, &TIMEOUTS_SECONDS)?;
+            purpose.command.check()?;
+        }
+        self.idempotency_key.as_deref().map_or(Ok(()), check_key)?;
+        if self.attach && self.purpose.is_none() {
+            return Err(check::invalid("attach needs a purpose: which command is meant"));
         }
         check::environment_name(&self.environment)
     }
@@ -114,12 +164,29 @@ names_a_machine! {
     VmStartRequest;
     /// Stops a machine. Its disk stays.
     VmStopRequest;
-    /// Deletes a machine.
-    VmDeleteRequest;
     /// Asks how a machine is.
     VmStatusRequest;
     /// Asks for the network of a machine.
     VmNetworkInfoRequest;
+}
+
+/// Deletes a machine.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct VmDeleteRequest {
+    /// Which.
+    pub vm_id: String,
+    /// Leave it to somebody else who waits for a command in it now.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unless_used: bool,
+}
+
+impl VmDeleteRequest {
+    /// Deletes it whoever uses it.
+    pub fn new(vm_id: impl Into<String>) -> Self {
+        Self { vm_id: vm_id.into(), unless_used: false }
+    }
 }
 
 /// Deletes machines that are past their time.
@@ -162,6 +229,12 @@ pub struct Vm {
     pub execution_mode: String,
     /// More, for people who look into things.
     pub metadata: BTreeMap<String, String>,
+    /// Whether an earlier request made it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub attached: bool,
+    /// The machine is gone, and this is kept of its command: how it ended, and the ends of its outputs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept: Option<Box<LogEntry>>,
 }
 
 /// A machine is gone.
@@ -170,9 +243,9 @@ pub struct Vm {
 pub struct VmDeleted {
     /// Which it was.
     pub vm_id: String,
-    /// Always true.
+    /// Whether it is gone; false only with `unless_used`.
     pub deleted: bool,
-    /// `explicit_delete`.
+    /// `explicit_delete`, or `in_use`.
     pub reason: String,
 }
 
@@ -211,7 +284,13 @@ mod tests {
         let usual: VmCreateRequest = serde_json::from_str(r#"{"environment":"debian:12"}"#).unwrap();
         assert_eq!((usual.vcpu_count, usual.mem_mib, usual.ttl_seconds), (1, 1024, 600));
         assert!(usual.check().is_ok());
+        assert_eq!(usual, VmCreateRequest::new("debian:12"));
         for (bad, code) in [
+            (
+                VmCreateRequest { idempotency_key: Some(String::new()), ..usual.clone() },
+                ErrorCode::InvalidRequest,
+            ),
+            (VmCreateRequest { attach: true, ..usual.clone() }, ErrorCode::InvalidRequest),
             (VmCreateRequest { vcpu_count: 0, ..usual.clone() }, ErrorCode::InvalidSize),
             (VmCreateRequest { mem_mib: 1, ..usual.clone() }, ErrorCode::InvalidSize),
             (VmCreateRequest { network: true, ..usual }, ErrorCode::NotYetSupported),

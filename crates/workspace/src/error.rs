@@ -51,6 +51,12 @@ pub enum Error {
         /// The command that has it.
         sequence: u64,
     },
+    /// The idempotency key belongs to a call for a machine that asked for something else.
+    #[error("the idempotency key `{key}` belongs to another call")]
+    CallTaken {
+        /// The key.
+        key: String,
+    },
     /// The end of a command cannot be told.
     #[error("command {sequence} {fate}: {reason}")]
     CommandLost {
@@ -212,7 +218,7 @@ impl Error {
             Self::UnknownCommand { .. } => {
                 Some("`pyro workspace logs` shows the commands of a workspace".to_owned())
             }
-            Self::KeyTaken { .. } => Some("a new call needs a new idempotency key".to_owned()),
+            Self::KeyTaken { .. } | Self::CallTaken { .. } => Some("a new call needs a new idempotency key".to_owned()),
             Self::CommandLost { fate: Fate::NeverStarted, .. } => {
                 Some("run it again; if the call had an idempotency key, with a new one".to_owned())
             }

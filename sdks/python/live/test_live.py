@@ -229,6 +229,16 @@ class Workspaces(Live):
         self.assertEqual(self.it.read_output(begun["sequence"], grep="^d")["matches"], [{"line": 2, "byte": 4, "text": "done"}])
         self.assertIn(begun["sequence"], [entry["sequence"] for entry in self.it.logs(limit=1000)["entries"]])
 
+    def test_what_happened_is_summed_up_and_waited_for(self) -> None:
+        revision = self.it.wait()
+        before = self.it.summarize()
+        self.it.exec("echo broke >&2; exit 3")
+        self.assertTrue(self.it.wait(after=revision["revision"])["changed"])
+        after = self.it.summarize(since=before["cursor"])
+        self.assertEqual(after["commands"]["failed"], 1)
+        self.assertEqual(after["failures"][0]["output_end"], "broke")
+        self.assertFalse(self.it.wait(after=self.it.wait()["revision"], timeout_seconds=0)["changed"])
+
     def test_files_are_read_written_searched_and_moved(self) -> None:
         it = self.it
         self.assertTrue(it.write_file("f/g.txt", text="one\ntwo\nthree\n")["created"])

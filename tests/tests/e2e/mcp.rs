@@ -4,16 +4,18 @@ use pyro_e2e::{ENVIRONMENT, Home, Running};
 use serde_json::{Value, json};
 
 /// A client that has said hello.
-struct Chat {
-    server: Running,
+pub(crate) struct Chat {
+    pub(crate) server: Running,
     next_id: u64,
+    /// What came while something else was waited for.
+    aside: Vec<Value>,
 }
 
 impl Chat {
-    fn with(home: &Home, flags: &[&str]) -> Self {
+    pub(crate) fn with(home: &Home, flags: &[&str]) -> Self {
         let words = ["mcp", "serve"].iter().chain(flags);
         let server = home.pyro(words).stdin_open().start();
-        let mut chat = Self { server, next_id: 0 };
+        let mut chat = Self { server, next_id: 0, aside: Vec::new() };
         chat.ask(
             "initialize",
             &json!({
@@ -24,27 +26,57 @@ impl Chat {
         chat
     }
 
-    fn ask(&mut self, method: &str, params: &Value) -> Value {
+    /// Asks without waiting; the request's id.
+    pub(crate) fn begin(&mut self, method: &str, params: &Value) -> u64 {
         self.next_id += 1;
         let id = self.next_id;
         let request = json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params});
         self.server.write(format!("{request}\n"));
+        id
+    }
+
+    pub(crate) fn begin_call(&mut self, tool: &str, arguments: &Value) -> u64 {
+        self.begin("tools/call", &json!({"name": tool, "arguments": arguments}))
+    }
+
+    /// The first message that fits.
+    pub(crate) fn receive(&mut self, fits: impl Fn(&Value) -> bool) -> Value {
+        if let Some(at) = self.aside.iter().position(&fits) {
+            return self.aside.remove(at);
+        }
         loop {
             let message: Value = serde_json::from_str(&self.server.line()).unwrap();
-            if message["id"] == id {
-                return message["result"].clone();
+            if fits(&message) {
+                return message;
             }
+            self.aside.push(message);
         }
     }
 
+    pub(crate) fn answer(&mut self, id: u64) -> Value {
+        self.receive(|message| message["id"] == id)["result"].clone()
+    }
+
+    pub(crate) fn ask(&mut self, method: &str, params: &Value) -> Value {
+        let id = self.begin(method, params);
+        self.answer(id)
+    }
+
     /// The payload of a call that did not fail.
-    fn call(&mut self, tool: &str, arguments: &Value) -> Value {
+    pub(crate) fn call(&mut self, tool: &str, arguments: &Value) -> Value {
         let result = self.ask("tools/call", &json!({"name": tool, "arguments": arguments}));
         assert_eq!(result["isError"], false, "{tool} {arguments}: {result}");
         result["structuredContent"].clone()
     }
 
-    fn end(mut self) {
+    /// The payload of a call that failed.
+    pub(crate) fn failure(&mut self, tool: &str, arguments: &Value) -> Value {
+        let result = self.ask("tools/call", &json!({"name": tool, "arguments": arguments}));
+        assert_eq!(result["isError"], true, "{tool} {arguments}: {result}");
+        result["structuredContent"].clone()
+    }
+
+    pub(crate) fn end(mut self) {
         self.server.close_stdin();
         self.server.finish();
     }

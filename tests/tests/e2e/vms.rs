@@ -148,8 +148,8 @@ fn a_machine_can_be_stopped_and_started_and_time_deletes_it() {
     assert!(gone(&stopped));
     // The other is within its time.
     assert_eq!(caller.status(&lasts).unwrap().state, WorkspaceState::Started);
-    let deleted = caller.ask::<DeleteVm>(&VmDeleteRequest { vm_id: vm_id() });
+    let deleted = caller.ask::<DeleteVm>(&VmDeleteRequest::new(vm_id()));
     assert_eq!((deleted.vm_id, deleted.deleted, deleted.reason.as_str()), (vm_id(), true, "explicit_delete"));
-    assert_eq!(caller.refusal::<DeleteVm>(&VmDeleteRequest { vm_id: vm_id() }), ErrorCode::UnknownVm);
+    assert_eq!(caller.refusal::<DeleteVm>(&VmDeleteRequest::new(vm_id())), ErrorCode::UnknownVm);
     home.wait_until_nothing_is_left();
 }

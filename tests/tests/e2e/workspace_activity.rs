@@ -70,6 +70,7 @@ const TABLE: &[Row] = &[
         &["workspace", "patch", "apply", "w", "--patch", "--- a/made/a\n+++ b/made/a\n@@ -1 +1 @@\n-b\n+c\n"],
     ),
     ("workspace_diff", Use, &["workspace", "diff", "w", "--name-only"]),
+    ("workspace_summary", Use, &["workspace", "summary", "w"]),
     ("workspace_sync_push", Use, &["workspace", "sync", "push", "w", "D/pushed"]),
     ("workspace_sync_pull", Use, &["workspace", "sync", "pull", "w", "D/pushed"]),
     ("workspace_export", Use, &["workspace", "export", "w", "made", "--output", "D/exported"]),
@@ -79,6 +80,7 @@ const TABLE: &[Row] = &[
     // Nothing that came before can be late when it is stopped.
     ("workspace_list", Look, &["workspace", "list"]),
     ("workspace_status", Look, &["workspace", "status", "w"]),
+    ("workspace_wait", Look, &["workspace", "wait", "w"]),
     ("workspace_logs", Look, &["workspace", "logs", "w"]),
     ("workspace_output", Look, &["workspace", "output", "w", "1"]),
     ("workspace_job_list", Look, &["workspace", "job", "list", "w"]),

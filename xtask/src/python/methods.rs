@@ -77,6 +77,8 @@ pub(super) const METHODS: &[Method] = &[
     method("workspace_list", "list_workspaces", Call, &[]),
     method("workspace_update", "update_workspace", Call, &["workspace"]),
     method("workspace_status", "status_workspace", Call, &["workspace"]),
+    method("workspace_summary", "summarize_workspace", Call, &["workspace"]),
+    method("workspace_wait", "wait_workspace", Work, &["workspace"]),
     method("workspace_stop", "stop_workspace", Call, &["workspace"]),
     method("workspace_start", "start_workspace", Call, &["workspace"]),
     method("workspace_delete", "delete_workspace", Call, &["workspace"]),

@@ -49,6 +49,10 @@ pub struct WorkspaceExecRequest {
     /// content runs nothing: it follows the running command, or gives the stored result.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idempotency_key: Option<String>,
+    /// Without an idempotency key: follow a command of the same content that runs now, if there is one, instead of beginning
+    /// another. Such a command goes on without its caller.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub attach: bool,
     /// Answer as soon as the command runs. It goes on without the caller.
     #[serde(default)]
     pub detach: bool,
@@ -69,6 +73,7 @@ impl WorkspaceExecRequest {
             stdin: false,
             timeout_seconds: None,
             idempotency_key: None,
+            attach: false,
             detach: false,
             secret_env: BTreeMap::new(),
         }
@@ -105,6 +110,9 @@ impl WorkspaceExecRequest {
             within("timeout_seconds (unless it is 0, for never)", seconds, &EXEC_TIMEOUTS_SECONDS)?;
         }
         self.idempotency_key.as_deref().map_or(Ok(()), check_key)?;
+        if self.attach && self.stdin {
+            return Err(invalid("a command that others may attach to has no standard input"));
+        }
         if self.detach && self.stdin {
             return Err(invalid("a detached command has no standard input"));
         }
@@ -118,7 +126,7 @@ impl WorkspaceExecRequest {
     }
 }
 
-fn check_key(key: &str) -> Result<(), ErrorBody> {
+pub(crate) fn check_key(key: &str) -> Result<(), ErrorBody> {
     let length = key.chars().count();
     if length == 0 || length > MAX_IDEMPOTENCY_KEY_CHARS || key.contains(char::is_control) {
         return Err(invalid(format!(
@@ -171,7 +179,7 @@ pub struct ExecReport {
     pub job_id: String,
     /// Whether it has ended.
     pub state: CommandState,
-    /// Whether it was begun by an earlier request with the same idempotency key.
+    /// Whether it was begun by an earlier request: one with the same idempotency key, or one that this attached to.
     pub attached: bool,
     /// The signal that ended the command.
     pub signal: Option<i32>,
@@ -270,6 +278,7 @@ mod tests {
                 WorkspaceExecRequest { idempotency_key: Some("k".repeat(201)), ..request() },
                 ErrorCode::InvalidRequest,
             ),
+            (WorkspaceExecRequest { attach: true, stdin: true, ..request() }, ErrorCode::InvalidRequest),
             (WorkspaceExecRequest { detach: true, stdin: true, ..request() }, ErrorCode::InvalidRequest),
             (
                 WorkspaceExecRequest { secret_env: [("A".into(), "B".into())].into(), ..request() },

@@ -4,6 +4,7 @@
 //! - [`create`], [`list`], [`lifecycle`]: making, finding, changing, stopping, starting and deleting.
 //! - [`view`]: a workspace as everybody sees it.
 //! - [`exec`], [`command`], [`job`]: running commands, their history and output, and following those that run on.
+//! - [`summary`], [`wait`]: what happened, in few words, and waiting until something does.
 //! - [`entry`], [`files`], [`search`], [`patch`], [`diff`]: what is in `/workspace`, and what became of it.
 //! - [`transfer`], [`sync`], [`export`]: to the host and back.
 //!
@@ -26,9 +27,11 @@ pub mod patch;
 pub mod path;
 pub mod progress;
 pub mod search;
+pub mod summary;
 pub mod sync;
 pub mod transfer;
 pub mod view;
+pub mod wait;
 
 /// Where the files of a workspace are in its guest.
 pub const WORKSPACE_PATH: &str = "/workspace";

@@ -209,7 +209,7 @@ fn code(error: &Error) -> ErrorCode {
         Error::LimitReached { .. } => ErrorCode::LimitReached,
         Error::Stalled { .. } => ErrorCode::WorkspaceStalled,
         Error::UnknownCommand { .. } => ErrorCode::UnknownSequence,
-        Error::KeyTaken { .. } => ErrorCode::IdempotencyConflict,
+        Error::KeyTaken { .. } | Error::CallTaken { .. } => ErrorCode::IdempotencyConflict,
         Error::CommandLost { fate: Fate::NeverStarted, .. } => ErrorCode::NeverStarted,
         Error::CommandLost { fate: Fate::Unknown, .. } => ErrorCode::WorkUnknown,
         Error::Index(error) if error.is_disk_full() => ErrorCode::DiskFull,

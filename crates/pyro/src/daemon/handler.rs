@@ -16,8 +16,8 @@ use pyro_api::{
         ExecInVm, ExecInWorkspace, ExportFromWorkspace, GetJobLogs, GetVmNetworkInfo, GetVmStatus,
         GetWorkspaceLogs, GetWorkspaceOutput, GetWorkspaceStatus, GlobFiles, GrepFiles, KillJob, ListFiles,
         ListJobs, ListWorkspaces, MakeDirectory, MoveFile, PullSync, PushSync, ReadFile, ReapVms,
-        ReplaceInFile, Run, StartVm, StartWorkspace, StatFile, StopVm, StopWorkspace, UpdateWorkspace,
-        UploadFile, WaitForJob, WriteFile,
+        ReplaceInFile, Run, StartVm, StartWorkspace, StatFile, StopVm, StopWorkspace, SummarizeWorkspace,
+        UpdateWorkspace, UploadFile, WaitForChange, WaitForJob, WriteFile,
     },
 };
 use serde::Serialize;
@@ -86,6 +86,7 @@ handler! {
         ListWorkspaces workspace_list;
         UpdateWorkspace workspace_update;
         GetWorkspaceStatus workspace_status;
+        SummarizeWorkspace workspace_summary;
         DeleteWorkspace workspace_delete;
         StopWorkspace workspace_stop;
         StartWorkspace workspace_start;
@@ -121,6 +122,7 @@ handler! {
         EnvPull env_pull;
         EnvImport env_import;
         CreateWorkspace workspace_create;
+        WaitForChange workspace_wait;
         ExecInWorkspace workspace_exec;
         WaitForJob workspace_job_wait;
         DownloadFile workspace_file_download;

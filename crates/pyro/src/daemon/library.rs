@@ -35,9 +35,11 @@ use pyro_api::{
         list::{WorkspaceList, WorkspaceListRequest},
         patch::{PatchApplyRequest, PatchResult},
         search::{FileGlob, FileGlobRequest, FileGrep, FileGrepRequest},
+        summary::{WorkspaceSummary, WorkspaceSummaryRequest},
         sync::{SyncPullRequest, SyncPulled, SyncPushRequest, SyncPushed},
         transfer::{FileDownloadRequest, FileDownloaded, FileUploadRequest},
         view::Workspace,
+        wait::{WorkspaceRevision, WorkspaceWaitRequest},
     },
 };
 use pyro_environments::{
@@ -50,7 +52,7 @@ use pyro_workspace::{
 use tokio::sync::{OnceCell, mpsc};
 
 use super::{
-    answers::{changes, commands, files, lifecycle, transfer, vm},
+    answers::{changes, commands, files, lifecycle, summary, transfer, vm},
     assembly,
     convert::{self, error_body},
     handler::{Handler, StreamOutput, Streams},
@@ -316,6 +318,21 @@ impl Handler for Library {
         lifecycle::status(self.host().await?, request.workspace.as_str()).await
     }
 
+    async fn workspace_summary(
+        &self,
+        request: WorkspaceSummaryRequest,
+    ) -> Result<WorkspaceSummary, ErrorBody> {
+        summary::summarize(self.host().await?, request).await
+    }
+
+    async fn workspace_wait(
+        &self,
+        request: WorkspaceWaitRequest,
+        streams: Streams,
+    ) -> Result<WorkspaceRevision, ErrorBody> {
+        lifecycle::wait(self.host().await?, request, streams).await
+    }
+
     async fn workspace_update(&self, request: WorkspaceUpdateRequest) -> Result<Workspace, ErrorBody> {
         lifecycle::update(self.host().await?, request).await
     }
@@ -481,7 +498,7 @@ impl Handler for Library {
     }
 
     async fn vm_delete(&self, request: VmDeleteRequest) -> Result<VmDeleted, ErrorBody> {
-        vm::delete(self.host().await?, &request.vm_id).await
+        vm::delete(self.host().await?, request).await
     }
 
     async fn vm_network_info(&self, request: VmNetworkInfoRequest) -> Result<VmNetworkInfo, ErrorBody> {

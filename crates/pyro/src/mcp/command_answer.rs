@@ -152,13 +152,26 @@ pub(super) enum Place<'a> {
     Workspace,
     /// In a machine, which the names of its job and outputs begin with.
     Machine(&'a str),
+    /// In a machine that is gone, of which nothing more can be asked.
+    Gone(&'a str),
 }
 
 impl Place<'_> {
     fn name(self, of: &str) -> String {
         match self {
             Self::Workspace => of.to_owned(),
-            Self::Machine(vm_id) => format!("{vm_id}/{of}"),
+            Self::Machine(vm_id) | Self::Gone(vm_id) => format!("{vm_id}/{of}"),
+        }
+    }
+
+    /// An output within its budget, and the name by which the rest can be asked for.
+    fn shown(self, output: &HeadAndTail, output_id: String) -> (String, Option<String>) {
+        match self {
+            Self::Gone(_) => (output.excerpt(|_| "a greater max_chars shows more".to_owned()).text, None),
+            _ => {
+                let excerpt = output.excerpt(|from| format!("output_id {output_id}, from {from}, or grep"));
+                (excerpt.text, excerpt.truncated.then_some(output_id))
+            }
         }
     }
 }
@@ -168,8 +181,8 @@ impl CommandAnswer {
         let report = &followed.report;
         let job_id = place.name(&report.job_id);
         let runs = report.state.is_live();
-        let (stdout, stdout_output_id) = shown(&followed.stdout, &format!("{job_id}.stdout"));
-        let (stderr, stderr_output_id) = shown(&followed.stderr, &format!("{job_id}.stderr"));
+        let (stdout, stdout_output_id) = place.shown(&followed.stdout, format!("{job_id}.stdout"));
+        let (stderr, stderr_output_id) = place.shown(&followed.stderr, format!("{job_id}.stderr"));
         let hint =
             runs.then(|| format!("call {tool} with job_id {job_id} to wait for it, with kill to end it"));
         let some_if = |yes: bool| yes.then_some(true);
@@ -190,7 +203,7 @@ impl CommandAnswer {
                 fields.sequence = Some(report.sequence);
                 fields.cwd = Some(report.cwd.clone());
             }
-            Place::Machine(vm_id) => fields.vm_id = Some(vm_id.to_owned()),
+            Place::Machine(vm_id) | Place::Gone(vm_id) => fields.vm_id = Some(vm_id.to_owned()),
         }
         Self(Box::new(fields))
     }
@@ -228,12 +241,6 @@ impl Fields {
             ..Self::default()
         }
     }
-}
-
-fn shown(output: &HeadAndTail, output_id: &str) -> (String, Option<String>) {
-    let excerpt = output.excerpt(|from| format!("output_id {output_id}, from {from}, or grep"));
-    let output_id = excerpt.truncated.then(|| output_id.to_owned());
-    (excerpt.text, output_id)
 }
 
 /// Reads a job's name, in a machine if it names one.

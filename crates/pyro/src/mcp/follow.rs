@@ -1,8 +1,10 @@
 //! Following a command as long as a client waits, and not longer: past its deadline the command runs on, and the answer
 //! says under which job.
 //!
-//! A client that wants the call no more has its command killed. A daemon that is lost takes nothing along: every command
-//! has an idempotency key, so the next daemon knows it.
+//! A client that wants the call no more has its command killed; one that has gone has not. A daemon that is lost takes
+//! nothing along: a command goes on without its caller, and the next daemon knows it. A client that gave up, or lost its
+//! server, asks again: with an idempotency key its command runs once, ever, and without one the daemon has the call attach
+//! to an identical command that still runs. So nothing has to be remembered here.
 
 use std::time::Duration;
 
@@ -39,21 +41,11 @@ pub(super) async fn exec(
     request: &WorkspaceExecRequest,
     max_chars: usize,
 ) -> Result<Followed, ErrorBody> {
-    let asked = {
-        let _begun_alone = call.identical.beginning(request).await;
-        let request = call.identical.keyed(&call.client, request).await?;
-        let mut following = Following::new(call, &request.workspace, max_chars);
-        let exchange = call.client.stream::<ExecInWorkspace>(&request).await;
-        let mut exchange = exchange.map_err(|error| following.lost(error))?;
-        // An identical call that comes now finds the command on record.
-        let early = following.until_begun(&mut exchange).await?;
-        (following, exchange, early)
-    };
-    let (mut following, mut exchange, early) = asked;
-    let report = match early {
-        Some(report) => report,
-        None => following.until_patience_ends(&mut exchange).await?,
-    };
+    let request = WorkspaceExecRequest { attach: request.idempotency_key.is_none(), ..request.clone() };
+    let mut following = Following::new(call, &request.workspace, max_chars);
+    let exchange = call.client.stream::<ExecInWorkspace>(&request).await;
+    let mut exchange = exchange.map_err(|error| following.lost(error))?;
+    let report = following.until_patience_ends(&mut exchange).await?;
     Ok(following.into_followed(report))
 }
 
@@ -143,19 +135,6 @@ impl<'c> Following<'c> {
         Followed { report, stdout: self.stdout, stderr: self.stderr }
     }
 
-    /// Until the command is on record; its report if it has ended with that.
-    async fn until_begun<C>(&mut self, exchange: &mut Exchange<C>) -> Result<Option<ExecReport>, ErrorBody>
-    where
-        C: Call<Event = ExecEvent, Result = ExecReport>,
-    {
-        while self.job.is_none() {
-            if let Some(report) = self.next(exchange).await? {
-                return Ok(Some(report));
-            }
-        }
-        Ok(None)
-    }
-
     async fn until_patience_ends<C>(&mut self, exchange: &mut Exchange<C>) -> Result<ExecReport, ErrorBody>
     where
         C: Call<Event = ExecEvent, Result = ExecReport>,
@@ -227,7 +206,8 @@ impl<'c> Following<'c> {
     where
         C: Call<Event = ExecEvent, Result = ExecReport>,
     {
-        if self.kills_when_cancelled {
+        // A client that has gone may come back and ask again.
+        if self.kills_when_cancelled && !self.call.gone.is_cancelled() {
             let beginning = tokio::time::timeout(PATIENCE_FOR_END, self.wait_for_job(exchange));
             // The client does not listen any more; the history says how the command ended.
             if let Ok(Some(job)) = beginning.await {

@@ -21,7 +21,7 @@ use rmcp::transport::streamable_http_server::{
 };
 use tokio::net::TcpListener;
 
-use super::{attach::random_hex, server::Server};
+use super::server::Server;
 use crate::output;
 
 /// The only path.
@@ -85,6 +85,16 @@ impl Token {
         let differs = token.iter().zip(given).fold(0, |differs, (ours, theirs)| differs | (ours ^ theirs));
         given.len() == token.len() && differs == 0
     }
+}
+
+fn random_hex() -> Result<String, ErrorBody> {
+    let mut bytes = [0_u8; 16];
+    let read = std::fs::File::open("/dev/urandom")
+        .and_then(|mut random| std::io::Read::read_exact(&mut random, &mut bytes));
+    read.map_err(|error| {
+        ErrorBody::new(ErrorCode::HostRequirement, format!("cannot read /dev/urandom: {error}"))
+    })?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// An address to listen at: a port, on the loopback, or an address and a port. Others than the loopback need to be said

@@ -5,13 +5,13 @@
 //!
 //! - [`tools`]: the one table of tools, one file for each noun; [`tool`] is a row of it, [`profile`] who gets which.
 //! - [`server`]: the protocol on one side, the table on the other. [`http`] is the other way in beside stdio.
-//! - [`follow`], [`attach`], [`one_shot`]: commands that take longer than a client waits, and those asked for twice.
+//! - [`follow`], [`one_shot`]: commands that take longer than a client waits, and those asked for twice.
 //! - [`excerpt`], [`answer`]: nothing that a tool returns is longer than its budget, and everything is said once.
 //! - [`host_paths`]: which files of the host a model may name.
-//! - [`prompts`], [`resources`]: ways to begin, and files and logs by address.
+//! - [`prompts`], [`resources`], [`subscriptions`]: ways to begin, files and logs by address, and being told when they
+//!   change.
 
 mod answer;
-mod attach;
 mod command_answer;
 mod excerpt;
 mod follow;
@@ -24,6 +24,7 @@ mod prompts;
 mod resources;
 mod schema;
 mod server;
+mod subscriptions;
 mod tool;
 mod tools;
 
@@ -31,4 +32,4 @@ pub(crate) use answer::ResultForm;
 pub(crate) use host_paths::HostPaths;
 pub(crate) use http::{HttpOptions, Token, address as http_address, serve as serve_http};
 pub(crate) use profile::Profile;
-pub(crate) use server::{Server, serve_stdio};
+pub(crate) use server::{Server, Times, serve_stdio};

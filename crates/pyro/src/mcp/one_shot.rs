@@ -1,18 +1,23 @@
 //! A machine for one command: made, used and deleted by one call, unless the command outlasts it.
 //!
 //! The machine has no name, and its command is a job like any other, so a command that runs on can be waited for, and an
-//! output that was cut be read in parts. While nobody waits, the machine goes after [`ABANDONED_SECONDS`]; when an answer has
-//! promised that it can be asked again, at the time to live that the caller gave.
+//! output that was cut be read in parts. The daemon knows what the machine is for: a call with the same idempotency key
+//! gets it, or what is kept of it, and so does an identical call as long as the command has not ended. Only callers keep
+//! it: it goes some time after the last one, or, when an answer has promised that it can be asked again, after the time to
+//! live that the caller gave.
 
 use std::time::Duration;
 
 use pyro_api::{
     Client, ErrorBody, ErrorCode,
-    operation::{CreateVm, DeleteVm, StartVm, StopVm, UpdateWorkspace},
+    operation::{CreateVm, DeleteVm, StopVm, UpdateWorkspace},
     run::CommandLine,
-    vm::{Vm, VmCreateRequest, VmDeleteRequest, VmStartRequest, VmStopRequest},
+    vm::{Vm, VmCreateRequest, VmDeleteRequest, VmPurpose, VmStopRequest},
     workspace::{
-        exec::WorkspaceExecRequest, identity::WorkspaceRef, lifecycle::WorkspaceUpdateRequest,
+        command::{CommandRef, LogEntry},
+        exec::{ExecReport, WorkspaceExecRequest},
+        identity::WorkspaceRef,
+        lifecycle::WorkspaceUpdateRequest,
         view::WorkspaceState,
     },
 };
@@ -20,35 +25,136 @@ use tokio::{sync::oneshot, time::Instant};
 
 use super::{
     command_answer::{CommandAnswer, Place, parse_job, parse_output, read_output},
+    excerpt::HeadAndTail,
     follow::{self, Followed},
     progress,
     tool::ToolCall,
 };
 
-/// Seconds after which a machine goes for which nobody waits.
-const ABANDONED_SECONDS: u64 = 60;
+/// The tool that all of this is for, and to which its answers point.
+const TOOL: &str = "vm_run";
 
 /// How much longer than a call's patience the making of a machine may take, so that the answer still comes in time.
 const RESERVE: Duration = Duration::from_secs(5);
 
-/// Makes a machine, runs the command, and deletes the machine unless it is still needed.
+/// The key of the only command of a machine.
+const ONLY_COMMAND: &str = "the-only-command";
+/// Its number.
+const FIRST: CommandRef = CommandRef(1);
+
+/// So often a machine is looked for anew that another call had removed just before this one used it.
+const MOST_MACHINES: usize = 3;
+
+/// Makes a machine, or finds that of a call which is the same, runs the command, and deletes the machine unless it is still
+/// needed.
 pub(super) async fn run(
     call: &ToolCall,
-    tool: &str,
     request: &VmCreateRequest,
-    command: CommandLine,
-    timeout_seconds: u64,
+    purpose: VmPurpose,
     max_chars: usize,
 ) -> Result<CommandAnswer, ErrorBody> {
+    let asked = VmCreateRequest {
+        ttl_seconds: call.abandon_after.as_secs(),
+        ends_with_callers: true,
+        attach: request.idempotency_key.is_none(),
+        purpose: Some(purpose.clone()),
+        ..request.clone()
+    };
     request.check()?;
-    let vm_id = make(call, VmCreateRequest { ttl_seconds: ABANDONED_SECONDS, ..request.clone() }).await?;
-    run_in(call, tool, &vm_id, request.ttl_seconds, (command, timeout_seconds), max_chars).await
+    asked.check()?;
+    let mut left = MOST_MACHINES;
+    loop {
+        left -= 1;
+        // Without a machine nothing was run.
+        let vm = make(call, asked.clone()).await.map_err(|error| error.with_work_started(false))?;
+        match follow_in(call, &vm, &purpose, max_chars).await {
+            Err(error) if vm.attached && is_gone(&error) && left > 0 => {}
+            Ok(Ran::Here(followed)) => {
+                return settle(call, &vm.vm_id, request.ttl_seconds, &followed).await;
+            }
+            Ok(Ran::Kept(followed)) => {
+                return Ok(CommandAnswer::new(&followed, Place::Gone(&vm.vm_id), TOOL).cleaned_up(&vm.vm_id));
+            }
+            Err(error) => return Err(broken_off(call, &vm.vm_id, !vm.attached, error).await),
+        }
+    }
+}
+
+/// Where a command ran that was followed.
+enum Ran {
+    Here(Box<Followed>),
+    /// In a machine that is gone.
+    Kept(Box<Followed>),
+}
+
+/// Runs the command, once; or follows it where it runs; or takes what is kept of it.
+async fn follow_in(
+    call: &ToolCall,
+    vm: &Vm,
+    purpose: &VmPurpose,
+    max_chars: usize,
+) -> Result<Ran, ErrorBody> {
+    if let Some(kept) = &vm.kept {
+        return Ok(Ran::Kept(Box::new(followed(vm, kept, max_chars))));
+    }
+    let machine = WorkspaceRef::new(&vm.vm_id)?;
+    let followed = match vm.state {
+        WorkspaceState::Stopped => follow::wait(call, &machine, FIRST, max_chars).await?,
+        _ => {
+            let request = WorkspaceExecRequest {
+                timeout_seconds: Some(purpose.timeout_seconds),
+                idempotency_key: Some(ONLY_COMMAND.to_owned()),
+                ..WorkspaceExecRequest::new(machine, purpose.command.clone())
+            };
+            request.check()?;
+            follow::exec(call, &request, max_chars).await?
+        }
+    };
+    Ok(Ran::Here(Box::new(followed)))
+}
+
+/// What is kept of a command, as if it had been followed to its end.
+fn followed(vm: &Vm, kept: &LogEntry, max_chars: usize) -> Followed {
+    let LogEntry { record, output } = kept;
+    let text = |end: &str, truncated: bool| {
+        let mut text = HeadAndTail::new(max_chars);
+        if truncated {
+            text.push("[… the beginning is not kept …]\n".as_bytes());
+        }
+        text.push(end.as_bytes());
+        text
+    };
+    Followed {
+        stdout: text(&output.stdout, output.stdout_truncated),
+        stderr: text(&output.stderr, output.stderr_truncated),
+        report: ExecReport {
+            workspace_id: vm.vm_id.clone(),
+            environment: vm.environment.clone(),
+            environment_version: vm.environment_version.clone(),
+            command: record.command.clone(),
+            exit_code: record.exit_code,
+            duration_ms: record.duration_ms,
+            execution_mode: record.execution_mode.clone(),
+            sequence: record.sequence,
+            cwd: record.cwd.clone(),
+            job_id: record.job_id.clone(),
+            state: record.state,
+            attached: true,
+            signal: record.signal,
+            timed_out: record.timed_out,
+            out_of_memory: record.out_of_memory,
+            isolation: None,
+            stdout_bytes: record.stdout_bytes,
+            stderr_bytes: record.stderr_bytes,
+            stdout_dropped_bytes: record.stdout_dropped_bytes,
+            stderr_dropped_bytes: record.stderr_dropped_bytes,
+        },
+    }
 }
 
 /// Runs a command in a machine that is there, and deletes the machine unless it is still needed.
 pub(super) async fn run_in(
     call: &ToolCall,
-    tool: &str,
     vm_id: &str,
     ttl_seconds: u64,
     (command, timeout_seconds): (CommandLine, u64),
@@ -63,21 +169,33 @@ pub(super) async fn run_in(
         Err(error) => Err(error),
     };
     match ran {
-        Ok(followed) => settle(call, tool, vm_id, ttl_seconds, &followed).await,
-        // What nobody knows the end of can still be asked for.
-        Err(error) if error.code == ErrorCode::DaemonLost => Err(named(error, vm_id)),
-        Err(error) => {
-            // The failure is what is to be told; what is left goes with its time.
-            let _deleted = delete(&call.client, vm_id).await;
-            Err(error)
-        }
+        Ok(followed) => settle(call, vm_id, ttl_seconds, &followed).await,
+        Err(error) => Err(broken_off(call, vm_id, true, error).await),
     }
+}
+
+/// A command that was not followed to its end. The failure is what is to be told; what is left goes with its time.
+async fn broken_off(call: &ToolCall, vm_id: &str, is_ours: bool, error: ErrorBody) -> ErrorBody {
+    // What nobody knows the end of can still be asked for.
+    if error.code == ErrorCode::DaemonLost {
+        return named(error, vm_id);
+    }
+    if call.gone.is_cancelled() {
+        return error;
+    }
+    // The daemon may not have noticed yet that whoever cancelled is gone.
+    let unless_used = !(is_ours && error.code == ErrorCode::Cancelled);
+    let _deleted = delete(&call.client, vm_id, unless_used).await;
+    error
+}
+
+fn is_gone(error: &ErrorBody) -> bool {
+    matches!(error.code, ErrorCode::UnknownWorkspace | ErrorCode::UnknownVm)
 }
 
 /// Waits for a command that runs on, or ends it.
 pub(super) async fn again(
     call: &ToolCall,
-    tool: &str,
     job_id: &str,
     kill: bool,
     max_chars: usize,
@@ -90,7 +208,7 @@ pub(super) async fn again(
         false => follow::wait(call, &machine, job, max_chars).await,
     };
     let followed = followed.map_err(|error| gone(error, vm_id))?;
-    let answer = CommandAnswer::new(&followed, Place::Machine(vm_id), tool);
+    let answer = CommandAnswer::new(&followed, Place::Machine(vm_id), TOOL);
     if followed.report.state.is_live() {
         return Ok(answer);
     }
@@ -114,19 +232,24 @@ pub(super) async fn output(
 
 async fn settle(
     call: &ToolCall,
-    tool: &str,
     vm_id: &str,
     ttl_seconds: u64,
     followed: &Followed,
 ) -> Result<CommandAnswer, ErrorBody> {
-    let answer = CommandAnswer::new(followed, Place::Machine(vm_id), tool);
+    let answer = CommandAnswer::new(followed, Place::Machine(vm_id), TOOL);
     let runs_on = followed.report.state.is_live();
     if runs_on || answer.is_cut() {
         let update = WorkspaceUpdateRequest {
             ttl_seconds: Some(ttl_seconds),
             ..WorkspaceUpdateRequest::new(WorkspaceRef::new(vm_id)?)
         };
-        call.client.call::<UpdateWorkspace>(&update).await?;
+        let updated = call.client.call::<UpdateWorkspace>(&update).await.map_err(ErrorBody::from);
+        match updated {
+            Ok(_) => {}
+            // Somebody who followed the same command was faster.
+            Err(error) if is_gone(&error) => return Ok(answer.cleaned_up(vm_id)),
+            Err(error) => return Err(error),
+        }
     }
     if runs_on {
         return Ok(answer);
@@ -134,38 +257,47 @@ async fn settle(
     end(&call.client, vm_id, answer).await
 }
 
-/// Deletes a machine whose command has ended. If an output was cut, only the machine ends; what it wrote stays for its time.
+/// Deletes a machine whose command has ended, or leaves that to whoever else waits for the same command. If an output was
+/// cut, only the machine ends; what it wrote stays for its time.
 async fn end(client: &Client, vm_id: &str, answer: CommandAnswer) -> Result<CommandAnswer, ErrorBody> {
     if answer.is_cut() {
-        client.call::<StopVm>(&VmStopRequest { vm_id: vm_id.to_owned() }).await?;
-        return Ok(answer);
+        let stopped = client.call::<StopVm>(&VmStopRequest { vm_id: vm_id.to_owned() }).await;
+        return match stopped.map_err(ErrorBody::from) {
+            Err(error) if is_gone(&error) => Ok(answer.cleaned_up(vm_id)),
+            Err(error) => Err(error),
+            Ok(_) => Ok(answer),
+        };
     }
-    delete(client, vm_id).await?;
-    Ok(answer.cleaned_up(vm_id))
+    match delete(client, vm_id, true).await? {
+        true => Ok(answer.cleaned_up(vm_id)),
+        false => Ok(answer),
+    }
 }
 
-async fn delete(client: &Client, vm_id: &str) -> Result<(), ErrorBody> {
-    client.call::<DeleteVm>(&VmDeleteRequest { vm_id: vm_id.to_owned() }).await?;
-    Ok(())
+/// Whether it is gone.
+async fn delete(client: &Client, vm_id: &str, unless_used: bool) -> Result<bool, ErrorBody> {
+    let request = VmDeleteRequest { unless_used, ..VmDeleteRequest::new(vm_id) };
+    match client.call::<DeleteVm>(&request).await.map_err(ErrorBody::from) {
+        Ok(done) => Ok(done.deleted),
+        Err(error) if is_gone(&error) => Ok(true),
+        Err(error) => Err(error),
+    }
 }
 
-/// Makes a machine, as long as the client waits. What is made for nobody is deleted; its template is there the next time.
-async fn make(call: &ToolCall, request: VmCreateRequest) -> Result<String, ErrorBody> {
+/// Makes a machine, as long as the client waits. One that is made after that is found by the next call that is the same, or
+/// goes as any does whose caller went away.
+async fn make(call: &ToolCall, request: VmCreateRequest) -> Result<Vm, ErrorBody> {
     let (made, mut taken) = oneshot::channel();
     let client = call.client.clone();
     tokio::spawn(async move {
-        let outcome = started(&client, &request).await;
-        if let Err(Ok(vm)) = made.send(outcome) {
-            // Nobody waits; its time to live ends it if this fails.
-            let _deleted = delete(&client, &vm.vm_id).await;
-        }
+        let _told = made.send(client.call::<CreateVm>(&request).await.map_err(ErrorBody::from));
     });
     let mut told = tokio::time::interval_at(Instant::now() + progress::INTERVAL, progress::INTERVAL);
     loop {
         tokio::select! {
             made = &mut taken => {
                 let lost = |_| ErrorBody::new(ErrorCode::Internal, "the making of the machine failed by a fault of pyro");
-                return made.map_err(lost)?.map(|vm| vm.vm_id);
+                return made.map_err(lost)?;
             }
             () = call.cancel.cancelled() => {
                 return Err(ErrorBody::new(ErrorCode::Cancelled, "the client cancelled the call").with_work_started(false));
@@ -173,14 +305,6 @@ async fn make(call: &ToolCall, request: VmCreateRequest) -> Result<String, Error
             _ = told.tick() => call.progress.tell("preparing the machine").await,
             () = tokio::time::sleep_until(call.deadline + RESERVE) => return Err(not_ready()),
         }
-    }
-}
-
-async fn started(client: &Client, request: &VmCreateRequest) -> Result<Vm, ErrorBody> {
-    let vm = client.call::<CreateVm>(request).await?;
-    match vm.state {
-        WorkspaceState::Started => Ok(vm),
-        _ => Ok(client.call::<StartVm>(&VmStartRequest { vm_id: vm.vm_id }).await?),
     }
 }
 

@@ -29,13 +29,13 @@ const MOST_FILES: u64 = 200;
 
 /// What is at an address.
 #[derive(Debug, PartialEq, Eq)]
-enum Address {
+pub(super) enum Address {
     Logs(WorkspaceRef),
     File(WorkspaceRef, WorkspacePath),
 }
 
 impl Address {
-    fn parse(uri: &str) -> Option<Self> {
+    pub(super) fn parse(uri: &str) -> Option<Self> {
         let (workspace, rest) = uri.strip_prefix(SCHEME)?.split_once('/')?;
         let workspace = String::from_utf8(decoded(workspace)?).ok()?;
         let workspace = WorkspaceRef::new(workspace).ok()?;
@@ -47,6 +47,13 @@ impl Address {
             }
             None if rest == "logs" => Some(Self::Logs(workspace)),
             None => None,
+        }
+    }
+
+    /// Where it is.
+    pub(super) fn workspace(&self) -> &WorkspaceRef {
+        match self {
+            Self::Logs(workspace) | Self::File(workspace, _) => workspace,
         }
     }
 }
@@ -155,7 +162,7 @@ async fn logs(client: &Client, workspace: WorkspaceRef, uri: &str) -> Result<Res
     Ok(ResourceContents::text(shown.text, uri))
 }
 
-fn failed(error: ErrorBody) -> ErrorData {
+pub(super) fn failed(error: ErrorBody) -> ErrorData {
     let data = serde_json::to_value(&error).ok();
     match error.code {
         ErrorCode::UnknownWorkspace | ErrorCode::PathNotFound => {

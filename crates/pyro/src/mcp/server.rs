@@ -9,23 +9,27 @@ use rmcp::{
         CallToolRequestParams, CallToolResponse, GetPromptRequestParams, GetPromptResponse, Implementation,
         ListPromptsResult, ListResourceTemplatesResult, ListResourcesResult, ListToolsResult,
         PaginatedRequestParams, ReadResourceRequestParams, ReadResourceResponse, ServerCapabilities,
-        ServerConfig,
+        ServerConfig, SubscribeRequestParams, SubscriptionFilter, UnsubscribeRequestParams,
     },
-    service::RequestContext,
+    service::{RequestContext, SubscriptionContext},
     transport::io::stdio_pipes,
 };
-use tokio::time::Instant;
+use tokio::{sync::Semaphore, time::Instant};
+use tokio_util::sync::CancellationToken;
 
 use super::{
     answer::{ResultForm, failure},
-    attach::Identical,
     host_paths::HostPaths,
     profile::Profile,
     progress::Progress,
     prompts, resources,
+    subscriptions::{self, Subscriptions},
     tool::{Tool, ToolCall},
     tools,
 };
+
+/// Calls that are answered at once; more wait for their turn. Each takes a few descriptors.
+const MOST_CALLS: usize = 256;
 
 /// The server's name, as the contract has it.
 const NAME: &str = "pyro_mcp";
@@ -35,19 +39,34 @@ const NAME: &str = "pyro_mcp";
 pub(crate) struct Server {
     profile: Profile,
     form: ResultForm,
-    patience: Duration,
+    times: Times,
     client: Client,
     paths: Arc<HostPaths>,
-    identical: Arc<Identical>,
+    subscriptions: Arc<Subscriptions>,
+    /// Whether all requests come over one connection, which lasts.
+    has_one_client: bool,
+    /// That client has gone.
+    gone: CancellationToken,
+    /// One for each call that is being answered.
+    turns: Arc<Semaphore>,
     tools: Arc<Vec<Tool>>,
 }
 
+/// How long things may take.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Times {
+    /// What runs longer is answered as a job that runs on.
+    pub(crate) patience: Duration,
+    /// A machine for one command goes so long after its last caller.
+    pub(crate) abandon_after: Duration,
+}
+
 impl Server {
-    /// What runs longer than `patience` is answered as a job that runs on.
+    /// A server that has asked nothing yet.
     pub(crate) fn new(
         profile: Profile,
         form: ResultForm,
-        patience: Duration,
+        times: Times,
         client: Client,
         paths: HostPaths,
     ) -> Self {
@@ -55,10 +74,13 @@ impl Server {
         Self {
             profile,
             form,
-            patience,
+            times,
             client,
             paths: Arc::new(paths),
-            identical: Arc::default(),
+            subscriptions: Arc::default(),
+            has_one_client: false,
+            gone: CancellationToken::new(),
+            turns: Arc::new(Semaphore::new(MOST_CALLS)),
             tools: Arc::new(tools),
         }
     }
@@ -77,7 +99,9 @@ pub(crate) async fn serve_stdio(server: Server) -> Result<(), ErrorBody> {
             format!("the client did not begin as the protocol wants: {error}"),
         )
     };
-    let serving = match server.serve(stdio_pipes()).await {
+    let server = Server { has_one_client: true, ..server };
+    let gone = server.gone.clone();
+    let serving = match server.serve_with_ct(stdio_pipes(), gone).await {
         Ok(serving) => serving,
         // A client that goes before it said anything wants nothing.
         Err(rmcp::service::ServerInitializeError::ConnectionClosed(_)) => return Ok(()),
@@ -90,7 +114,12 @@ impl ServerHandler for Server {
     fn get_info(&self) -> ServerConfig {
         let capabilities = match self.profile {
             Profile::VmRun => ServerCapabilities::builder().enable_tools().build(),
-            _ => ServerCapabilities::builder().enable_tools().enable_resources().enable_prompts().build(),
+            _ => ServerCapabilities::builder()
+                .enable_tools()
+                .enable_resources()
+                .enable_resources_subscribe()
+                .enable_prompts()
+                .build(),
         };
         ServerConfig::new(capabilities)
             .with_server_info(Implementation::new(NAME, env!("CARGO_PKG_VERSION")).with_title("pyro"))
@@ -116,15 +145,21 @@ impl ServerHandler for Server {
             let text = format!("the profile {} has no tool {:?}", self.profile.name(), request.name);
             return Err(ErrorData::invalid_params(text, None));
         };
+        let cancelled = || ErrorData::internal_error("the client cancelled the call", None);
+        let _turn = tokio::select! {
+            turn = self.turns.acquire() => turn.map_err(|_| cancelled())?,
+            () = context.ct.cancelled() => return Err(cancelled()),
+        };
         let form = self.form_for(&context);
         let token = context.meta.get_progress_token();
         let call = ToolCall {
             client: self.client.clone(),
             paths: Arc::clone(&self.paths),
-            identical: Arc::clone(&self.identical),
             cancel: context.ct.clone(),
+            gone: self.gone.clone(),
             progress: Arc::new(Progress::to(context.peer.clone(), token)),
-            deadline: Instant::now() + self.patience,
+            deadline: Instant::now() + self.times.patience,
+            abandon_after: self.times.abandon_after,
         };
         let performed = tool.perform(self.profile, call, request.arguments.unwrap_or_default()).await;
         let result = match performed {
@@ -156,6 +191,38 @@ impl ServerHandler for Server {
         _context: RequestContext<RoleServer>,
     ) -> Result<ReadResourceResponse, ErrorData> {
         resources::read(&self.client, &request.uri).await.map(Into::into)
+    }
+
+    fn accepted_subscription_filter(&self, requested: &SubscriptionFilter) -> Option<SubscriptionFilter> {
+        let uris = requested.resource_subscriptions.as_deref().unwrap_or_default();
+        Some(SubscriptionFilter::builder().resource_subscriptions(subscriptions::accepted(uris)).build())
+    }
+
+    async fn listen(&self, context: SubscriptionContext) -> Result<(), ErrorData> {
+        subscriptions::listen(&self.client, context).await;
+        Ok(())
+    }
+
+    async fn subscribe(
+        &self,
+        request: SubscribeRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<(), ErrorData> {
+        if !self.has_one_client {
+            let text =
+                "nothing can be told to a client that keeps no connection; speak 2026-07-28 and listen";
+            return Err(ErrorData::invalid_request(text, None));
+        }
+        self.subscriptions.subscribe(&self.client, context.peer, request.uri).await
+    }
+
+    async fn unsubscribe(
+        &self,
+        request: UnsubscribeRequestParams,
+        _context: RequestContext<RoleServer>,
+    ) -> Result<(), ErrorData> {
+        self.subscriptions.unsubscribe(&request.uri);
+        Ok(())
     }
 
     async fn list_prompts(

@@ -1,6 +1,6 @@
 //! One tool: all that a client sees of it, and what it does.
 
-use std::{future::Future, pin::Pin, sync::Arc};
+use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use pyro_api::{Client, ErrorBody, ErrorCode};
 use rmcp::model::{JsonObject, Tool as Listed, ToolAnnotations};
@@ -12,7 +12,6 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     answer::{Answer, ResultForm},
-    attach::Identical,
     host_paths::HostPaths,
     profile::Profile,
     progress::Progress,
@@ -26,14 +25,16 @@ pub(super) struct ToolCall {
     pub(super) client: Client,
     /// What of the host may be named.
     pub(super) paths: Arc<HostPaths>,
-    /// Calls that are being begun.
-    pub(super) identical: Arc<Identical>,
-    /// The client wants the call no more, or has gone.
+    /// The client wants the call no more, or has [gone](Self::gone).
     pub(super) cancel: CancellationToken,
+    /// It is not the call that is not wanted any more: the client has gone.
+    pub(super) gone: CancellationToken,
     /// Whom to tell how far it is.
     pub(super) progress: Arc<Progress>,
     /// When there must be an answer.
     pub(super) deadline: Instant,
+    /// How long a machine for one command stays when its last caller has gone.
+    pub(super) abandon_after: Duration,
 }
 
 /// A result of a tool.

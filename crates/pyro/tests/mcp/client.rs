@@ -12,7 +12,7 @@ use crate::daemon::Daemon;
 
 pub(crate) struct Client {
     child: Child,
-    stdin: ChildStdin,
+    stdin: Option<ChildStdin>,
     messages: mpsc::Receiver<Value>,
     next_id: u64,
     /// What came while something else was waited for.
@@ -52,7 +52,7 @@ impl Client {
     pub(crate) fn start(daemon: &Daemon, arguments: &[&str]) -> Self {
         let mut command = server(daemon, arguments);
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-        let stdin = child.stdin.take().unwrap();
+        let stdin = child.stdin.take();
         let stdout = BufReader::new(child.stdout.take().unwrap());
         let (tell, messages) = mpsc::channel();
         std::thread::spawn(move || {
@@ -63,10 +63,29 @@ impl Client {
         Self { child, stdin, messages, next_id: 0, aside: Vec::new() }
     }
 
+    /// Descriptors that the server has open.
+    pub(crate) fn descriptors(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap().count()
+    }
+
+    /// Resident memory of the server, KiB.
+    pub(crate) fn resident_kib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+
+    /// Closes the server's standard input and waits for its end.
+    pub(crate) fn leave(mut self) -> std::process::ExitStatus {
+        self.stdin = None;
+        self.child.wait().unwrap()
+    }
+
     /// Writes a line as it is.
     pub(crate) fn write(&mut self, line: &[u8]) {
-        self.stdin.write_all(line).unwrap();
-        self.stdin.write_all(b"\n").unwrap();
+        let stdin = self.stdin.as_mut().unwrap();
+        stdin.write_all(line).unwrap();
+        stdin.write_all(b"\n").unwrap();
     }
 
     pub(crate) fn notify(&mut self, method: &str, params: &Value) {

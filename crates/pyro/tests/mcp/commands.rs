@@ -6,13 +6,12 @@ use serde_json::{Value, json};
 
 use crate::{
     client::Client,
-    daemon::{Answer, Daemon, ended, no_jobs, refusal, report, result, started, stdout},
+    daemon::{Answer, Daemon, ended, refusal, report, result, started, stdout},
 };
 
 /// A workspace in which every command writes this and ends so.
 fn commands_writing(written: &'static [u8], exit_code: i32) -> Daemon {
     Daemon::answering(move |operation, _| match operation {
-        "workspace_job_list" => no_jobs(),
         "workspace_exec" => ended(written, exit_code),
         other => panic!("{other}"),
     })
@@ -33,7 +32,7 @@ fn a_command_that_fails_is_a_normal_result() {
     assert_eq!(content["state"], "finished");
     let request = daemon.wait_for("workspace_exec");
     assert_eq!((&request["command"], &request["timeout_seconds"]), (&json!("make test"), &json!(30)));
-    assert!(request["idempotency_key"].as_str().unwrap().starts_with("mcp-"));
+    assert_eq!((&request["attach"], request.get("idempotency_key")), (&json!(true), None));
 }
 
 #[test]
@@ -62,7 +61,6 @@ fn what_a_guest_writes_is_data() {
 #[test]
 fn long_output_is_cut_and_can_be_asked_for() {
     let daemon = Daemon::answering(|operation, request| match operation {
-        "workspace_job_list" => no_jobs(),
         "workspace_exec" => ended(&[b'x'; 60_000], 0),
         "workspace_output" => {
             assert_eq!((&request["command"], &request["stream"]), (&json!("c7"), &json!("stdout")));
@@ -176,12 +174,9 @@ fn a_refusal_of_the_daemon_keeps_its_code() {
 fn calls_run_side_by_side() {
     // Each is answered only once the other is there too.
     let both = Arc::new(Barrier::new(2));
-    let daemon = Daemon::answering(move |operation, _| match operation {
-        "workspace_job_list" => no_jobs(),
-        _ => {
-            both.wait();
-            ended(b"", 0)
-        }
+    let daemon = Daemon::answering(move |_, _| {
+        both.wait();
+        ended(b"", 0)
     });
     let mut client = Client::new(&daemon, &[]);
     let first = client.begin_call("workspace_exec", &json!({"workspace_id": "a", "command": "x"}));
@@ -194,7 +189,6 @@ fn calls_run_side_by_side() {
 #[test]
 fn a_cancelled_call_kills_its_command() {
     let daemon = Daemon::answering(|operation, _| match operation {
-        "workspace_job_list" => no_jobs(),
         "workspace_exec" => Answer::Held(vec![started()]),
         "workspace_job_kill" => refusal("unknown_job"),
         other => panic!("{other}"),
@@ -211,7 +205,6 @@ fn a_cancelled_call_kills_its_command() {
 #[test]
 fn a_command_that_takes_long_runs_on_as_a_job() {
     let daemon = Daemon::answering(|operation, request| match operation {
-        "workspace_job_list" => no_jobs(),
         "workspace_exec" => Answer::Held(vec![started(), stdout(b"half")]),
         "workspace_job_wait" if request["follow"] == false => {
             Answer::Frames(vec![result(&report("running", None))])
@@ -233,56 +226,18 @@ fn a_command_that_takes_long_runs_on_as_a_job() {
 }
 
 #[test]
-fn a_call_attaches_to_an_identical_command_that_runs() {
-    let first = Daemon::answering(|operation, _| match operation {
-        "workspace_job_list" => no_jobs(),
-        _ => ended(b"", 0),
-    });
-    exec(&mut Client::new(&first, &[]));
-    let key = first.wait_for("workspace_exec")["idempotency_key"].as_str().unwrap().to_owned();
-    let running = key.clone();
-    let second = Daemon::answering(move |operation, _| match operation {
-        "workspace_job_list" => {
-            let mut job = report("running", None);
-            for (name, value) in [
-                ("detached", json!(false)),
-                ("timeout_seconds", json!(30)),
-                ("recorded_at", json!(1.0)),
-                ("ended_at", Value::Null),
-                ("stdout_file", json!("000007.stdout")),
-                ("stderr_file", json!("000007.stderr")),
-                ("stdout_dropped_bytes", json!(0)),
-                ("stderr_dropped_bytes", json!(0)),
-                ("idempotency_key", json!(running)),
-            ] {
-                job[name] = value;
-            }
-            Answer::Json(
-                200,
-                json!({
-                    "workspace_id": "0123456789ab", "count": 1, "running_count": 1, "jobs": [job],
-                }),
-            )
-        }
-        _ => ended(b"", 0),
-    });
-    // Another server, as after a restart in the middle of a chat.
-    let mut client = Client::new(&second, &[]);
-    exec(&mut client);
-    assert_eq!(second.wait_for("workspace_exec")["idempotency_key"], json!(key));
-    client.call("workspace_exec", &json!({"workspace_id": "fix", "command": "make other"}));
-    assert_ne!(second.wait_for("workspace_exec")["idempotency_key"], json!(key));
+fn a_call_attaches_unless_it_has_a_key() {
+    let daemon = commands_writing(b"", 0);
+    let mut client = Client::new(&daemon, &[]);
     let own = json!({"workspace_id": "fix", "command": "make test", "idempotency_key": "mine"});
     client.call("workspace_exec", &own);
-    assert_eq!(second.wait_for("workspace_exec")["idempotency_key"], "mine");
+    let request = daemon.wait_for("workspace_exec");
+    assert_eq!((&request["idempotency_key"], request.get("attach")), (&json!("mine"), None));
 }
 
 #[test]
 fn a_daemon_that_is_lost_costs_no_command() {
-    let daemon = Daemon::answering(|operation, _| match operation {
-        "workspace_job_list" => no_jobs(),
-        _ => Answer::Frames(vec![started(), stdout(b"half")]),
-    });
+    let daemon = Daemon::answering(|_, _| Answer::Frames(vec![started(), stdout(b"half")]));
     let mut client = Client::new(&daemon, &[]);
     let answer = exec(&mut client);
     assert_eq!(answer["isError"], true);
@@ -294,28 +249,104 @@ fn a_daemon_that_is_lost_costs_no_command() {
     assert_eq!(begun, 1, "nothing is run twice");
 }
 
-#[test]
-fn a_one_shot_machine_goes_with_its_command() {
-    let machine = json!({
+fn machine(state: &str, more: &Value) -> Value {
+    let mut machine = json!({
         "vm_id": "0123456789ab", "environment": "debian:12", "environment_version": null, "vcpu_count": 1,
-        "mem_mib": 1024, "ttl_seconds": 60, "created_at": 1.0, "expires_at": null, "state": "started",
+        "mem_mib": 1024, "ttl_seconds": 60, "created_at": 1.0, "expires_at": null, "state": state,
         "network_enabled": false, "allow_host_compat": false, "guest_ip": null, "tap_name": null,
         "execution_mode": "guest_vsock", "metadata": {},
     });
+    machine.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    machine
+}
+
+fn deleted(is_gone: bool) -> Answer {
+    Answer::Json(200, json!({"vm_id": "0123456789ab", "deleted": is_gone, "reason": "explicit_delete"}))
+}
+
+#[test]
+fn a_one_shot_machine_goes_with_its_command() {
     let daemon = Daemon::answering(move |operation, _| match operation {
-        "vm_create" => Answer::Json(200, machine.clone()),
-        "workspace_job_list" => no_jobs(),
+        "vm_create" => Answer::Json(200, machine("started", &json!({}))),
         "workspace_exec" => ended(b"hello", 0),
-        "vm_delete" => {
-            Answer::Json(200, json!({"vm_id": "0123456789ab", "deleted": true, "reason": "explicit_delete"}))
-        }
+        "vm_delete" => deleted(true),
         other => panic!("{other}"),
     });
-    let mut client = Client::new(&daemon, &["--profile", "vm-run"]);
+    let mut client = Client::new(&daemon, &["--profile", "vm-run", "--abandon-after", "7"]);
     let answer = client.call("vm_run", &json!({"environment": "debian:12", "command": "echo hello"}));
     let content = &answer["structuredContent"];
     assert_eq!((&content["stdout"], &content["exit_code"]), (&json!("hello"), &json!(0)), "{answer}");
     assert_eq!(content["cleanup"]["deleted"], true);
     assert_eq!(content.get("job_id"), None, "there is nothing left to ask");
-    assert_eq!(daemon.wait_for("vm_delete")["vm_id"], "0123456789ab");
+    let made = daemon.wait_for("vm_create");
+    assert_eq!((&made["ttl_seconds"], &made["ends_with_callers"]), (&json!(7), &json!(true)), "{made}");
+    assert_eq!((&made["attach"], made.get("idempotency_key")), (&json!(true), None), "{made}");
+    assert_eq!(made["purpose"], json!({"command": "echo hello", "timeout_seconds": 30}));
+    let delete = daemon.wait_for("vm_delete");
+    assert_eq!((&delete["vm_id"], &delete["unless_used"]), (&json!("0123456789ab"), &json!(true)));
+}
+
+#[test]
+fn a_machine_that_somebody_else_waits_in_is_left_to_him() {
+    let daemon = Daemon::answering(move |operation, _| match operation {
+        "vm_create" => Answer::Json(200, machine("started", &json!({"attached": true}))),
+        "workspace_exec" => ended(b"hello", 0),
+        "vm_delete" => deleted(false),
+        other => panic!("{other}"),
+    });
+    let mut client = Client::new(&daemon, &["--profile", "vm-run"]);
+    let answer = client.call("vm_run", &json!({"command": "echo hello"}));
+    let content = &answer["structuredContent"];
+    assert_eq!((&content["stdout"], content.get("cleanup")), (&json!("hello"), None), "{answer}");
+}
+
+#[test]
+fn a_machine_that_went_before_it_was_used_is_looked_for_anew() {
+    let asked = std::sync::atomic::AtomicU32::new(0);
+    let daemon = Daemon::answering(move |operation, _| match operation {
+        "vm_create" => Answer::Json(200, machine("started", &json!({"attached": true}))),
+        // Whoever made the first one had its result just now.
+        "workspace_exec" if asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed) == 0 => {
+            refusal("unknown_workspace")
+        }
+        "workspace_exec" => ended(b"hello", 0),
+        "vm_delete" => deleted(true),
+        other => panic!("{other}"),
+    });
+    let mut client = Client::new(&daemon, &["--profile", "vm-run"]);
+    let answer = client.call("vm_run", &json!({"command": "echo hello"}));
+    assert_eq!(answer["structuredContent"]["stdout"], "hello", "{answer}");
+}
+
+#[test]
+fn a_key_gives_what_is_kept_of_a_machine_that_is_gone() {
+    let daemon = Daemon::answering(move |operation, request| {
+        assert_eq!((operation, &request["idempotency_key"]), ("vm_create", &json!("mine")));
+        assert_eq!(request.get("attach"), None);
+        let mut kept = report("finished", Some(3));
+        for (name, value) in [
+            ("sequence", json!(1)),
+            ("detached", json!(false)),
+            ("timeout_seconds", json!(30)),
+            ("recorded_at", json!(1.0)),
+            ("ended_at", json!(2.0)),
+            ("stdout_file", json!("000001.stdout")),
+            ("stderr_file", json!("000001.stderr")),
+            ("stdout_dropped_bytes", json!(0)),
+            ("stderr_dropped_bytes", json!(0)),
+            ("stdout", json!("the end")),
+            ("stderr", json!("")),
+            ("stdout_truncated", json!(true)),
+            ("stderr_truncated", json!(false)),
+        ] {
+            kept[name] = value;
+        }
+        Answer::Json(200, machine("stopped", &json!({"attached": true, "kept": kept})))
+    });
+    let mut client = Client::new(&daemon, &["--profile", "vm-run"]);
+    let answer = client.call("vm_run", &json!({"command": "x", "idempotency_key": "mine"}));
+    let content = &answer["structuredContent"];
+    assert_eq!((&content["exit_code"], &content["attached"]), (&json!(3), &json!(true)), "{answer}");
+    assert_eq!(content["stdout"], "[… the beginning is not kept …]\nthe end");
+    assert_eq!((content.get("job_id"), &content["cleanup"]["deleted"]), (None, &json!(true)));
 }

@@ -163,11 +163,6 @@ pub(crate) fn report(state: &str, exit_code: Option<i32>) -> Value {
     })
 }
 
-/// No command runs.
-pub(crate) fn no_jobs() -> Answer {
-    Answer::Json(200, json!({"workspace_id": "0123456789ab", "count": 0, "running_count": 0, "jobs": []}))
-}
-
 /// A command that wrote this and ended so.
 pub(crate) fn ended(written: &[u8], exit_code: i32) -> Answer {
     Answer::Frames(vec![started(), stdout(written), result(&report("finished", Some(exit_code)))])

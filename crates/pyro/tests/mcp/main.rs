@@ -6,5 +6,7 @@
 mod client;
 mod commands;
 mod daemon;
+mod faults;
 mod http;
 mod protocol;
+mod subscriptions;

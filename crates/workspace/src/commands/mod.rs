@@ -16,10 +16,12 @@
 //!
 //! - *At most once.* A command is written down before the guest is asked, under an id that is never used again, and
 //!   nothing that fails makes it run twice. With an idempotency key the promise spans calls: the same key and request
-//!   get the same command, running or ended; the same key with another request is refused.
+//!   get the same command, running or ended; the same key with another request is refused. A call that attaches gets
+//!   the same command as long as that runs.
 //! - *Nothing is guessed.* A command ends as finished, never started, or unknown, each with what is known.
 //! - *Bounded.* Outputs keep their head and their tail, see [`CommandLimits`]; what is dropped is counted.
-//! - A caller that goes away takes along a command that is neither detached nor has a key, and no other.
+//! - A caller that goes away takes along a command that is neither detached nor has a key nor may be attached to, and no
+//!   other.
 
 mod excerpt;
 mod job;
@@ -65,7 +67,7 @@ use crate::{
     session::{FailureCode, GuestSession, OutputKind, SessionError},
     store::{CommandPage, CommandQuery, Durability, Store},
     task,
-    workspaces::WorkspaceId,
+    workspaces::{Changes, WorkspaceId},
 };
 
 /// How long a guest may take to signal a command.
@@ -136,7 +138,8 @@ impl Commands {
     }
 
     /// Runs a command and tells its output, or, if the caller detaches, starts it. When the future is dropped or the
-    /// caller cancels, a command that is neither detached nor has a key is killed.
+    /// caller cancels, a command that is neither detached nor has a key, nor may be
+    /// attached to, is killed.
     ///
     /// # Errors
     ///
@@ -146,7 +149,7 @@ impl Commands {
         request.admit()?;
         let ExecIo { events, stdin, cancel } = io;
         let detached = request.detach;
-        let stays = detached || request.idempotency_key.is_some();
+        let stays = detached || request.attach || request.idempotency_key.is_some();
         let (unwanted, broken_off) = (CancellationToken::new(), CancellationToken::new());
         let asker = CancellationToken::new();
         let asking = asker.clone().drop_guard();
@@ -190,6 +193,11 @@ impl Commands {
     /// The session over which commands run; waits for one that is being renewed.
     pub async fn current_session(&self) -> Result<GuestSession, Error> {
         self.shared.session().await
+    }
+
+    /// Counts what changes in the workspace.
+    pub(crate) fn changes(&self) -> &Changes {
+        &self.shared.changes
     }
 
     /// What is known of a command.

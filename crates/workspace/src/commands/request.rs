@@ -78,6 +78,9 @@ pub struct ExecRequest {
     pub stdin: bool,
     /// Names this call: another one with the same key and the same request gets this one's command, which runs once.
     pub idempotency_key: Option<String>,
+    /// Without a key: whether the caller gets a command that runs and is the same, if there is one. Such a command goes on
+    /// without its caller.
+    pub attach: bool,
     /// Whether the caller waits for the start alone. A command with a key goes on without its caller too.
     pub detach: bool,
 }
@@ -89,6 +92,7 @@ impl fmt::Debug for ExecRequest {
             .field("timeout", &self.timeout)
             .field("stdin", &self.stdin)
             .field("idempotency_key", &self.idempotency_key)
+            .field("attach", &self.attach)
             .field("detach", &self.detach)
             .finish_non_exhaustive()
     }
@@ -105,6 +109,7 @@ impl ExecRequest {
             timeout: Some(Duration::from_secs(30)),
             stdin: false,
             idempotency_key: None,
+            attach: false,
             detach: false,
         }
     }
@@ -129,6 +134,9 @@ impl ExecRequest {
         if !self.idempotency_key.as_ref().is_none_or(usable) {
             let reason = format!("it has 1 to {IDEMPOTENCY_KEY_BYTES} bytes and no control characters");
             return refuse("idempotency_key", reason);
+        }
+        if self.attach && self.stdin {
+            return refuse("stdin", "a command that others may attach to has nobody to feed it".to_owned());
         }
         if self.detach && self.stdin {
             return refuse("stdin", "a detached command has nobody to feed it".to_owned());

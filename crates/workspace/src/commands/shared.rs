@@ -26,7 +26,7 @@ use crate::{
     session::{GuestSession, OutputKind},
     store::{Durability, Inserted, Store},
     task,
-    workspaces::WorkspaceId,
+    workspaces::{Changes, WorkspaceId},
 };
 
 /// Commands that are attended at once; each takes up to three of a session's 256 streams, and file workers take some.
@@ -51,6 +51,8 @@ pub(super) struct Shared {
     /// A job ended.
     pub(super) ended: Notify,
     pub(super) closed: CancellationToken,
+    /// Counts what changes in the workspace, commands first of all.
+    pub(super) changes: Changes,
 }
 
 /// A command that is written down.
@@ -82,6 +84,7 @@ impl Shared {
             turns: Arc::new(Semaphore::new(COMMANDS_AT_ONCE)),
             ended: Notify::new(),
             closed: CancellationToken::new(),
+            changes: Changes::default(),
         }
     }
 
@@ -97,6 +100,7 @@ impl Shared {
     pub(super) fn forget(&self, job: &Job) {
         self.lock_jobs().remove(&job.sequence);
         self.ended.notify_waiters();
+        self.changes.of_commands_and_files();
     }
 
     pub(super) fn set_stalls(&self, stalls: Stalls) {
@@ -159,6 +163,12 @@ impl Shared {
         }
         let record = request.record(&self.redactor, SystemTime::now());
         let digest = record.request_digest.clone();
+        if request.attach
+            && request.idempotency_key.is_none()
+            && let Some(job) = self.running_same(&digest)
+        {
+            return Ok(Begun { record: job.snapshot(), job: Some(job), repeated: true });
+        }
         match self.store.insert_command(&self.workspace, record).await? {
             Inserted::Earlier(record) if record.request_digest != digest => Err(Error::KeyTaken {
                 key: record.idempotency_key.unwrap_or_default(),
@@ -187,6 +197,15 @@ impl Shared {
         }
     }
 
+    /// A command that runs and is the same as what is asked.
+    fn running_same(&self, digest: &str) -> Option<Arc<Job>> {
+        let is_same = |job: &&Arc<Job>| {
+            let record = job.record.borrow();
+            record.state.is_active() && record.request_digest == digest
+        };
+        self.lock_jobs().values().find(is_same).cloned()
+    }
+
     /// Gives a command its supervisor.
     pub(super) async fn supervise(
         self: &Arc<Self>,
@@ -207,6 +226,7 @@ impl Shared {
         }
         let job = Arc::new(job);
         self.lock_jobs().insert(job.sequence, Arc::clone(&job));
+        self.changes.of_commands();
         tokio::spawn(Supervisor::new(Arc::clone(self), Arc::clone(&job), start, input).run());
         Ok(job)
     }

@@ -1,10 +1,10 @@
 //! Records of commands.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::SystemTime};
 
 use rusqlite::{OptionalExtension, Row, Transaction, params};
 
-use super::{Durability, Store, StoreError};
+use super::{Durability, Store, StoreError, to_ns};
 use crate::{
     commands::{CommandCounts, CommandRecord},
     error::Error,
@@ -42,7 +42,37 @@ pub struct CommandPage {
     pub next: Option<u64>,
 }
 
+/// What became of commands since a moment.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct CommandsSince {
+    /// The newest sequence of the workspace; 0 if it has no command.
+    pub newest: u64,
+    /// Commands that began or ended since.
+    pub counts: CommandCounts,
+    /// The newest of them that failed, newest first.
+    pub failures: Vec<CommandRecord>,
+}
+
+/// Of the commands that began before a moment, so many are looked at for having ended since.
+const LOOKED_BACK: u64 = 1000;
+
 impl Store {
+    /// What became of commands with a greater sequence than `after`, and of those before that ended after `at`. Looks at a
+    /// bounded number of those before.
+    pub(crate) async fn commands_since(
+        &self,
+        workspace: &WorkspaceId,
+        after: u64,
+        at: SystemTime,
+        most_failures: u32,
+    ) -> Result<CommandsSince, Error> {
+        let workspace = workspace.clone();
+        self.transact("sum up commands", Durability::Process, move |transaction| {
+            since(transaction, &workspace, after, at, most_failures)
+        })
+        .await
+    }
+
     /// Adds a command under the next sequence of its workspace, which is set in the record returned; unless a command
     /// with its idempotency key is there.
     pub async fn insert_command(
@@ -397,6 +427,39 @@ fn counts(row: &Row<'_>, from: usize) -> rusqlite::Result<CommandCounts> {
         running: unsigned(row, from + 1)?,
         failed: unsigned(row, from + 2)?,
     })
+}
+
+fn since(
+    transaction: &Transaction<'_>,
+    workspace: &WorkspaceId,
+    after: u64,
+    at: SystemTime,
+    most_failures: u32,
+) -> Result<CommandsSince, StoreError> {
+    let failed = StoreError::database("sum up commands");
+    let newest: u64 = transaction
+        .prepare_cached("SELECT coalesce(max(sequence), 0) FROM commands WHERE workspace = ?1")
+        .and_then(|mut statement| statement.query_row([workspace.as_str()], |row| unsigned(row, 0)))
+        .map_err(&failed)?;
+    let lowest = after.saturating_sub(LOOKED_BACK);
+    let of_that_time =
+        "FROM commands WHERE workspace = ?1 AND sequence > ?2 AND (sequence > ?3 OR (active = 0
+        AND json_extract(record, '$.ended_at.secs_since_epoch') * 1000
+            + json_extract(record, '$.ended_at.nanos_since_epoch') / 1000000 > ?4))";
+    let (lowest, after) = (to_key(lowest), to_key(after));
+    let at_ms = to_ns(at) / 1_000_000;
+    let sql = format!("SELECT count(*), coalesce(sum(active), 0), coalesce(sum(failed), 0) {of_that_time}");
+    let counts = transaction
+        .prepare_cached(&sql)
+        .and_then(|mut statement| {
+            statement.query_row(params![workspace.as_str(), lowest, after, at_ms], |row| counts(row, 0))
+        })
+        .map_err(&failed)?;
+    let sql =
+        format!("SELECT sequence, record {of_that_time} AND failed = 1 ORDER BY sequence DESC LIMIT ?5");
+    let failures =
+        rows(transaction, &sql, params![workspace.as_str(), lowest, after, at_ms, most_failures])?;
+    Ok(CommandsSince { newest, counts, failures })
 }
 
 /// The commands that a query of `sequence, record` finds.

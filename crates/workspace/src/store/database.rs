@@ -79,6 +79,18 @@ pub(super) const MIGRATIONS: &[&str] = &["
             ended_kept_bytes = ended_kept_bytes - old.kept_bytes * (1 - old.active)
         WHERE workspace = old.workspace;
     END;
+", "
+    CREATE TABLE one_shot_calls (
+        key TEXT PRIMARY KEY NOT NULL,
+        digest TEXT NOT NULL,
+        machine TEXT NOT NULL,
+        made_at_ns INTEGER NOT NULL,
+        workspace TEXT,
+        command TEXT,
+        stdout BLOB,
+        stderr BLOB
+    ) STRICT;
+    CREATE INDEX one_shot_calls_by_machine ON one_shot_calls (machine);
 "];
 
 /// How long another process may hold the database, such as somebody's look into it.

@@ -18,6 +18,7 @@
 //! One thread owns the only connection and does what it is asked in the order it was asked. A method whose
 //! future is dropped is done all the same.
 
+mod calls;
 mod card;
 mod commands;
 mod database;
@@ -37,7 +38,7 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tokio::sync::oneshot;
 
 pub use self::{
-    commands::{CommandPage, CommandQuery, Inserted},
+    commands::{CommandPage, CommandQuery, CommandsSince, Inserted},
     error::StoreError,
 };
 use crate::{error::Error, layout::Layout, task};

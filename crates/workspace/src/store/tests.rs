@@ -52,6 +52,8 @@ fn workspace(number: u8) -> WorkspaceRecord {
         seed: SeedRecord::default(),
         last_error: None,
         one_shot: false,
+        call: None,
+        ends_with_callers: false,
         allow_host_compat: true,
     }
 }
@@ -199,6 +201,37 @@ async fn jobs_are_found_behind_any_number_of_other_commands() {
     assert_eq!(found(10).await, [3, 1]);
     assert_eq!(found(1).await, [3]);
     assert_eq!(store.last_ended_command(&id(1)).await.unwrap().unwrap().sequence, 5);
+}
+
+#[tokio::test]
+async fn what_began_or_ended_since_a_moment_is_summed_up() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = store(directory.path()).await;
+    store.insert_workspace(&workspace(1)).await.unwrap();
+    let at = |seconds| UNIX_EPOCH + Duration::from_secs(seconds);
+    let ended_at =
+        |command, code, seconds| CommandRecord { ended_at: Some(at(seconds)), ..finished(command, code, 0) };
+    let nothing = store.commands_since(&id(1), 0, UNIX_EPOCH, 10).await.unwrap();
+    assert_eq!(nothing, CommandsSince::default());
+    // One that failed before the moment, one that began before and failed after it, and three that began after it.
+    for end in [Some((1, 5)), Some((2, 15)), Some((0, 20)), Some((3, 25)), None] {
+        let begun = insert(&store, None).await;
+        if let Some((code, seconds)) = end {
+            let ended = ended_at(begun, code, seconds);
+            store.update_command(&id(1), &ended, Durability::Process).await.unwrap();
+        }
+    }
+    let failures = |since: &CommandsSince| -> Vec<u64> {
+        since.failures.iter().map(|command| command.sequence).collect()
+    };
+    let all = store.commands_since(&id(1), 0, UNIX_EPOCH, 10).await.unwrap();
+    assert_eq!((all.newest, all.counts.total, all.counts.running, all.counts.failed), (5, 5, 1, 3));
+    assert_eq!(failures(&all), [4, 2, 1]);
+    let since = store.commands_since(&id(1), 2, at(10), 1).await.unwrap();
+    assert_eq!((since.newest, since.counts.total, since.counts.running, since.counts.failed), (5, 4, 1, 2));
+    assert_eq!(failures(&since), [4], "as many as were asked for");
+    let later = store.commands_since(&id(1), 5, at(30), 10).await.unwrap();
+    assert_eq!((later.newest, later.counts.total, later.counts.failed), (5, 0, 0));
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::{collections::HashSet, time::SystemTime};
 
 use rusqlite::{OptionalExtension, Row, Transaction, params};
 
-use super::{Durability, Store, StoreError, card, from_ns, to_ns};
+use super::{Durability, Store, StoreError, calls, card, from_ns, to_ns};
 use crate::{
     error::Error,
     workspaces::{WorkspaceId, WorkspaceRecord},
@@ -49,6 +49,7 @@ impl Store {
     pub async fn remove_workspace(&self, id: &WorkspaceId) -> Result<(), Error> {
         let id = id.clone();
         self.transact("remove a workspace", Durability::Power, move |transaction| {
+            calls::settle(transaction, &id)?;
             transaction
                 .execute("DELETE FROM workspaces WHERE id = ?1", [id.as_str()])
                 .map(drop)
@@ -127,8 +128,8 @@ pub(super) fn insert(transaction: &Transaction<'_>, record: &WorkspaceRecord) ->
                 card::encode(record)?,
             ],
         )
-        .map_err(failed)
-        .map(drop)
+        .map_err(failed)?;
+    calls::insert(transaction, record)
 }
 
 pub(super) fn update(transaction: &Transaction<'_>, record: &WorkspaceRecord) -> Result<(), StoreError> {

@@ -1,6 +1,8 @@
 //! Commands of a workspace that is named by id or name, or of a one-shot machine by its id. Running one is
 //! activity; reading what became of it is not.
 
+use std::time::SystemTime;
+
 use super::{WorkspaceId, WorkspaceView, Workspaces};
 use crate::{
     commands::{
@@ -8,7 +10,7 @@ use crate::{
     },
     error::Error,
     session::OutputKind,
-    store::{CommandPage, CommandQuery},
+    store::{CommandPage, CommandQuery, CommandsSince},
 };
 
 impl Workspaces {
@@ -25,8 +27,10 @@ impl Workspaces {
             Ok(outcome) => outcome,
             Err(error) => return Err(in_use.blame(error).await),
         };
+        // Whoever follows the same command may remove its machine as soon as nobody uses it.
+        let view = self.view_of(&id).await?;
         drop(in_use);
-        Ok((self.view_of(&id).await?, outcome))
+        Ok((view, outcome))
     }
 
     /// What is known of a command.
@@ -77,6 +81,7 @@ impl Workspaces {
         let id = self.resolve_any(reference)?;
         let commands = self.commands(&id)?;
         self.touch(&id);
+        let _waiting = self.shared.registry.hold(&id)?;
         let record = commands.wait(sequence, io).await?;
         Ok((self.view_of(&id).await?, record))
     }
@@ -115,6 +120,19 @@ impl Workspaces {
         let page = self.commands(&id)?.logs(query).await?;
         let counts = self.shared.store.command_counts(&id).await?;
         Ok((id, page, if query.failed_only { counts.failed } else { counts.total }))
+    }
+
+    /// What became of commands that have a greater sequence than `after` or ended after `at`, and those that run now.
+    pub async fn commands_since(
+        &self,
+        reference: &str,
+        after: u64,
+        at: SystemTime,
+        most_failures: u32,
+    ) -> Result<(CommandsSince, Vec<CommandRecord>), Error> {
+        let id = self.resolve_any(reference)?;
+        let since = self.shared.store.commands_since(&id, after, at, most_failures).await?;
+        Ok((since, self.commands(&id)?.jobs()))
     }
 
     /// A part of what a command printed, at most `most_bytes` of it.

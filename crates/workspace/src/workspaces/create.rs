@@ -16,8 +16,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::{
-    Shared, WorkspaceId, WorkspaceRecord, WorkspaceState, disk::WorkspaceDisk, guest_deadline::life_in_guest,
-    kept_environment, live::LiveMachine, naming, record::SeedRecord, registry::Entry,
+    Call, Shared, WorkspaceId, WorkspaceRecord, WorkspaceState, disk::WorkspaceDisk,
+    guest_deadline::life_in_guest, kept_environment, live::LiveMachine, naming, record::SeedRecord,
+    registry::Entry,
 };
 use crate::{
     entropy,
@@ -56,6 +57,11 @@ pub struct CreateRequest {
     pub seed: Option<SeedSource>,
     /// A machine for one command, which is not listed among workspaces.
     pub one_shot: bool,
+    /// What a machine for one command is made for.
+    pub call: Option<Call>,
+    /// Only its callers keep such a machine: its time to live counts from when the last one went, also if its command runs
+    /// on.
+    pub ends_with_callers: bool,
     /// Kept to be told, and means nothing.
     pub allow_host_compat: bool,
 }
@@ -73,6 +79,8 @@ impl CreateRequest {
             ttl: Some(Duration::from_secs(600)),
             seed: None,
             one_shot: false,
+            call: None,
+            ends_with_callers: false,
             allow_host_compat: false,
         }
     }
@@ -187,6 +195,8 @@ async fn enter(
         created_at: now,
         last_activity_at: now,
         one_shot: request.one_shot,
+        call: request.call.clone(),
+        ends_with_callers: request.ends_with_callers,
         allow_host_compat: request.allow_host_compat,
         state: WorkspaceState::Creating { machine: None },
         seed: SeedRecord::default(),

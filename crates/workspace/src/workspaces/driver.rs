@@ -65,6 +65,8 @@ pub(super) enum Request {
     Stop(oneshot::Sender<Result<(), Error>>),
     Delete {
         force: bool,
+        /// Not while somebody uses it.
+        unless_used: bool,
         answer: oneshot::Sender<Result<(), Error>>,
     },
     Update(WorkspaceUpdate, oneshot::Sender<Result<(), Error>>),
@@ -104,6 +106,7 @@ enum Event {
     Expired,
     Look,
     UseEnded,
+    CommandsEnded,
     /// What the store did not take is due again.
     Unwritten,
 }
@@ -134,6 +137,9 @@ impl Driver {
                 }
                 Event::Look => self.look().await,
                 Event::UseEnded => self.touch().await,
+                // Nobody was there to use it.
+                Event::CommandsEnded if self.record.ends_with_callers => self.move_guest_deadline(),
+                Event::CommandsEnded => self.touch().await,
                 Event::Unwritten => self.write_end().await,
             }
             self.show();
@@ -203,7 +209,7 @@ impl Driver {
             report = machine => Event::MachineEnded(report),
             () = session => Event::SessionLost,
             () = self.uses.last_ended() => Event::UseEnded,
-            () = commands_ended => Event::UseEnded,
+            () = commands_ended => Event::CommandsEnded,
             () = expired => Event::Expired,
             () = look => Event::Look,
             () = unwritten => Event::Unwritten,
@@ -222,7 +228,7 @@ impl Driver {
     }
 
     fn is_in_use(&self) -> bool {
-        self.uses.count() > 0 || self.commands.running() > 0
+        self.uses.count() > 0 || (!self.record.ends_with_callers && self.commands.running() > 0)
     }
 
     /// Answers one request; whether the workspace is gone now.
@@ -248,8 +254,12 @@ impl Driver {
                 self.show();
                 drop(answer.send(updated));
             }
-            Request::Delete { force, answer } => {
-                let deleted = self.delete(force).await;
+            Request::Delete { force, unless_used, answer } => {
+                let users = if unless_used { self.uses.count() } else { 0 };
+                let deleted = match users {
+                    0 => self.delete(force).await,
+                    running => Err(Error::Busy { workspace: self.record.id.clone(), running }),
+                };
                 let is_gone = deleted.is_ok();
                 drop(answer.send(deleted));
                 return is_gone;
@@ -300,6 +310,7 @@ impl Driver {
         self.store.update_workspace(&record).await?;
         self.record = record;
         self.show();
+        self.commands.changes().of_state();
         Ok(())
     }
 

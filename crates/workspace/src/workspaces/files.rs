@@ -1,11 +1,14 @@
 //! Files of a workspace that is named by id or name. Everything here counts as activity, reading too.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use pyro_tree::seed::Git;
 use tokio::sync::mpsc;
 
 use super::{InUse, SeedRecord, WorkspaceId, Workspaces};
 use crate::{
+    commands::Commands,
     error::Error,
     files::{
         Claims, Content, Delete, Diff, DiffReport, Entry, ExportRequest, Exported, FileError, Found, Glob,
@@ -21,6 +24,7 @@ pub struct WorkspaceFiles {
     seed: SeedRecord,
     git: Git,
     claims: Claims,
+    commands: Arc<Commands>,
     in_use: InUse,
 }
 
@@ -30,20 +34,23 @@ impl Workspaces {
         let id = self.resolve(reference)?;
         let seed = self.shared.registry.seen(&id)?.record.seed.clone();
         let in_use = self.use_machine(&id).await?;
+        let commands = self.commands(&id)?;
         let resources = &self.shared.resources;
         let claims = Claims::of(&resources.layout);
-        Ok(WorkspaceFiles { id, seed, git: resources.git.clone(), claims, in_use })
+        Ok(WorkspaceFiles { id, seed, git: resources.git.clone(), claims, commands, in_use })
     }
 }
 
 /// Operations that ask the guest for one thing.
 macro_rules! ask_the_guest {
-    ($($(#[doc = $doc:literal])+ $method:ident($($argument:ident: $type:ty),+) -> $answer:ty;)+) => {
+    (then $then:ident: $($(#[doc = $doc:literal])+ $method:ident($($argument:ident: $type:ty),+) -> $answer:ty;)+) => {
         impl WorkspaceFiles {
             $(
                 $(#[doc = $doc])+
                 pub async fn $method(&self, $($argument: $type),+) -> Result<$answer, Error> {
-                    self.told(self.in_use.files().$method($($argument),+).await).await
+                    let outcome = self.in_use.files().$method($($argument),+).await;
+                    self.$then();
+                    self.told(outcome).await
                 }
             )+
         }
@@ -51,6 +58,7 @@ macro_rules! ask_the_guest {
 }
 
 ask_the_guest! {
+    then leave_as_they_are:
     /// What is at a path; links are not followed.
     stat(request: PathRef) -> Entry;
     /// What is in a directory.
@@ -63,6 +71,12 @@ ask_the_guest! {
     read(request: Read) -> Content;
     /// A file's content, piece by piece. Nobody to take it ends the read.
     read_to(request: Read, pieces: &mpsc::Sender<Bytes>) -> ReadDone;
+    /// What changed since the workspace was seeded.
+    diff(request: Diff) -> DiffReport;
+}
+
+ask_the_guest! {
+    then tell_of_change:
     /// Replaces or makes a file in one step.
     write(request: Write, content: Bytes) -> Written;
     /// The same, piece by piece: the file is replaced when `pieces` is closed and `is_whole` says so.
@@ -83,8 +97,6 @@ ask_the_guest! {
     delete(request: Delete) -> bool;
     /// Applies a patch, all or nothing.
     patch(request: Patch, patch: Bytes) -> Patched;
-    /// What changed since the workspace was seeded.
-    diff(request: Diff) -> DiffReport;
 }
 
 impl WorkspaceFiles {
@@ -115,7 +127,9 @@ impl WorkspaceFiles {
         request: PushRequest,
         progress: impl Fn(TransferProgress) + Send + Sync + 'static,
     ) -> Result<PushOutcome, Error> {
-        self.told(self.in_use.files().push(request, &self.seed, &self.git, progress).await).await
+        let pushed = self.in_use.files().push(request, &self.seed, &self.git, progress).await;
+        self.tell_of_change();
+        self.told(pushed).await
     }
 
     /// Brings what changed in the workspace back to a directory of the host, whole or not at all. What both sides changed
@@ -135,6 +149,14 @@ impl WorkspaceFiles {
         progress: impl Fn(TransferProgress) + Send + Sync + 'static,
     ) -> Result<Exported, Error> {
         self.told(self.in_use.files().export(request, &self.claims, progress).await).await
+    }
+
+    /// Nobody needs to look again.
+    fn leave_as_they_are(&self) {}
+
+    /// Whoever waits for a change may look again, also if it failed: half of it may be done.
+    fn tell_of_change(&self) {
+        self.commands.changes().of_files();
     }
 
     /// The outcome for the caller; a talk that broke off is mostly the end of the machine.

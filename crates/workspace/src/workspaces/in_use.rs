@@ -26,8 +26,13 @@ struct Uses {
 impl UseCount {
     /// One more; until what is returned is dropped.
     pub(super) fn begin(&self, live: Arc<LiveMachine>, talk: Talk) -> InUse {
+        InUse { live, talk, _held: self.hold() }
+    }
+
+    /// One more that has nothing to do in the guest; until what is returned is dropped.
+    pub(super) fn hold(&self) -> Held {
         self.0.count.fetch_add(1, Ordering::AcqRel);
-        InUse { live, talk, uses: Arc::clone(&self.0) }
+        Held(Arc::clone(&self.0))
     }
 
     /// How many there are.
@@ -47,8 +52,12 @@ pub(crate) struct InUse {
     live: Arc<LiveMachine>,
     /// As it was when it began.
     talk: Talk,
-    uses: Arc<Uses>,
+    _held: Held,
 }
+
+/// While it lives, the workspace is in use.
+#[derive(Debug)]
+pub(super) struct Held(Arc<Uses>);
 
 impl InUse {
     /// The workers that do everything with files: those of the newest session.
@@ -65,10 +74,10 @@ impl Deref for InUse {
     }
 }
 
-impl Drop for InUse {
+impl Drop for Held {
     fn drop(&mut self) {
-        if self.uses.count.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.uses.last_ended.notify_one();
+        if self.0.count.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.0.last_ended.notify_one();
         }
     }
 }

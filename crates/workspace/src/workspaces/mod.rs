@@ -21,6 +21,8 @@
 //! One [`driver`] for each workspace is the only one that changes it. What may be asked of it when is the table in
 //! [`state`]; how many there may be is decided by [`limits`].
 
+mod call;
+mod changes;
 mod clock;
 mod commands;
 mod create;
@@ -54,8 +56,12 @@ use std::{
 
 use tokio::sync::oneshot;
 
-pub(crate) use self::{clock::HostClock, in_use::InUse, record::RECORD_VERSION};
+pub(crate) use self::{
+    call::KnownCall, changes::Changes, clock::HostClock, in_use::InUse, record::RECORD_VERSION,
+};
 pub use self::{
+    call::{Call, Called, KeptCommand},
+    changes::Revision,
     create::{CreateEvent, CreateIo, CreateRequest},
     files::WorkspaceFiles,
     gc::{Garbage, GarbageKind},
@@ -92,6 +98,8 @@ struct Shared {
     unreadable: HashSet<WorkspaceId>,
     /// Held while it is decided whether one more fits, and while left-overs are looked for.
     admission: tokio::sync::Mutex<()>,
+    /// Calls that are being begun.
+    turns: call::Turns,
     /// One process at a time drives the workspaces of a store; none: another one may.
     owner: Option<FileLock>,
 }
@@ -118,7 +126,8 @@ impl Workspaces {
         let unreadable = store.unreadable_workspaces().await?;
         let registry = Registry::default();
         let (runs, admission) = Default::default();
-        let shared = Shared { resources, store, limits, registry, runs, unreadable, admission, owner };
+        let turns = call::Turns::default();
+        let shared = Shared { resources, store, limits, registry, runs, unreadable, admission, turns, owner };
         let workspaces = Self { shared: Arc::new(shared) };
         if workspaces.are_driven() {
             reconcile::reconcile(&workspaces.shared).await?;
@@ -233,7 +242,7 @@ impl Workspaces {
     /// Removes a workspace with all it has; with running commands only if forced.
     pub async fn delete(&self, reference: &str, force: bool) -> Result<WorkspaceId, Error> {
         let id = self.resolve(reference)?;
-        self.ask(&id, |answer| Request::Delete { force, answer }).await?;
+        self.ask(&id, |answer| Request::Delete { force, unless_used: false, answer }).await?;
         Ok(id)
     }
 
@@ -250,6 +259,23 @@ impl Workspaces {
         if let Ok(requests) = self.shared.registry.requests(id) {
             // A full queue is activity enough.
             drop(requests.try_send(Request::Touch));
+        }
+    }
+
+    /// How far a workspace has come; waits until that is another revision than `after`, if one is given. That is no use of
+    /// it.
+    pub async fn changed(
+        &self,
+        reference: &str,
+        after: Option<u64>,
+    ) -> Result<(WorkspaceId, Revision), Error> {
+        let id = self.resolve(reference)?;
+        let mut changes = self.commands(&id)?.changes().subscribe();
+        let is_new = |revision: &Revision| after.is_none_or(|after| revision.last != after);
+        match changes.wait_for(is_new).await {
+            Ok(revision) => Ok((id, *revision)),
+            // It ends with the workspace, or with this daemon.
+            Err(_) => self.shared.registry.seen(&id).and(Err(Error::Cancelled)),
         }
     }
 

@@ -141,6 +141,8 @@ mod tests {
             created_at: SystemTime::UNIX_EPOCH,
             last_activity_at: SystemTime::UNIX_EPOCH,
             one_shot: false,
+            call: None,
+            ends_with_callers: false,
             allow_host_compat: false,
             state: WorkspaceState::Stopped { reason: StopReason::Requested },
             seed: SeedRecord::default(),

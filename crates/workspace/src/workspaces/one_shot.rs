@@ -6,7 +6,8 @@ use std::sync::Arc;
 use tracing::warn;
 
 use super::{
-    CreateIo, CreateRequest, WorkspaceFilter, WorkspaceId, WorkspaceView, Workspaces, driver::Request,
+    Call, Called, CreateIo, CreateRequest, KnownCall, WorkspaceFilter, WorkspaceId, WorkspaceView,
+    Workspaces, driver::Request,
 };
 use crate::{
     commands::{Commands, ExecIo, ExecOutcome, ExecRequest},
@@ -41,6 +42,49 @@ impl OneShots {
         self.0.create(CreateRequest { one_shot: true, name: None, ..request }, io).await
     }
 
+    /// The machine of a call: a new one, or that of an earlier call which is the same.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::CallTaken`]: the key belongs to another call.
+    pub async fn call(&self, request: CreateRequest, io: CreateIo) -> Result<Called<WorkspaceView>, Error> {
+        let Some(call) = request.call.clone() else {
+            return self.create(request, io).await.map(Called::Made);
+        };
+        let shared = &self.0.shared;
+        let _turn = tokio::select! {
+            turn = shared.turns.take(&call) => turn,
+            () = io.cancel.cancelled() => return Err(Error::Cancelled),
+        };
+        let found = match &call.key {
+            Some(key) => match shared.store.known_call(key).await? {
+                Some(known) if known.digest != call.digest => {
+                    return Err(Error::CallTaken { key: key.clone() });
+                }
+                Some(KnownCall { kept: Some(kept), .. }) => return Ok(Called::Gone(Box::new(kept))),
+                Some(known) => self.resolve(&known.machine).ok(),
+                None => None,
+            },
+            None => self.running_for(&call).await?,
+        };
+        match found {
+            Some(id) => self.0.view_of(&id).await.map(Called::Found),
+            None => self.create(request, io).await.map(Called::Made),
+        }
+    }
+
+    /// A machine for such a call whose command has not ended.
+    async fn running_for(&self, call: &Call) -> Result<Option<WorkspaceId>, Error> {
+        for (id, commands) in self.0.shared.registry.called(call) {
+            let has_ended =
+                commands.running() == 0 && self.0.shared.store.command_counts(&id).await?.total > 0;
+            if !has_ended {
+                return Ok(Some(id));
+            }
+        }
+        Ok(None)
+    }
+
     /// Finds one by its id.
     pub fn resolve(&self, id: &str) -> Result<WorkspaceId, Error> {
         self.0.shared.registry.resolve(id, true)
@@ -69,8 +113,19 @@ impl OneShots {
     /// Deletes one, whatever runs in it.
     pub async fn delete(&self, id: &str) -> Result<WorkspaceId, Error> {
         let id = self.resolve(id)?;
-        self.0.ask(&id, |answer| Request::Delete { force: true, answer }).await?;
+        self.0.ask(&id, |answer| Request::Delete { force: true, unless_used: false, answer }).await?;
         Ok(id)
+    }
+
+    /// Deletes one unless somebody uses it now; whether it is gone.
+    pub async fn delete_unless_used(&self, id: &str) -> Result<(WorkspaceId, bool), Error> {
+        let id = self.resolve(id)?;
+        let asked = |answer| Request::Delete { force: true, unless_used: true, answer };
+        match self.0.ask(&id, asked).await {
+            Ok(()) => Ok((id, true)),
+            Err(Error::Busy { .. }) => Ok((id, false)),
+            Err(error) => Err(error),
+        }
     }
 
     /// Runs a command and deletes the machine when it has ended. If how it ended is not known, the machine stays.

@@ -9,7 +9,7 @@ use std::{
 use pyro_engine::{MachineId, MachineShape};
 use serde::{Deserialize, Serialize};
 
-use super::WorkspaceId;
+use super::{Call, WorkspaceId};
 
 /// Version of the record's format; a newer one is refused, never guessed at.
 pub(crate) const RECORD_VERSION: u32 = 1;
@@ -47,6 +47,12 @@ pub struct WorkspaceRecord {
     /// Whether its maker would have had commands run on the host; kept to be told, and means nothing.
     #[serde(default)]
     pub allow_host_compat: bool,
+    /// What a machine for one command was made for.
+    #[serde(default)]
+    pub call: Option<Call>,
+    /// Only its callers keep it: its time to live counts from when the last one went, also if a command runs on.
+    #[serde(default)]
+    pub ends_with_callers: bool,
     /// Where it stands.
     pub state: WorkspaceState,
     /// What `/workspace` was filled with.

@@ -7,7 +7,13 @@ use std::{
 
 use tokio::sync::{mpsc, watch};
 
-use super::{WorkspaceId, WorkspaceRecord, driver::Request, in_use::UseCount, naming, view::Seen};
+use super::{
+    Call, WorkspaceId, WorkspaceRecord, WorkspaceState,
+    driver::Request,
+    in_use::{Held, UseCount},
+    naming,
+    view::Seen,
+};
 use crate::{commands::Commands, error::Error};
 
 /// All workspaces of the store.
@@ -90,6 +96,32 @@ impl Registry {
         }
     }
 
+    /// Counts one more that uses a workspace, until what is returned is dropped.
+    pub(super) fn hold(&self, id: &WorkspaceId) -> Result<Held, Error> {
+        match self.lock().get(id) {
+            Some(Entry::Driven { uses, .. }) => Ok(uses.hold()),
+            Some(Entry::Creating(record)) => Err(still_created(record)),
+            None => Err(unknown(id)),
+        }
+    }
+
+    /// The machines that were made for such a call and are there.
+    pub(super) fn called(&self, call: &Call) -> Vec<(WorkspaceId, Arc<Commands>)> {
+        let entries = self.lock();
+        let of_that_call = |entry: &Entry| {
+            entry.with_record(|record| {
+                record.one_shot
+                    && record.call.as_ref() == Some(call)
+                    && matches!(record.state, WorkspaceState::Started { .. })
+            })
+        };
+        let driven = |(id, entry): (&WorkspaceId, &Entry)| match entry {
+            Entry::Driven { commands, .. } if of_that_call(entry) => Some((id.clone(), Arc::clone(commands))),
+            _ => None,
+        };
+        entries.iter().filter_map(driven).collect()
+    }
+
     pub(super) fn busy(&self) -> usize {
         let entries = self.lock();
         let is_busy = |entry: &&Entry| match entry {
@@ -136,10 +168,7 @@ mod tests {
 
     use pyro_engine::{MachineShape, Nic};
 
-    use super::{
-        super::{SeedRecord, WorkspaceState},
-        *,
-    };
+    use super::{super::SeedRecord, *};
 
     fn record(id: u8, name: Option<&str>, one_shot: bool) -> WorkspaceRecord {
         WorkspaceRecord {
@@ -157,6 +186,8 @@ mod tests {
             created_at: SystemTime::UNIX_EPOCH,
             last_activity_at: SystemTime::UNIX_EPOCH,
             one_shot,
+            call: None,
+            ends_with_callers: false,
             state: WorkspaceState::Creating { machine: None },
             seed: SeedRecord::default(),
             last_error: None,

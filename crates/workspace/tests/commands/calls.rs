@@ -125,6 +125,31 @@ async fn more_than_a_session_has_room_for_wait_for_their_turn() {
 }
 
 #[tokio::test]
+async fn a_call_without_a_key_attaches_only_to_the_same_command_that_runs() {
+    let workspace = Workspace::start().await;
+    let go = workspace.fifo("go");
+    let script = format!("echo early; cat {go}");
+    let attaching = |script: &str| ExecRequest { attach: true, ..shell(script) };
+    let (first, mut call) = exec(&workspace.commands, attaching(&script));
+    let first = tokio::spawn(first);
+    assert_eq!(call.accepted().await, 1);
+    let (second, mut again) = exec(&workspace.commands, attaching(&script));
+    let second = tokio::spawn(second);
+    assert_eq!(soon(again.events.recv()).await, Some(ExecEvent::Accepted { sequence: 1, repeated: true }));
+    let other = soon(exec(&workspace.commands, attaching("echo other")).0).await.unwrap();
+    assert_eq!((other.command.sequence, other.repeated), (2, false));
+    // Whoever began it goes; it goes on for the other one.
+    first.abort();
+    assert!(soon(first).await.is_err());
+    std::fs::write(go, "late\n").unwrap();
+    let second = soon(second).await.unwrap().unwrap();
+    assert_eq!((second.command.sequence, end(&second.command)), (1, CommandEnd::Exited(0)));
+    assert_eq!(again.rest().0, b"early\nlate\n");
+    let third = soon(exec(&workspace.commands, attaching("echo other")).0).await.unwrap();
+    assert_eq!((third.command.sequence, third.repeated), (3, false), "the first has ended");
+}
+
+#[tokio::test]
 async fn a_repeated_call_attaches_or_gets_the_result_and_another_is_refused() {
     let workspace = Workspace::start().await;
     let (go, log) = (workspace.fifo("go"), workspace.home.path().join("log"));

@@ -137,6 +137,8 @@ pub(crate) fn record() -> WorkspaceRecord {
         seed: SeedRecord::default(),
         last_error: None,
         one_shot: false,
+        call: None,
+        ends_with_callers: false,
         allow_host_compat: false,
     }
 }

@@ -194,6 +194,8 @@ pub(crate) fn record(number: u8) -> WorkspaceRecord {
         created_at: SystemTime::now(),
         last_activity_at: SystemTime::now(),
         one_shot: false,
+        call: None,
+        ends_with_callers: false,
         state: WorkspaceState::Stopped { reason: StopReason::Requested },
         seed: SeedRecord::default(),
         last_error: None,

@@ -202,29 +202,47 @@ class AsyncMethods(AsyncBase):
         environment: str,
         *,
         allow_host_compat: bool = False,
+        attach: bool | None = None,
+        ends_with_callers: bool | None = None,
+        idempotency_key: str | None = None,
         mem_mib: int = 1024,
         network: bool = False,
+        purpose: VmPurpose | None = None,
         ttl_seconds: int = 600,
         vcpu_count: int = 1,
     ) -> Vm:
-        """Makes an unnamed machine, which runs at once.
+        """Makes an unnamed machine, which runs at once; or gives that of an earlier request which was the
+        same.
 
         - `environment`: Name of an environment, e.g. `debian:12`.
         - `allow_host_compat`: Accepted for compatibility. Nothing ever runs on the host.
+        - `attach`: Without an idempotency key: give the machine that a request of the same content made, as
+          long as its command has not ended.
+        - `ends_with_callers`: Only callers keep the machine: `ttl_seconds` counts from when the last one went
+          away, also if its command runs on.
+        - `idempotency_key`: A text of the caller's choice for this one call. Another request with the same
+          key and otherwise the same content makes nothing: it gives the machine that was made, or `kept` if
+          that is gone.
         - `mem_mib`: Memory in MiB.
         - `network`: Give the machine a network. A later release will; now it is refused.
+        - `purpose`: The command that the machine is for. It is not run by that; it tells what an idempotency
+          key or `attach` means.
         - `ttl_seconds`: The machine is deleted after this many seconds without use; 0 for never.
         - `vcpu_count`: Virtual processors.
 
-        Raises, beside what any operation may raise: InvalidSizeError, NotYetSupportedError,
-        LimitReachedError, UnknownEnvironmentError, EnvironmentDamagedError, EnvironmentFailedError,
-        HostRequirementError, DiskFullError.
+        Raises, beside what any operation may raise: InvalidSizeError, MissingCommandError,
+        NotYetSupportedError, IdempotencyConflictError, LimitReachedError, UnknownEnvironmentError,
+        EnvironmentDamagedError, EnvironmentFailedError, HostRequirementError, DiskFullError.
         """
         return await self._call(_operations.VM_CREATE, {
             "environment": environment,
             "allow_host_compat": allow_host_compat,
+            "attach": attach,
+            "ends_with_callers": ends_with_callers,
+            "idempotency_key": idempotency_key,
             "mem_mib": mem_mib,
             "network": network,
+            "purpose": purpose,
             "ttl_seconds": ttl_seconds,
             "vcpu_count": vcpu_count,
         })
@@ -307,14 +325,17 @@ class AsyncMethods(AsyncBase):
     async def delete_vm(
         self,
         vm_id: str,
+        *,
+        unless_used: bool | None = None,
     ) -> VmDeleted:
         """Deletes a machine.
 
         - `vm_id`: Which.
+        - `unless_used`: Leave it to somebody else who waits for a command in it now.
 
         Raises, beside what any operation may raise: UnknownVmError.
         """
-        return await self._call(_operations.VM_DELETE, {"vm_id": vm_id})
+        return await self._call(_operations.VM_DELETE, {"vm_id": vm_id, "unless_used": unless_used})
 
     async def status_vm(
         self,
@@ -545,6 +566,51 @@ class AsyncMethods(AsyncBase):
         """
         return await self._call(_operations.WORKSPACE_STATUS, {"workspace": workspace_id})
 
+    async def summarize_workspace(
+        self,
+        workspace_id: str,
+        *,
+        max_chars: int = 4000,
+        since: int | str | None = None,
+    ) -> WorkspaceSummary:
+        """Says in few words what happened in a workspace since it was made, or since an earlier summary.
+
+        - `workspace_id`: Where.
+        - `max_chars`: At most so many characters of JSON; counts stay, lists get shorter.
+        - `since`: Only what came after this: the `cursor` of an earlier summary, or a command. Everything
+          when absent.
+
+        Raises, beside what any operation may raise: UnknownWorkspaceError, AmbiguousNameError,
+        InvalidSizeError, UnknownSequenceError.
+        """
+        return await self._call(_operations.WORKSPACE_SUMMARY, {"workspace": workspace_id, "max_chars": max_chars, "since": since})
+
+    async def wait_workspace(
+        self,
+        workspace_id: str,
+        *,
+        after: int | None = None,
+        timeout_seconds: int | None = None,
+        on_progress: Callable[[Progress], object] | None = None,
+    ) -> WorkspaceRevision:
+        """Waits until something changes in a workspace: its state, its commands, its files. That does not
+        extend its life.
+
+        - `workspace_id`: Where.
+        - `after`: The `revision` that is known; waits for another one. Without, the revision of now is given
+          at once.
+        - `timeout_seconds`: Wait at most this long; then the result says that nothing changed. As long as it
+          takes when absent.
+        - `on_progress`: Is told how far it has come.
+
+        Raises, beside what any operation may raise: UnknownWorkspaceError, AmbiguousNameError.
+        """
+        return await self._work(_operations.WORKSPACE_WAIT, {
+            "workspace": workspace_id,
+            "after": after,
+            "timeout_seconds": timeout_seconds,
+        }, on_progress)
+
     async def stop_workspace(
         self,
         workspace_id: str,
@@ -593,6 +659,7 @@ class AsyncMethods(AsyncBase):
         workspace_id: str,
         command: Command,
         *,
+        attach: bool | None = None,
         cwd: Bytes | None = None,
         detach: bool = False,
         env: Mapping[str, Bytes] | None = None,
@@ -609,6 +676,8 @@ class AsyncMethods(AsyncBase):
 
         - `workspace_id`: Where.
         - `command`: What: a string is a shell line, an array an argument vector.
+        - `attach`: Without an idempotency key: follow a command of the same content that runs now, if there
+          is one, instead of beginning another. Such a command goes on without its caller.
         - `cwd`: Working directory: absolute, or relative to `/workspace`, which it is when absent.
         - `detach`: Answer as soon as the command runs. It goes on without the caller.
         - `env`: Environment variables for the command, added to the guest's own.
@@ -633,6 +702,7 @@ class AsyncMethods(AsyncBase):
         result: ExecResult = await self._collect(_operations.WORKSPACE_EXEC, {
             "workspace": workspace_id,
             "command": command,
+            "attach": attach,
             "cwd": cwd,
             "detach": detach,
             "env": env,
@@ -648,6 +718,7 @@ class AsyncMethods(AsyncBase):
         workspace_id: str,
         command: Command,
         *,
+        attach: bool | None = None,
         cwd: Bytes | None = None,
         detach: bool = False,
         env: Mapping[str, Bytes] | None = None,
@@ -664,6 +735,8 @@ class AsyncMethods(AsyncBase):
 
         - `workspace_id`: Where.
         - `command`: What: a string is a shell line, an array an argument vector.
+        - `attach`: Without an idempotency key: follow a command of the same content that runs now, if there
+          is one, instead of beginning another. Such a command goes on without its caller.
         - `cwd`: Working directory: absolute, or relative to `/workspace`, which it is when absent.
         - `detach`: Answer as soon as the command runs. It goes on without the caller.
         - `env`: Environment variables for the command, added to the guest's own.
@@ -686,6 +759,7 @@ class AsyncMethods(AsyncBase):
         return self._stream(_operations.WORKSPACE_EXEC, {
             "workspace": workspace_id,
             "command": command,
+            "attach": attach,
             "cwd": cwd,
             "detach": detach,
             "env": env,

@@ -68,6 +68,48 @@ class AsyncWorkspaceHandle:
         """
         return await self._pyro.status_workspace(self.workspace_id)
 
+    async def summarize(
+        self,
+        *,
+        max_chars: int = 4000,
+        since: int | str | None = None,
+    ) -> WorkspaceSummary:
+        """Says in few words what happened in a workspace since it was made, or since an earlier summary.
+
+        - `max_chars`: At most so many characters of JSON; counts stay, lists get shorter.
+        - `since`: Only what came after this: the `cursor` of an earlier summary, or a command. Everything
+          when absent.
+
+        Raises, beside what any operation may raise: UnknownWorkspaceError, AmbiguousNameError,
+        InvalidSizeError, UnknownSequenceError.
+        """
+        return await self._pyro.summarize_workspace(self.workspace_id, max_chars=max_chars, since=since)
+
+    async def wait(
+        self,
+        *,
+        after: int | None = None,
+        timeout_seconds: int | None = None,
+        on_progress: Callable[[Progress], object] | None = None,
+    ) -> WorkspaceRevision:
+        """Waits until something changes in a workspace: its state, its commands, its files. That does not
+        extend its life.
+
+        - `after`: The `revision` that is known; waits for another one. Without, the revision of now is given
+          at once.
+        - `timeout_seconds`: Wait at most this long; then the result says that nothing changed. As long as it
+          takes when absent.
+        - `on_progress`: Is told how far it has come.
+
+        Raises, beside what any operation may raise: UnknownWorkspaceError, AmbiguousNameError.
+        """
+        return await self._pyro.wait_workspace(
+            self.workspace_id,
+            after=after,
+            timeout_seconds=timeout_seconds,
+            on_progress=on_progress,
+        )
+
     async def stop(self) -> Workspace:
         """Shuts the machine of a workspace down cleanly. The disk stays.
 
@@ -103,6 +145,7 @@ class AsyncWorkspaceHandle:
         self,
         command: Command,
         *,
+        attach: bool | None = None,
         cwd: Bytes | None = None,
         detach: bool = False,
         env: Mapping[str, Bytes] | None = None,
@@ -118,6 +161,8 @@ class AsyncWorkspaceHandle:
         """Runs a command in a workspace, at most once, and streams its output.
 
         - `command`: What: a string is a shell line, an array an argument vector.
+        - `attach`: Without an idempotency key: follow a command of the same content that runs now, if there
+          is one, instead of beginning another. Such a command goes on without its caller.
         - `cwd`: Working directory: absolute, or relative to `/workspace`, which it is when absent.
         - `detach`: Answer as soon as the command runs. It goes on without the caller.
         - `env`: Environment variables for the command, added to the guest's own.
@@ -142,6 +187,7 @@ class AsyncWorkspaceHandle:
         return await self._pyro.exec_workspace(
             self.workspace_id,
             command,
+            attach=attach,
             cwd=cwd,
             detach=detach,
             env=env,
@@ -159,6 +205,7 @@ class AsyncWorkspaceHandle:
         self,
         command: Command,
         *,
+        attach: bool | None = None,
         cwd: Bytes | None = None,
         detach: bool = False,
         env: Mapping[str, Bytes] | None = None,
@@ -174,6 +221,8 @@ class AsyncWorkspaceHandle:
         The same as a stream: what the command writes is there as it comes.
 
         - `command`: What: a string is a shell line, an array an argument vector.
+        - `attach`: Without an idempotency key: follow a command of the same content that runs now, if there
+          is one, instead of beginning another. Such a command goes on without its caller.
         - `cwd`: Working directory: absolute, or relative to `/workspace`, which it is when absent.
         - `detach`: Answer as soon as the command runs. It goes on without the caller.
         - `env`: Environment variables for the command, added to the guest's own.
@@ -196,6 +245,7 @@ class AsyncWorkspaceHandle:
         return self._pyro.stream_exec_workspace(
             self.workspace_id,
             command,
+            attach=attach,
             cwd=cwd,
             detach=detach,
             env=env,

@@ -121,6 +121,22 @@ WORKSPACE_STATUS: Operation[types.Workspace] = Operation(
     (("last_command", "cwd",), ("workspace_seed", "seed_path",),),
 )
 
+WORKSPACE_SUMMARY: Operation[types.WorkspaceSummary] = Operation(
+    "workspace_summary",
+    False,
+    {},
+    {"max_chars": 4000},
+    (("files", "first", "*", "path",),),
+)
+
+WORKSPACE_WAIT: Operation[types.WorkspaceRevision] = Operation(
+    "workspace_wait",
+    True,
+    {},
+    {},
+    (),
+)
+
 WORKSPACE_DELETE: Operation[types.WorkspaceDeleted] = Operation(
     "workspace_delete",
     False,
@@ -388,7 +404,7 @@ VM_CREATE: Operation[types.Vm] = Operation(
     True,
     {},
     {"allow_host_compat": False, "mem_mib": 1024, "network": False, "ttl_seconds": 600, "vcpu_count": 1},
-    (),
+    (("kept", "cwd",), ("kept", "env", "*",),),
 )
 
 VM_START: Operation[types.Vm] = Operation(
@@ -397,7 +413,7 @@ VM_START: Operation[types.Vm] = Operation(
     True,
     {},
     {},
-    (),
+    (("kept", "cwd",), ("kept", "env", "*",),),
 )
 
 VM_EXEC: Operation[types.RunReport] = Operation(
@@ -415,7 +431,7 @@ VM_STOP: Operation[types.Vm] = Operation(
     True,
     {},
     {},
-    (),
+    (("kept", "cwd",), ("kept", "env", "*",),),
 )
 
 VM_DELETE: Operation[types.VmDeleted] = Operation(
@@ -433,7 +449,7 @@ VM_STATUS: Operation[types.Vm] = Operation(
     True,
     {},
     {},
-    (),
+    (("kept", "cwd",), ("kept", "env", "*",),),
 )
 
 VM_NETWORK_INFO: Operation[types.VmNetworkInfo] = Operation(
@@ -468,6 +484,8 @@ METHODS = {
     "workspace_list": "list_workspaces",
     "workspace_update": "update_workspace",
     "workspace_status": "status_workspace",
+    "workspace_summary": "summarize_workspace",
+    "workspace_wait": "wait_workspace",
     "workspace_delete": "delete_workspace",
     "workspace_stop": "stop_workspace",
     "workspace_start": "start_workspace",

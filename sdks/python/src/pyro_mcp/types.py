@@ -268,7 +268,8 @@ class ExecReport(TypedDict):
     job_id: str
     #: Whether it has ended.
     state: CommandState
-    #: Whether it was begun by an earlier request with the same idempotency key.
+    #: Whether it was begun by an earlier request: one with the same idempotency key, or one that this
+    #: attached to.
     attached: bool
     #: The signal that ended the command.
     signal: int | None
@@ -1154,6 +1155,67 @@ class Status(TypedDict):
     log: str
 
 
+class _SummaryCommandRequired(TypedDict):
+    #: The job that it is.
+    job_id: str
+    #: Its beginning, secrets hidden.
+    command: str
+    #: What became of it.
+    state: CommandState
+    #: How long it ran, or has run up to now.
+    duration_ms: int
+
+
+class SummaryCommand(_SummaryCommandRequired, total=False):
+    """A command."""
+
+    #: Its exit status.
+    exit_code: int | None
+    #: Of a failure, the end of what it wrote: of standard error, or of standard output if that is empty.
+    output_end: str | None
+    #: Whether the timeout ended it.
+    timed_out: bool
+
+
+class SummaryCounts(TypedDict):
+    """How many commands, and how they ended."""
+
+    #: Those that began or ended in that time.
+    total: int
+    #: Those of them that ended otherwise than with exit code 0.
+    failed: int
+    #: Those of them that still run.
+    running: int
+
+
+class SummaryFile(TypedDict):
+    """A file that changed."""
+
+    #: Relative to `/workspace`.
+    path: str
+    #: How it changed.
+    status: ChangeStatus
+
+
+class _SummaryFilesRequired(TypedDict):
+    #: All of them.
+    total: int
+    #: The last modified first, as many as there is room for.
+    first: list[SummaryFile]
+
+
+class SummaryFiles(_SummaryFilesRequired, total=False):
+    """Files that changed. With `since`, those that are there count if they were modified since, and those
+    that are gone always do, since nothing says when they went."""
+
+    #: New ones.
+    added: int
+    #: Those that are gone.
+    deleted: int
+    #: Those with other content, another mode, type or name.
+    modified: int
+
+
 class SyncChange(TypedDict):
     """A path that changed, or would."""
 
@@ -1196,9 +1258,7 @@ class SyncPushed(TypedDict):
     workspace_sync: PushView
 
 
-class Vm(TypedDict):
-    """A machine."""
-
+class _VmRequired(TypedDict):
     #: 12 hexadecimal digits.
     vm_id: str
     #: The environment that it was made from.
@@ -1231,14 +1291,23 @@ class Vm(TypedDict):
     metadata: dict[str, str]
 
 
+class Vm(_VmRequired, total=False):
+    """A machine."""
+
+    #: Whether an earlier request made it.
+    attached: bool
+    #: The machine is gone, and this is kept of its command: how it ended, and the ends of its outputs.
+    kept: LogEntry | None
+
+
 class VmDeleted(TypedDict):
     """A machine is gone."""
 
     #: Which it was.
     vm_id: str
-    #: Always true.
+    #: Whether it is gone; false only with `unless_used`.
     deleted: bool
-    #: `explicit_delete`.
+    #: `explicit_delete`, or `in_use`.
     reason: str
 
 
@@ -1256,6 +1325,18 @@ class VmNetworkInfo(_VmNetworkInfoRequired, total=False):
 
     #: Why it has none.
     reason: str | None
+
+
+class _VmPurposeRequired(TypedDict):
+    #: What: a string is a shell line, an array an argument vector.
+    command: Command
+
+
+class VmPurpose(_VmPurposeRequired, total=False):
+    """The command that a machine is for."""
+
+    #: How long it may run.
+    timeout_seconds: int
 
 
 class VmsReaped(TypedDict):
@@ -1471,6 +1552,49 @@ class WorkspaceLogs(TypedDict):
     next_before: int | None
     #: There are newer ones: ask for them with this as `after`.
     next_after: int | None
+
+
+class WorkspaceRevision(TypedDict):
+    """How far a workspace has come. Revisions grow, and are never the same for two states of a workspace.
+    What is told of a workspace after its daemon was started anew is a change of everything."""
+
+    #: Where.
+    workspace_id: str
+    #: Grows with every change.
+    revision: int
+    #: The revision when a command last began or ended.
+    commands_revision: int
+    #: The revision when files may have changed last: with an operation on files, and with the end of a
+    #: command. What a command does to files while it runs is told with its end.
+    files_revision: int
+    #: Whether it is another one than the `after` of the request.
+    changed: bool
+
+
+class _WorkspaceSummaryRequired(TypedDict):
+    #: Where.
+    workspace_id: str
+    #: Whether there is a machine.
+    state: WorkspaceState
+    #: Give it as `since` to hear only what comes from now on.
+    cursor: int | str
+
+
+class WorkspaceSummary(_WorkspaceSummaryRequired, total=False):
+    """What happened. What there is none of is absent."""
+
+    #: Commands.
+    commands: SummaryCounts | None
+    #: Commands that failed, the newest first.
+    failures: list[SummaryCommand]
+    #: Files that are otherwise than the seed was.
+    files: SummaryFiles | None
+    #: Its name.
+    name: str | None
+    #: What could not be said, or has no room.
+    notes: list[str]
+    #: Commands that run now, whenever they began.
+    running: list[SummaryCommand]
 
 
 class _CapturedOutputRequired(TypedDict):

@@ -6,7 +6,7 @@ use clap::Args;
 
 use crate::{
     commands::client,
-    mcp::{self, HostPaths, HttpOptions, Profile, ResultForm, Server, Token},
+    mcp::{self, HostPaths, HttpOptions, Profile, ResultForm, Server, Times, Token},
     output::{Failure, Status},
     settings::Settings,
 };
@@ -32,6 +32,9 @@ pub(crate) struct Arguments {
     /// Answer within so long, before the client gives up; a command that takes longer runs on as a job
     #[arg(long, value_name = "SECONDS", default_value_t = USUAL_PATIENCE_SECONDS, value_parser = clap::value_parser!(u64).range(1..=3600))]
     answer_within: u64,
+    /// End the machine of a `vm_run` so long after its last caller went away, unless its job was returned as running
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    abandon_after: u64,
     /// Listen for HTTP, at /mcp: a port on the loopback, or an address and a port
     #[arg(long, value_name = "ADDR")]
     http: Option<String>,
@@ -64,8 +67,11 @@ impl Arguments {
 
 pub(super) async fn perform(arguments: Arguments, settings: &Settings) -> Result<Status, Failure> {
     let paths = HostPaths::allowing(&arguments.allow_path)?;
-    let patience = Duration::from_secs(arguments.answer_within);
-    let server = Server::new(arguments.profile, arguments.results, patience, client(settings), paths);
+    let times = Times {
+        patience: Duration::from_secs(arguments.answer_within),
+        abandon_after: Duration::from_secs(arguments.abandon_after),
+    };
+    let server = Server::new(arguments.profile, arguments.results, times, client(settings), paths);
     match &arguments.http {
         None => mcp::serve_stdio(server).await?,
         Some(text) => {

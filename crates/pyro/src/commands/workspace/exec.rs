@@ -61,6 +61,9 @@ pub(crate) struct Arguments {
     /// Name of this one call: a second one with the same name and command runs nothing and gives the same result
     #[arg(long, value_name = "KEY")]
     idempotency_key: Option<String>,
+    /// Follow an identical command that runs now, if there is one, instead of running another
+    #[arg(long, conflicts_with_all = ["idempotency_key", "interactive"])]
+    attach: bool,
     /// Print the job's id as soon as the command runs, which goes on without us
     #[arg(long, conflicts_with = "interactive")]
     detach: bool,
@@ -93,9 +96,10 @@ impl Arguments {
             cwd: self.cwd.clone().map(|cwd| ByteString(cwd.into_vec())),
             env: self.env.iter().cloned().collect(),
             user: self.user.clone(),
-            stdin: stdin && !self.detach,
+            stdin: stdin && !self.detach && !self.attach,
             timeout_seconds: self.timeout_seconds,
             idempotency_key: self.idempotency_key.clone(),
+            attach: self.attach,
             detach: self.detach,
             secret_env: self.secret_env.iter().cloned().collect(),
             ..WorkspaceExecRequest::new(self.workspace.clone(), self.command.to_command_line()?)
@@ -107,7 +111,7 @@ impl Arguments {
 
 pub(super) async fn perform(arguments: Arguments, settings: &Settings) -> Result<Status, Failure> {
     let mut request = arguments.to_request(passes_stdin(arguments.interactive, arguments.no_stdin))?;
-    if request.idempotency_key.is_none() {
+    if request.idempotency_key.is_none() && !request.attach {
         request.idempotency_key = Some(reattach::new_key()?);
     }
     let client = client(settings);

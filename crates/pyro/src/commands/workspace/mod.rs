@@ -18,9 +18,11 @@ mod reattach;
 mod start;
 mod status;
 mod stop;
+mod summary;
 mod sync;
 mod update;
 mod view;
+mod wait;
 
 #[cfg(test)]
 mod tests;
@@ -45,6 +47,8 @@ pub(crate) enum Command {
     Create(Box<create::Arguments>),
     List(list::Arguments),
     Status(status::Arguments),
+    Summary(summary::Arguments),
+    Wait(wait::Arguments),
     Update(update::Arguments),
     Exec(Box<exec::Arguments>),
     #[command(subcommand)]
@@ -70,6 +74,8 @@ impl Command {
             Self::Create(arguments) => arguments.json,
             Self::List(arguments) => arguments.json,
             Self::Status(arguments) => arguments.json,
+            Self::Summary(arguments) => arguments.json,
+            Self::Wait(arguments) => arguments.json,
             Self::Update(arguments) => arguments.json,
             Self::Exec(arguments) => arguments.json,
             Self::Job(command) => command.json(),
@@ -92,6 +98,8 @@ pub(crate) async fn perform(command: Command, settings: Settings) -> Result<Stat
         Command::Create(arguments) => create::perform(*arguments, &settings).await,
         Command::List(arguments) => list::perform(arguments, &settings).await,
         Command::Status(arguments) => status::perform(arguments, &settings).await,
+        Command::Summary(arguments) => summary::perform(arguments, &settings).await,
+        Command::Wait(arguments) => wait::perform(arguments, &settings).await,
         Command::Update(arguments) => update::perform(arguments, &settings).await,
         Command::Exec(arguments) => exec::perform(*arguments, &settings).await,
         Command::Job(command) => job::perform(command, &settings).await,

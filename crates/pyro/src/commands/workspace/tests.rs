@@ -152,6 +152,17 @@ fn the_simple_ones_take_an_id_or_a_name() {
 }
 
 #[test]
+fn a_summary_begins_at_a_cursor_or_a_job() {
+    let line = ["summary", "fix", "--since", "c7@1732812345678", "--max-chars", "800"];
+    let request = parsed!(Command::Summary(arguments) => arguments.to_request(), line);
+    let since = request.since.unwrap();
+    assert_eq!((since.sequence, since.at_ms, request.max_chars), (7, Some(1_732_812_345_678), 800));
+    let usual = parsed!(Command::Summary(arguments) => arguments.to_request(), ["summary", "fix"]);
+    assert_eq!((usual.since, usual.max_chars), (None, 4000));
+    is_refused(&["summary", "fix", "--since", "yesterday"]);
+}
+
+#[test]
 fn exec_takes_flags_anywhere_before_the_dashes() {
     for line in [
         &["exec", "fix", "--timeout-seconds", "1", "--", "git", "status"][..],

@@ -56,6 +56,7 @@ pub(in crate::daemon) async fn exec(
         timeout: request.timeout().map(Duration::from_secs),
         stdin: request.stdin,
         idempotency_key: request.idempotency_key.clone(),
+        attach: request.attach,
         detach: request.detach,
         ..ExecRequest::new(command_line(&request.command))
     };
@@ -151,11 +152,11 @@ fn report(view: &WorkspaceView, record: &CommandRecord, attached: bool) -> ExecR
     }
 }
 
-fn state(record: &CommandRecord) -> CommandState {
+pub(super) fn state(record: &CommandRecord) -> CommandState {
     CommandState::from_token(record.state.name()).unwrap_or(CommandState::Unknown)
 }
 
-fn contract_record(record: &CommandRecord) -> Record {
+pub(super) fn contract_record(record: &CommandRecord) -> Record {
     let Ending { exit_code, signal, timed_out, out_of_memory } = Ending::of(record);
     let file = |stream: &str| format!("{:06}.{stream}", record.sequence);
     Record {
@@ -232,7 +233,7 @@ pub(in crate::daemon) async fn logs(
 }
 
 /// The ends of both outputs of a command, at most so many bytes of each.
-async fn captured(
+pub(super) async fn captured(
     host: &Host,
     id: &str,
     sequence: u64,

@@ -12,6 +12,7 @@ use pyro_api::{
         list::{WorkspaceList, WorkspaceListRequest},
         progress::{WorkEvent, WorkProgress},
         view::Workspace,
+        wait::{WorkspaceRevision, WorkspaceWaitRequest},
     },
 };
 use pyro_workspace::{
@@ -152,6 +153,34 @@ pub(in crate::daemon) async fn list(
 pub(in crate::daemon) async fn status(host: &Host, reference: &str) -> Result<Workspace, ErrorBody> {
     let view = host.workspaces().view(reference).await.map_err(|error| error_body(&error))?;
     full(host, view).await
+}
+
+pub(in crate::daemon) async fn wait(
+    host: &Host,
+    request: WorkspaceWaitRequest,
+    streams: Streams,
+) -> Result<WorkspaceRevision, ErrorBody> {
+    let WorkspaceWaitRequest { workspace, after, timeout_seconds } = request;
+    let timeout = async {
+        match timeout_seconds {
+            Some(seconds) => tokio::time::sleep(Duration::from_secs(seconds)).await,
+            None => std::future::pending().await,
+        }
+    };
+    let workspaces = host.workspaces();
+    let waited = tokio::select! {
+        changed = workspaces.changed(workspace.as_str(), after) => changed,
+        () = streams.cancel.cancelled() => Err(pyro_workspace::Error::Cancelled),
+        () = timeout => workspaces.changed(workspace.as_str(), None).await,
+    };
+    let (id, revision) = waited.map_err(|error| error_body(&error))?;
+    Ok(WorkspaceRevision {
+        workspace_id: id.to_string(),
+        revision: revision.last,
+        commands_revision: revision.commands,
+        files_revision: revision.files,
+        changed: after.is_some_and(|after| after != revision.last),
+    })
 }
 
 pub(in crate::daemon) async fn update(

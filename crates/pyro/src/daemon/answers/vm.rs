@@ -8,19 +8,22 @@ use std::{
 use pyro_api::{
     ErrorBody, ErrorCode,
     frame::Kind,
-    run::{Cleanup, EXECUTION_MODE, RunEvent, RunReport},
-    vm::{Vm, VmCreateRequest, VmDeleted, VmExecRequest, VmNetworkInfo, VmsReaped},
+    run::{CapturedOutput, Cleanup, Collected, EXECUTION_MODE, RunEvent, RunReport},
+    vm::{Vm, VmCreateRequest, VmDeleteRequest, VmDeleted, VmExecRequest, VmNetworkInfo, VmsReaped},
+    workspace::{command::LogEntry, view::WorkspaceState},
 };
 use pyro_workspace::{
     Error, Host, StartKind,
     commands::{ExecEvent, ExecIo, ExecRequest},
-    workspaces::{CreateIo, CreateRequest, OneShotOutcome, WorkspaceView},
+    workspaces::{
+        Call, Called, CreateIo, CreateRequest, KeptCommand, OneShotOutcome, WorkspaceRecord, WorkspaceView,
+    },
 };
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    commands::{command_line, exec_failure},
+    commands::{command_line, contract_record, exec_failure},
     convert::{self, Ending},
     lifecycle::ttl,
     milliseconds, seconds,
@@ -37,14 +40,61 @@ pub(in crate::daemon) async fn create(host: &Host, request: VmCreateRequest) -> 
         mem_mib: request.mem_mib,
         ttl: ttl(request.ttl_seconds),
         allow_host_compat: request.allow_host_compat,
+        call: call(&request),
+        ends_with_callers: request.ends_with_callers,
         ..CreateRequest::new(request.environment)
     };
     let (events, mut told) = mpsc::channel(16);
     let io = CreateIo { events, cancel: CancellationToken::new() };
     let unheard = async { while told.recv().await.is_some() {} };
     let one_shots = host.workspaces().one_shots();
-    let (created, ()) = tokio::join!(one_shots.create(create, io), unheard);
-    Ok(vm(&created.map_err(body)?))
+    let (called, ()) = tokio::join!(one_shots.call(create, io), unheard);
+    Ok(match called.map_err(body)? {
+        Called::Made(view) => vm(&view),
+        Called::Found(view) => Vm { attached: true, ..vm(&view) },
+        Called::Gone(kept) => gone(*kept),
+    })
+}
+
+/// What tells a call from others, if it is to be told.
+fn call(request: &VmCreateRequest) -> Option<Call> {
+    let is_told = request.attach || request.idempotency_key.is_some();
+    let key = request.idempotency_key.clone();
+    // How it is named, and how long the machine stays, is not what is asked.
+    let asked = VmCreateRequest {
+        idempotency_key: None,
+        attach: false,
+        ttl_seconds: 0,
+        ends_with_callers: false,
+        ..request.clone()
+    };
+    let text = serde_json::to_string(&asked).ok()?;
+    is_told.then(|| Call::new(key, text.as_bytes()))
+}
+
+/// A machine of which only the account is left.
+fn gone(kept: KeptCommand) -> Vm {
+    let KeptCommand { machine: record, command, stdout, stderr } = kept;
+    let end = |bytes: Option<Vec<u8>>, total_bytes| {
+        let bytes = bytes.unwrap_or_default();
+        let mut collected = Collected::up_to(bytes.len());
+        collected.push(&bytes);
+        if (bytes.len() as u64) < total_bytes {
+            collected.cut();
+        }
+        collected
+    };
+    let output = CapturedOutput::new(
+        &end(stdout, command.stdout.total_bytes),
+        &end(stderr, command.stderr.total_bytes),
+    );
+    Vm {
+        state: WorkspaceState::Stopped,
+        expires_at: None,
+        attached: true,
+        kept: Some(Box::new(LogEntry { record: contract_record(&command), output })),
+        ..vm_of(&record, BTreeMap::new())
+    }
 }
 
 pub(in crate::daemon) async fn start(host: &Host, id: &str) -> Result<Vm, ErrorBody> {
@@ -59,9 +109,14 @@ pub(in crate::daemon) async fn status(host: &Host, id: &str) -> Result<Vm, Error
     host.workspaces().one_shots().view(id).await.map(|view| vm(&view)).map_err(body)
 }
 
-pub(in crate::daemon) async fn delete(host: &Host, id: &str) -> Result<VmDeleted, ErrorBody> {
-    let id = host.workspaces().one_shots().delete(id).await.map_err(body)?;
-    Ok(VmDeleted { vm_id: id.to_string(), deleted: true, reason: "explicit_delete".to_owned() })
+pub(in crate::daemon) async fn delete(host: &Host, request: VmDeleteRequest) -> Result<VmDeleted, ErrorBody> {
+    let one_shots = host.workspaces().one_shots();
+    let (id, deleted) = match request.unless_used {
+        true => one_shots.delete_unless_used(&request.vm_id).await.map_err(body)?,
+        false => (one_shots.delete(&request.vm_id).await.map_err(body)?, true),
+    };
+    let reason = if deleted { "explicit_delete" } else { "in_use" };
+    Ok(VmDeleted { vm_id: id.to_string(), deleted, reason: reason.to_owned() })
 }
 
 pub(in crate::daemon) async fn network_info(host: &Host, id: &str) -> Result<VmNetworkInfo, ErrorBody> {
@@ -154,7 +209,10 @@ async fn tell(mut events: mpsc::Receiver<ExecEvent>, output: &StreamOutput, vm_i
 }
 
 fn vm(view: &WorkspaceView) -> Vm {
-    let record = &view.record;
+    vm_of(&view.record, convert::metadata(view))
+}
+
+fn vm_of(record: &WorkspaceRecord, metadata: BTreeMap<String, String>) -> Vm {
     Vm {
         vm_id: record.id.to_string(),
         environment: record.environment.clone(),
@@ -170,7 +228,9 @@ fn vm(view: &WorkspaceView) -> Vm {
         guest_ip: None,
         tap_name: None,
         execution_mode: convert::execution_mode(record).to_owned(),
-        metadata: convert::metadata(view),
+        metadata,
+        attached: false,
+        kept: None,
     }
 }
 

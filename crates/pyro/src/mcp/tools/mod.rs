@@ -10,6 +10,7 @@ mod listing;
 mod logs;
 mod patch;
 mod run;
+mod summary;
 mod sync;
 mod vm;
 mod workspace;
@@ -23,6 +24,7 @@ pub(super) fn all() -> Vec<Tool> {
         workspace::tools(),
         exec::tools(),
         logs::tools(),
+        summary::tools(),
         file::tools(),
         patch::tools(),
         diff::tools(),

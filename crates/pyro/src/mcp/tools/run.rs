@@ -6,7 +6,7 @@ use pyro_api::{
         CommandLine, DEFAULT_MEM_MIB, DEFAULT_TIMEOUT_SECONDS, DEFAULT_TTL_SECONDS, DEFAULT_VCPU_COUNT,
         MEM_MIBS, TIMEOUTS_SECONDS, VCPU_COUNTS,
     },
-    vm::VmCreateRequest,
+    vm::{VmCreateRequest, VmPurpose},
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -59,6 +59,9 @@ struct Run {
     /// Ignored
     #[serde(default)]
     allow_host_compat: bool,
+    /// A call with the same key runs once
+    #[serde(default)]
+    idempotency_key: Option<String>,
     /// Wait for a running command
     #[serde(default)]
     job_id: Option<String>,
@@ -112,16 +115,17 @@ async fn run(call: ToolCall, arguments: Run) -> Result<CommandAnswer, ErrorBody>
     match wanted.asked()? {
         Asked::Command(command) => {
             let machine = VmCreateRequest {
-                environment,
                 vcpu_count: arguments.vcpu_count,
                 mem_mib: arguments.mem_mib,
                 ttl_seconds: arguments.ttl_seconds,
                 network: arguments.network,
                 allow_host_compat: arguments.allow_host_compat,
+                idempotency_key: arguments.idempotency_key,
+                ..VmCreateRequest::new(environment)
             };
-            one_shot::run(&call, "vm_run", &machine, command, timeout_seconds, max_chars).await
+            one_shot::run(&call, &machine, VmPurpose { command, timeout_seconds }, max_chars).await
         }
-        Asked::Job { job_id, kill } => one_shot::again(&call, "vm_run", &job_id, kill, max_chars).await,
+        Asked::Job { job_id, kill } => one_shot::again(&call, &job_id, kill, max_chars).await,
         Asked::Output { output_id, from, grep } => {
             one_shot::output(&call, &output_id, from, grep, max_chars).await
         }

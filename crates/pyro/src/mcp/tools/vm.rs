@@ -107,12 +107,12 @@ struct Reap {}
 
 async fn create(call: ToolCall, arguments: Create) -> Result<Vm, ErrorBody> {
     let request = VmCreateRequest {
-        environment: arguments.environment,
         vcpu_count: arguments.vcpu_count,
         mem_mib: arguments.mem_mib,
         ttl_seconds: arguments.ttl_seconds,
         network: arguments.network,
         allow_host_compat: arguments.allow_host_compat,
+        ..VmCreateRequest::new(arguments.environment)
     };
     request.check()?;
     Ok(lean(call.client.call::<CreateVm>(&request).await?))
@@ -131,7 +131,7 @@ async fn exec(call: ToolCall, arguments: Exec) -> Result<CommandAnswer, ErrorBod
     let Exec { vm_id, command, timeout_seconds } = arguments;
     let vm = call.client.call::<GetVmStatus>(&VmStatusRequest { vm_id: vm_id.clone() }).await?;
     let command = (command, timeout_seconds);
-    one_shot::run_in(&call, "vm_run", &vm_id, vm.ttl_seconds, command, DEFAULT_MAX_CHARS).await
+    one_shot::run_in(&call, &vm_id, vm.ttl_seconds, command, DEFAULT_MAX_CHARS).await
 }
 
 async fn stop(call: ToolCall, Named { vm_id }: Named) -> Result<Vm, ErrorBody> {
@@ -139,7 +139,7 @@ async fn stop(call: ToolCall, Named { vm_id }: Named) -> Result<Vm, ErrorBody> {
 }
 
 async fn delete(call: ToolCall, Named { vm_id }: Named) -> Result<VmDeleted, ErrorBody> {
-    Ok(call.client.call::<DeleteVm>(&VmDeleteRequest { vm_id }).await?)
+    Ok(call.client.call::<DeleteVm>(&VmDeleteRequest::new(vm_id)).await?)
 }
 
 async fn status(call: ToolCall, Named { vm_id }: Named) -> Result<Vm, ErrorBody> {

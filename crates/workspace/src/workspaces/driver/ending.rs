@@ -10,6 +10,7 @@ use tracing::{info, warn};
 
 use super::{
     super::{
+        call::KEPT_BYTES,
         guest_deadline::GuestDeadline,
         live::LiveMachine,
         record::{StopReason, WorkspaceState},
@@ -18,15 +19,19 @@ use super::{
     Driver,
 };
 use crate::{
+    commands::Excerption,
     error::{Error, chain},
     fault::FaultPoint,
     machine_start::reach,
+    session::OutputKind,
 };
 
 /// How long a guest's processes may take to end when their workspace is stopped.
 const STOP_GRACE: Duration = Duration::from_secs(5);
 /// How much longer the machine itself may take before it is ended.
 const POWER_OFF_PATIENCE: Duration = Duration::from_secs(30);
+/// The only command of a machine for one.
+const FIRST_COMMAND: u64 = 1;
 
 impl Driver {
     /// Shuts the guest down, so that its disk is whole, and ends the machine.
@@ -90,6 +95,7 @@ impl Driver {
         self.guest_deadline = GuestDeadline::Unknown;
         self.record.state = WorkspaceState::Stopped { reason };
         self.show();
+        self.commands.changes().of_state();
         self.write_end().await;
     }
 
@@ -132,6 +138,31 @@ impl Driver {
         self.settle(reason).await;
     }
 
+    /// Of a machine whose call had a key, keeps the ends of what its command wrote. Without them only how it ended is known
+    /// to whoever makes that call again.
+    async fn keep_outputs(&self) {
+        if self.record.call.as_ref().is_none_or(|call| call.key.is_none()) {
+            return;
+        }
+        let kept = async {
+            let stdout = self.end_of_output(OutputKind::Stdout).await?;
+            let stderr = self.end_of_output(OutputKind::Stderr).await?;
+            self.store.keep_outputs(&self.record.id, stdout, stderr).await
+        };
+        match kept.await {
+            // It was given no command.
+            Ok(()) | Err(Error::UnknownCommand { .. }) => {}
+            Err(error) => {
+                warn!(workspace = %self.record.id, error = %chain(&error), "cannot keep what a command wrote");
+            }
+        }
+    }
+
+    async fn end_of_output(&self, kind: OutputKind) -> Result<Vec<u8>, Error> {
+        let excerpt = self.commands.output(FIRST_COMMAND, kind, Excerption::End, KEPT_BYTES).await?;
+        Ok(excerpt.passages.into_iter().flat_map(|passage| passage.bytes).collect())
+    }
+
     /// Removes the workspace with everything it has.
     pub(super) async fn delete(&mut self, force: bool) -> Result<(), Error> {
         self.admit("delete it", Wish::Delete)?;
@@ -148,6 +179,7 @@ impl Driver {
             self.commands.machine_gone("the workspace was deleted").await?;
         }
         reach(FaultPoint::WorkspaceMachineGone, &self.place())?;
+        self.keep_outputs().await;
         crate::workspaces::remove(&self.resources.layout, &self.store, &self.record.id).await?;
         if let Some(shared) = self.shared.upgrade() {
             shared.registry.remove(&self.record.id);

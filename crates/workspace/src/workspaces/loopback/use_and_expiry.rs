@@ -72,6 +72,29 @@ fn a_one_shot_machine_is_deleted_when_its_time_is_over() {
 }
 
 #[test]
+fn a_machine_that_only_callers_keep_goes_after_the_last_one_whatever_runs() {
+    in_namespace("a_machine_that_only_callers_keep_goes_after_the_last_one_whatever_runs", || async {
+        let home = Home::new();
+        let host = home.host().await;
+        let (io, _heard) = listening();
+        let one_shots = host.workspaces().one_shots();
+        let kept_by_callers = CreateRequest { ends_with_callers: true, ..short_lived() };
+        let id = one_shots.create(kept_by_callers, io).await.unwrap().record.id;
+        exec(&host, &id, detached("exec sleep 600")).await.unwrap();
+        let caller = host.workspaces().shared.registry.hold(&id).unwrap();
+        // It would go before this one is stopped.
+        let idle = created(&host, short_lived()).await;
+        assert_eq!(stopped(&host, &idle).await, StopReason::Expired);
+        let seen = one_shots.view(id.as_str()).await.unwrap();
+        assert!(seen.record.expires_at().unwrap() <= SystemTime::now(), "it would go if nobody called");
+        let mut watch = host.workspaces().shared.registry.watch(&id);
+        drop(caller);
+        while watch.changed().await.is_ok() {}
+        assert!(matches!(one_shots.view(id.as_str()).await, Err(Error::UnknownWorkspace { .. })));
+    });
+}
+
+#[test]
 fn another_time_to_live_counts_from_when_it_is_given() {
     in_namespace("another_time_to_live_counts_from_when_it_is_given", || async {
         let home = Home::new();
