@@ -16,6 +16,7 @@ mod licences;
 mod prepare;
 mod python;
 mod sdk;
+mod smoke;
 mod stage;
 mod step;
 mod tally;
@@ -42,6 +43,8 @@ Usage: cargo xtask TASK [options]
                           --as-root: run the guest-backed suite a second time as root
   sdk [--release] [--account NAME] [FILTER...]
                           of those, the ones of the Python SDK
+  smoke [--release] [--account NAME] [STORY...]
+                          of those, the use cases of docs/use-cases and the examples of clients
   wheel [--release]       build the Python package with the programs in it
   bench [ARGS...]         prepare, build, measure, compare with benches/budgets.toml (--json for programs)
   check                   formatting, lints, tidiness, licences, dependencies, generated reference
@@ -63,6 +66,7 @@ fn main() -> ExitCode {
         "demo" => demo::run(arguments),
         "test" => test::run(arguments),
         "sdk" => sdk::run(arguments),
+        "smoke" => smoke::run(arguments),
         "wheel" => wheel::run(arguments),
         "bench" => bench::run(arguments),
         "check" => arguments.finish().and_then(|()| check::run()),
