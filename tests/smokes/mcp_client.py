@@ -38,7 +38,8 @@ class Mcp:
     def does(self, block: str) -> list[Any]:
         """What each call of the block gave."""
         asked = json.loads(block)
-        return self.portal.call(self.ask, asked if isinstance(asked, list) else [asked])
+        results: list[Any] = self.portal.call(self.ask, asked if isinstance(asked, list) else [asked])
+        return results
 
     async def ask(self, calls: list[dict[str, Any]]) -> list[Any]:
         """All of them at once."""
