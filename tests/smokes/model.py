@@ -1,8 +1,8 @@
 """A stand-in for a model: an HTTP endpoint on the loopback that replays what one has called.
 
 A recording is a list of turns. A turn may say what the model `sees`, a pattern that must be in what the tools have answered
-since the turn before; then it has what the model `calls`, or what it `says`. It speaks chat completions and OpenAI's
-Responses API.
+since the turn before; then it has what the model `calls`, or what it `says`. `$WORKSPACE` stands for the workspace that the
+model was told of. It speaks chat completions and OpenAI's Responses API.
 """
 
 from __future__ import annotations
@@ -60,6 +60,8 @@ class Model:
             return form(path, self.next, {"says": "I have nothing more to say."})
         turn = self.turns[self.next]
         self.next += 1
+        told = re.search(r"In the workspace (\w+)", json.dumps(asked))
+        turn = json.loads(json.dumps(turn).replace("$WORKSPACE", told[1] if told else ""))
         seen, offered = (responses_state if path.endswith("/responses") else chat_state)(asked)
         if "sees" in turn and not re.search(turn["sees"], seen, re.DOTALL):
             self.faults.append(f"turn {self.next}: no {turn['sees']!r} in {seen}")

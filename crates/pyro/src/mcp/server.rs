@@ -7,7 +7,7 @@ use rmcp::{
     ErrorData, RoleServer, ServerHandler, ServiceExt as _,
     model::{
         CallToolRequestParams, CallToolResponse, GetPromptRequestParams, GetPromptResponse, Implementation,
-        ListPromptsResult, ListResourceTemplatesResult, ListResourcesResult, ListToolsResult,
+        JsonObject, ListPromptsResult, ListResourceTemplatesResult, ListResourcesResult, ListToolsResult,
         PaginatedRequestParams, ReadResourceRequestParams, ReadResourceResponse, ServerCapabilities,
         ServerConfig,
     },
@@ -15,9 +15,10 @@ use rmcp::{
     transport::io::stdio_pipes,
 };
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::{
-    answer::{ResultForm, failure},
+    answer::{Answer, ResultForm, failure},
     attach::Identical,
     host_paths::HostPaths,
     profile::Profile,
@@ -61,6 +62,26 @@ impl Server {
             identical: Arc::default(),
             tools: Arc::new(tools),
         }
+    }
+
+    /// Does what a tool does; nothing if there is none of that name.
+    pub(super) async fn perform(
+        &self,
+        name: &str,
+        arguments: JsonObject,
+        cancel: CancellationToken,
+        progress: Progress,
+    ) -> Option<Result<Answer, ErrorBody>> {
+        let tool = self.tools.iter().find(|tool| tool.name == name)?;
+        let call = ToolCall {
+            client: self.client.clone(),
+            paths: Arc::clone(&self.paths),
+            identical: Arc::clone(&self.identical),
+            cancel,
+            progress: Arc::new(progress),
+            deadline: Instant::now() + self.patience,
+        };
+        Some(tool.perform(self.profile, call, arguments).await)
     }
 
     fn form_for(&self, context: &RequestContext<RoleServer>) -> ResultForm {
@@ -112,21 +133,14 @@ impl ServerHandler for Server {
         request: CallToolRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
-        let Some(tool) = self.tools.iter().find(|tool| tool.name == request.name) else {
+        let form = self.form_for(&context);
+        let progress = Progress::to(context.peer.clone(), context.meta.get_progress_token());
+        let arguments = request.arguments.unwrap_or_default();
+        let performed = self.perform(&request.name, arguments, context.ct.clone(), progress).await;
+        let Some(performed) = performed else {
             let text = format!("the profile {} has no tool {:?}", self.profile.name(), request.name);
             return Err(ErrorData::invalid_params(text, None));
         };
-        let form = self.form_for(&context);
-        let token = context.meta.get_progress_token();
-        let call = ToolCall {
-            client: self.client.clone(),
-            paths: Arc::clone(&self.paths),
-            identical: Arc::clone(&self.identical),
-            cancel: context.ct.clone(),
-            progress: Arc::new(Progress::to(context.peer.clone(), token)),
-            deadline: Instant::now() + self.patience,
-        };
-        let performed = tool.perform(self.profile, call, request.arguments.unwrap_or_default()).await;
         let result = match performed {
             Ok(answer) => answer.into_result(form),
             Err(error) => failure(&error, form),
