@@ -11,6 +11,8 @@ mod daemon;
 mod layout;
 mod mcp;
 mod output;
+#[cfg(test)]
+mod parity;
 mod process_traits;
 mod settings;
 mod user_ids;
