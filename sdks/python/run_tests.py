@@ -12,14 +12,19 @@ import unittest
 
 
 def main(directory: str, filters: list[str]) -> int:
-    """Runs them and says whether all is well."""
+    """Runs those of this package and says whether all is well."""
     root = pathlib.Path(__file__).parent
     sys.path[:0] = [str(root), str(root / "src")]
     # Some tests start another interpreter.
     os.environ["PYTHONPATH"] = str(root / "src")
+    return run(root / directory, root, filters)
+
+
+def run(directory: pathlib.Path, top: pathlib.Path, filters: list[str]) -> int:
+    """Runs the tests of a directory, whose modules are named from `top` on."""
     loader = unittest.TestLoader()
     loader.testNamePatterns = [f"*{name}*" for name in filters] or None
-    suite = loader.discover(str(root / directory), top_level_dir=str(root))
+    suite = loader.discover(str(directory), top_level_dir=str(top))
     result = unittest.TextTestRunner(stream=sys.stdout, verbosity=2).run(suite)
     failed = len(result.failures) + len(result.errors) + len(result.unexpectedSuccesses)
     skipped = len(result.skipped) + len(result.expectedFailures)

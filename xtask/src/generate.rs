@@ -60,6 +60,7 @@ fn pages(pyro: &PathBuf) -> Result<Vec<(String, String)>> {
         ("cli.md", describe(pyro)?),
         ("errors.md", table(pyro, "errors")?),
         ("operations.md", table(pyro, "operations")?),
+        ("mcp.md", table(pyro, "mcp")?),
         ("api.json", api),
     ];
     pages.extend(reference.map(|(name, text)| (format!("{REFERENCE}/{name}"), text)));

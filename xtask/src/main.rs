@@ -17,6 +17,7 @@ mod picture;
 mod prepare;
 mod python;
 mod sdk;
+mod smoke;
 mod stage;
 mod step;
 mod tally;
@@ -45,6 +46,8 @@ Tasks that try the programs take --release, --profile P, or --shipped for those 
                           --as-root: run the guest-backed suite a second time as root
   sdk [--release | --shipped] [--account NAME] [FILTER...]
                           of those, the ones of the Python SDK
+  smoke [--release] [--account NAME] [STORY...]
+                          of those, the use cases of docs/use-cases and the examples of clients
   wheel [--release]       build the Python package with the programs in it
   bench [ARGS...]         prepare, build, measure, compare with benches/budgets.toml (--json for programs)
   check [--shipped]       formatting, lints, tidiness, licences, dependencies, generated reference
@@ -67,6 +70,7 @@ fn main() -> ExitCode {
         "demo" => demo::run(arguments),
         "test" => test::run(arguments),
         "sdk" => sdk::run(arguments),
+        "smoke" => smoke::run(arguments),
         "wheel" => wheel::run(arguments),
         "bench" => bench::run(arguments),
         "check" => check::run(arguments),

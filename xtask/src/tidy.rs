@@ -50,6 +50,9 @@ const HOSTS: &[&str] = &[
     "www.conventionalcommits.org",
 ];
 
+/// The page whose tables say which test shows what.
+const NAMES_TESTS: &str = "docs/trivial.md";
+
 /// Reads every file of the repository; all faults are told at once.
 pub(crate) fn run() -> Result<()> {
     let mut faults = Vec::new();
@@ -71,6 +74,7 @@ pub(crate) fn run() -> Result<()> {
             faults.push(format!("{name}: need not be in the list of long files"));
         }
     }
+    faults.extend(tests_that_are_not_there()?);
     if faults.is_empty() { Ok(()) } else { bail!("{}", faults.join("\n  ")) }
 }
 
@@ -134,6 +138,32 @@ fn dead_links(file: &Path, text: &str) -> Vec<String> {
     dead
 }
 
+/// Tests that [`NAMES_TESTS`] names, in the column for them, and that do not exist.
+fn tests_that_are_not_there() -> Result<Vec<String>> {
+    let page = fs::read_to_string(checkout::root().join(NAMES_TESTS))
+        .with_context(|| format!("read {NAMES_TESTS}"))?;
+    let mut code = String::new();
+    for file in checkout::files()? {
+        if file.extension().is_some_and(|extension| extension == "rs" || extension == "py") {
+            code += &fs::read_to_string(checkout::root().join(&file))
+                .with_context(|| format!("read {}", file.display()))?;
+        }
+    }
+    let is_there = |name: &&str| ["fn", "def"].iter().any(|word| code.contains(&format!("{word} {name}(")));
+    let missing = named_tests(&page).into_iter().filter(|name| !is_there(name));
+    Ok(missing.map(|name| format!("{NAMES_TESTS}: there is no test `{name}`")).collect())
+}
+
+/// What stands between backquotes in the second column of a page's tables.
+fn named_tests(page: &str) -> Vec<&str> {
+    let rows = page.lines().filter(|line| line.starts_with("| "));
+    let cells = rows.filter_map(|row| row.split(" | ").nth(1));
+    cells
+        .flat_map(|cell| cell.split('`').skip(1).step_by(2))
+        .filter(|name| name.matches('_').count() > 1)
+        .collect()
+}
+
 /// Whether a host is one that exists nowhere: one of the names reserved for examples and tests.
 fn is_reserved(host: &str) -> bool {
     !host.contains('.') || [".example", ".invalid", ".test"].iter().any(|end| host.ends_with(end))
@@ -170,6 +200,13 @@ mod tests {
         let look = |text: &str| dead_links(Path::new("docs/a.md"), text).len();
         assert_eq!(look("[a](../README.md) [b](https://github.com/x) [c](#here) [d](../README.md#x)"), 0);
         assert_eq!(look("[a](README-not.md)"), 1);
+    }
+
+    #[test]
+    fn tests_are_named_in_the_second_column() {
+        let page =
+            "| a | b |\n| use | `it_is_shown` and `it_is_so` (see `workspace_list`) | `not_this_one` |\n";
+        assert_eq!(named_tests(page), ["it_is_shown", "it_is_so"]);
     }
 
     #[test]

@@ -12,6 +12,8 @@ mod host;
 mod layout;
 mod mcp;
 mod output;
+#[cfg(test)]
+mod parity;
 mod process_traits;
 mod settings;
 mod user_ids;

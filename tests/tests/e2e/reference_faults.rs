@@ -207,7 +207,7 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("W13", "redaction of outputs: this release takes no secrets"),
     ("W19", "disk tools"),
     ("W20", "scrubbing of disks"),
-    ("W23", "the ollama demo"),
+    ("W23", "the demo with a model: `tests/smokes/test_demo.py`"),
     ("W24", "services"),
     ("P8", "MCP"),
     ("P11", "archives in memory: `crates/tree/tests` bound it, and nothing else packs"),

@@ -11,7 +11,10 @@ use pyro_api::{
     },
 };
 
-use crate::output::{self, Failure, Status};
+use crate::{
+    mcp::Profile,
+    output::{self, Failure, Status},
+};
 
 /// Print a page of the reference, as Markdown or, the page `api`, as JSON
 #[derive(Debug, Args)]
@@ -28,6 +31,8 @@ enum Page {
     Errors,
     /// Every operation of the daemon.
     Operations,
+    /// Every tool of the MCP server.
+    Mcp,
     /// The whole contract with its schemas, as JSON.
     Api,
 }
@@ -36,6 +41,7 @@ pub(crate) fn perform(arguments: &Arguments) -> Result<Status, Failure> {
     let page = match arguments.page {
         Page::Errors => errors(),
         Page::Operations => operations(),
+        Page::Mcp => mcp(),
         Page::Api => api(),
     };
     output::write(page.as_bytes())?;
@@ -89,6 +95,47 @@ fn operations() -> String {
         operation_row(&mut page, operation);
     }
     page
+}
+
+fn mcp() -> String {
+    let mut page = String::from(
+        "# Tools\n\n\
+         What `pyro mcp serve` offers to a model, and in which profiles (*full* stands for `workspace-full`, *core* for\n\
+         `workspace-core`, *run* for `vm-run`). The [guide](../guides/mcp.md) has the rest.\n\n\
+         | Tool | What it does | Profiles | Needs | May have |\n\
+         | --- | --- | --- | --- | --- |\n",
+    );
+    let small = [(Profile::WorkspaceCore, "core"), (Profile::VmRun, "run")]
+        .map(|(profile, name)| (profile.tools(), name));
+    for tool in Profile::WorkspaceFull.tools() {
+        let mut profiles = String::from("full");
+        for (tools, name) in &small {
+            if tools.iter().any(|other| other.name == tool.name) {
+                profiles = profiles + ", " + name;
+            }
+        }
+        let required: Vec<&str> = tool
+            .input_schema
+            .get("required")
+            .and_then(|names| names.as_array())
+            .into_iter()
+            .flatten()
+            .filter_map(|name| name.as_str())
+            .collect();
+        let properties = tool.input_schema.get("properties").and_then(|members| members.as_object());
+        let (needs, may): (Vec<&str>, Vec<&str>) = properties
+            .into_iter()
+            .flat_map(|members| members.keys())
+            .map(String::as_str)
+            .partition(|name| required.contains(name));
+        let doc = one_line(tool.description.as_deref().unwrap_or_default());
+        row(&mut page, &[&format!("`{}`", tool.name), &doc, &profiles, &names(&needs), &names(&may)]);
+    }
+    page
+}
+
+fn names(names: &[&str]) -> String {
+    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }
 
 /// For programs; its form is that of `pyro_api::schema::document`.
@@ -159,7 +206,7 @@ mod tests {
         for operation in OPERATIONS {
             assert!(operations.contains(&format!("\n| `{}` | ", operation.path)), "{}", operation.name);
         }
-        for page in [errors, operations] {
+        for page in [errors, operations, mcp()] {
             let widths: Vec<usize> = page
                 .lines()
                 .filter(|line| line.starts_with('|'))

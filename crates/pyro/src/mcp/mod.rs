@@ -8,6 +8,7 @@
 //! - [`follow`], [`one_shot`]: commands that take longer than a client waits, and those asked for twice.
 //! - [`excerpt`], [`answer`]: nothing that a tool returns is longer than its budget, and everything is said once.
 //! - [`host_paths`]: which files of the host a model may name.
+//! - [`in_process`]: the tools for a loop in this program.
 //! - [`prompts`], [`resources`], [`subscriptions`]: ways to begin, files and logs by address, and being told when they
 //!   change.
 
@@ -17,6 +18,7 @@ mod excerpt;
 mod follow;
 mod host_paths;
 mod http;
+mod in_process;
 mod one_shot;
 mod profile;
 mod progress;
@@ -31,5 +33,6 @@ mod tools;
 pub(crate) use answer::ResultForm;
 pub(crate) use host_paths::HostPaths;
 pub(crate) use http::{HttpOptions, Token, address as http_address, serve as serve_http};
+pub(crate) use in_process::Told;
 pub(crate) use profile::Profile;
 pub(crate) use server::{Server, Times, serve_stdio};

@@ -1,6 +1,9 @@
 //! Which tools a client gets. Every tool costs the model context, so the profiles are small and the names in them stable.
 
 use clap::ValueEnum;
+use rmcp::model::Tool as Listed;
+
+use super::{answer::ResultForm, tools};
 
 /// A set of tools.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
@@ -42,8 +45,14 @@ impl Profile {
         }
     }
 
+    /// Its tools, as a client sees them.
+    pub(crate) fn tools(self) -> Vec<Listed> {
+        let tools = tools::all().into_iter().filter(|tool| self.has(tool.name));
+        tools.map(|tool| tool.listed(self, ResultForm::Structured)).collect()
+    }
+
     /// How to begin; a client shows it to its model once.
-    pub(super) fn instructions(self) -> &'static str {
+    pub(crate) fn instructions(self) -> &'static str {
         match self {
             Self::VmRun => {
                 "vm_run runs one shell line in a fresh Linux virtual machine without network, which is gone afterwards; \

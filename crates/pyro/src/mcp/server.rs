@@ -7,7 +7,7 @@ use rmcp::{
     ErrorData, RoleServer, ServerHandler, ServiceExt as _,
     model::{
         CallToolRequestParams, CallToolResponse, GetPromptRequestParams, GetPromptResponse, Implementation,
-        ListPromptsResult, ListResourceTemplatesResult, ListResourcesResult, ListToolsResult,
+        JsonObject, ListPromptsResult, ListResourceTemplatesResult, ListResourcesResult, ListToolsResult,
         PaginatedRequestParams, ReadResourceRequestParams, ReadResourceResponse, ServerCapabilities,
         ServerConfig, SubscribeRequestParams, SubscriptionFilter, UnsubscribeRequestParams,
     },
@@ -18,7 +18,7 @@ use tokio::{sync::Semaphore, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    answer::{ResultForm, failure},
+    answer::{Answer, ResultForm, failure},
     host_paths::HostPaths,
     profile::Profile,
     progress::Progress,
@@ -85,6 +85,27 @@ impl Server {
         }
     }
 
+    /// Does what a tool does; nothing if there is none of that name.
+    pub(super) async fn perform(
+        &self,
+        name: &str,
+        arguments: JsonObject,
+        cancel: CancellationToken,
+        progress: Progress,
+    ) -> Option<Result<Answer, ErrorBody>> {
+        let tool = self.tools.iter().find(|tool| tool.name == name)?;
+        let call = ToolCall {
+            client: self.client.clone(),
+            paths: Arc::clone(&self.paths),
+            cancel,
+            gone: self.gone.clone(),
+            progress: Arc::new(progress),
+            deadline: Instant::now() + self.times.patience,
+            abandon_after: self.times.abandon_after,
+        };
+        Some(tool.perform(self.profile, call, arguments).await)
+    }
+
     fn form_for(&self, context: &RequestContext<RoleServer>) -> ResultForm {
         let client = context.client_info().map(|client| client.name);
         self.form.for_client(context.protocol_version().as_ref(), client.as_deref())
@@ -141,27 +162,19 @@ impl ServerHandler for Server {
         request: CallToolRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
-        let Some(tool) = self.tools.iter().find(|tool| tool.name == request.name) else {
-            let text = format!("the profile {} has no tool {:?}", self.profile.name(), request.name);
-            return Err(ErrorData::invalid_params(text, None));
-        };
         let cancelled = || ErrorData::internal_error("the client cancelled the call", None);
         let _turn = tokio::select! {
             turn = self.turns.acquire() => turn.map_err(|_| cancelled())?,
             () = context.ct.cancelled() => return Err(cancelled()),
         };
         let form = self.form_for(&context);
-        let token = context.meta.get_progress_token();
-        let call = ToolCall {
-            client: self.client.clone(),
-            paths: Arc::clone(&self.paths),
-            cancel: context.ct.clone(),
-            gone: self.gone.clone(),
-            progress: Arc::new(Progress::to(context.peer.clone(), token)),
-            deadline: Instant::now() + self.times.patience,
-            abandon_after: self.times.abandon_after,
+        let progress = Progress::to(context.peer.clone(), context.meta.get_progress_token());
+        let arguments = request.arguments.unwrap_or_default();
+        let performed = self.perform(&request.name, arguments, context.ct.clone(), progress).await;
+        let Some(performed) = performed else {
+            let text = format!("the profile {} has no tool {:?}", self.profile.name(), request.name);
+            return Err(ErrorData::invalid_params(text, None));
         };
-        let performed = tool.perform(self.profile, call, request.arguments.unwrap_or_default()).await;
         let result = match performed {
             Ok(answer) => answer.into_result(form),
             Err(error) => failure(&error, form),

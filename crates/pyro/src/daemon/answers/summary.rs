@@ -19,9 +19,8 @@ use pyro_api::{
 };
 use pyro_workspace::{
     Host,
-    commands::CommandRecord,
+    commands::{CommandCounts, CommandRecord},
     files::{Change, Diff},
-    commands::CommandCounts,
     store::CommandsSince,
 };
 use serde::Serialize;
