@@ -100,5 +100,5 @@ fn files_are_read_by_address() {
     let read = client.ask("resources/read", &json!({"uri": uri}));
     assert_eq!((&read["contents"][0]["text"], &read["contents"][0]["uri"]), (&json!("hi"), &json!(uri)));
     let nothing = client.ask("resources/read", &json!({"uri": "file:///etc/passwd"}));
-    assert_eq!(nothing["code"], -32002, "{nothing}");
+    assert_eq!((&nothing["code"], &nothing["data"]["uri"]), (&json!(-32002), &json!("file:///etc/passwd")), "{nothing}");
 }
