@@ -12,7 +12,9 @@ mod demo;
 mod dependencies;
 mod fuzz;
 mod generate;
+mod installed;
 mod licences;
+mod mcp;
 mod picture;
 mod prepare;
 mod python;
@@ -46,6 +48,8 @@ Tasks that try the programs take --release, --profile P, or --shipped for those 
                           --as-root: run the guest-backed suite a second time as root
   sdk [--release | --shipped] [--account NAME] [FILTER...]
                           of those, the ones of the Python SDK
+  mcp [--release] [--account NAME] [FILTER...]
+                          of those, the ones of the MCP server with clients of others
   smoke [--release] [--account NAME] [STORY...]
                           of those, the use cases of docs/use-cases and the examples of clients
   wheel [--release]       build the Python package with the programs in it
@@ -70,6 +74,7 @@ fn main() -> ExitCode {
         "demo" => demo::run(arguments),
         "test" => test::run(arguments),
         "sdk" => sdk::run(arguments),
+        "mcp" => mcp::run(arguments),
         "smoke" => smoke::run(arguments),
         "wheel" => wheel::run(arguments),
         "bench" => bench::run(arguments),

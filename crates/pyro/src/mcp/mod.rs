@@ -11,9 +11,11 @@
 //! - [`in_process`]: the tools for a loop in this program.
 //! - [`prompts`], [`resources`], [`subscriptions`]: ways to begin, files and logs by address, and being told when they
 //!   change.
+//! - [`conformance`]: what the official conformance suite calls, for a profile that only tests use.
 
 mod answer;
 mod command_answer;
+mod conformance;
 mod excerpt;
 mod follow;
 mod host_paths;
@@ -31,6 +33,7 @@ mod tool;
 mod tools;
 
 pub(crate) use answer::ResultForm;
+pub(crate) use conformance::Conformance;
 pub(crate) use host_paths::HostPaths;
 pub(crate) use http::{HttpOptions, Token, address as http_address, serve as serve_http};
 pub(crate) use in_process::Told;

@@ -18,6 +18,7 @@ use rmcp::{
     ErrorData,
     model::{ReadResourceResult, Resource, ResourceContents, ResourceTemplate},
 };
+use serde_json::{Value, json};
 
 use super::excerpt::{DEFAULT_MAX_CHARS, excerpt};
 
@@ -110,13 +111,21 @@ async fn files(client: &Client, id: &str, name: &str) -> Result<Vec<Resource>, E
 
 pub(super) async fn read(client: &Client, uri: &str) -> Result<ReadResourceResult, ErrorData> {
     let address = Address::parse(uri);
-    let address =
-        address.ok_or_else(|| ErrorData::resource_not_found(format!("nothing is at {uri:?}"), None))?;
+    let nothing = || asked_for(uri, ErrorData::resource_not_found(format!("nothing is at {uri:?}"), None));
+    let address = address.ok_or_else(nothing)?;
     let content = match address {
         Address::Logs(workspace) => logs(client, workspace, uri).await,
         Address::File(workspace, path) => file(client, workspace, path, uri).await,
     };
-    Ok(ReadResourceResult::new(vec![content.map_err(failed)?]))
+    Ok(ReadResourceResult::new(vec![content.map_err(|error| asked_for(uri, failed(error)))?]))
+}
+
+/// The failure, with the address in its data.
+fn asked_for(uri: &str, mut failure: ErrorData) -> ErrorData {
+    if let Value::Object(data) = failure.data.get_or_insert_with(|| json!({})) {
+        data.insert("uri".to_owned(), json!(uri));
+    }
+    failure
 }
 
 async fn file(

@@ -85,6 +85,12 @@ impl Server {
         }
     }
 
+    /// The same for one client whose connection lasts as long as it does, and what tells that it has gone.
+    pub(crate) fn for_one_client(self) -> (Self, CancellationToken) {
+        let gone = self.gone.clone();
+        (Self { has_one_client: true, ..self }, gone)
+    }
+
     /// Does what a tool does; nothing if there is none of that name.
     pub(super) async fn perform(
         &self,
@@ -112,16 +118,17 @@ impl Server {
     }
 }
 
-/// Serves one client on standard input and output until it goes.
-pub(crate) async fn serve_stdio(server: Server) -> Result<(), ErrorBody> {
+/// Serves one client on standard input and output until it goes, which `gone` tells.
+pub(crate) async fn serve_stdio(
+    server: impl ServerHandler,
+    gone: CancellationToken,
+) -> Result<(), ErrorBody> {
     let failed = |error: &dyn std::fmt::Display| {
         ErrorBody::new(
             ErrorCode::InvalidRequest,
             format!("the client did not begin as the protocol wants: {error}"),
         )
     };
-    let server = Server { has_one_client: true, ..server };
-    let gone = server.gone.clone();
     let serving = match server.serve_with_ct(stdio_pipes(), gone).await {
         Ok(serving) => serving,
         // A client that goes before it said anything wants nothing.

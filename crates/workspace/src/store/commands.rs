@@ -457,8 +457,7 @@ fn since(
         .map_err(&failed)?;
     let sql =
         format!("SELECT sequence, record {of_that_time} AND failed = 1 ORDER BY sequence DESC LIMIT ?5");
-    let failures =
-        rows(transaction, &sql, params![workspace.as_str(), lowest, after, at_ms, most_failures])?;
+    let failures = rows(transaction, &sql, params![workspace.as_str(), lowest, after, at_ms, most_failures])?;
     Ok(CommandsSince { newest, counts, failures })
 }
 

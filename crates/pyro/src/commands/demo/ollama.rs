@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     commands::{client, signals::Signals},
-    mcp::{HostPaths, ResultForm, Server},
+    mcp::{HostPaths, ResultForm, Server, Times},
     output::{self, Failure, Status},
     settings::Settings,
 };
@@ -56,7 +56,9 @@ pub(super) async fn perform(arguments: &Arguments, settings: &Settings) -> Resul
     let project = Project::write()?;
     let paths = HostPaths::allowing(&[project.path().to_owned()])?;
     let patience = Duration::from_secs(arguments.timeout_seconds);
-    let tools = Server::new(PROFILE, ResultForm::Structured, patience, client(settings), paths);
+    // The loop ends with everything that it began, so nothing has to outlive a call.
+    let times = Times { patience, abandon_after: patience };
+    let tools = Server::new(PROFILE, ResultForm::Structured, times, client(settings), paths);
     let mut signals = Signals::watch()?;
 
     output::line(format!("[demo] model={} environment={}", arguments.model, arguments.environment))?;

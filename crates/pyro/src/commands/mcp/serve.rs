@@ -3,10 +3,12 @@
 use std::{path::PathBuf, time::Duration};
 
 use clap::Args;
+use rmcp::ServerHandler;
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     commands::client,
-    mcp::{self, HostPaths, HttpOptions, Profile, ResultForm, Server, Times, Token},
+    mcp::{self, Conformance, HostPaths, HttpOptions, Profile, ResultForm, Server, Times, Token},
     output::{Failure, Status},
     settings::Settings,
 };
@@ -72,8 +74,22 @@ pub(super) async fn perform(arguments: Arguments, settings: &Settings) -> Result
         abandon_after: Duration::from_secs(arguments.abandon_after),
     };
     let server = Server::new(arguments.profile, arguments.results, times, client(settings), paths);
+    let (server, gone) =
+        if arguments.http.is_none() { server.for_one_client() } else { (server, CancellationToken::new()) };
+    match arguments.profile {
+        Profile::Conformance => serve(Conformance::beside(server)?, gone, arguments).await,
+        _ => serve(server, gone, arguments).await,
+    }
+}
+
+/// `gone` is cancelled when the only client has gone, if there is only one.
+async fn serve(
+    server: impl ServerHandler + Clone,
+    gone: CancellationToken,
+    arguments: Arguments,
+) -> Result<Status, Failure> {
     match &arguments.http {
-        None => mcp::serve_stdio(server).await?,
+        None => mcp::serve_stdio(server, gone).await?,
         Some(text) => {
             let address = mcp::http_address(text, &arguments.allow_host)?;
             let token = arguments.token_file.as_deref().map_or_else(Token::new, Token::read)?;
