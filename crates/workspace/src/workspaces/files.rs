@@ -9,7 +9,7 @@ use crate::{
     error::Error,
     files::{
         Claims, Content, Delete, Diff, DiffReport, Entry, ExportRequest, Exported, FileError, Found, Glob,
-        Grep, List, Listing, MakeDirectory, Patch, Patched, PathRef, PullRequest, Pulled, PushOutcome,
+        Grep, List, Listing, MakeDirectory, Patch, Patched, PathRef, PullRequest, Pulled, Pulls, PushOutcome,
         PushRequest, Read, ReadDone, Replace, Replaced, Transfer, TransferProgress, Unpacked, Write, Written,
     },
 };
@@ -21,6 +21,7 @@ pub struct WorkspaceFiles {
     seed: SeedRecord,
     git: Git,
     claims: Claims,
+    pulls: Pulls,
     in_use: InUse,
 }
 
@@ -31,8 +32,8 @@ impl Workspaces {
         let seed = self.shared.registry.seen(&id)?.record.seed.clone();
         let in_use = self.use_machine(&id).await?;
         let resources = &self.shared.resources;
-        let claims = Claims::of(&resources.layout);
-        Ok(WorkspaceFiles { id, seed, git: resources.git.clone(), claims, in_use })
+        let (claims, pulls) = (Claims::of(&resources.layout), Pulls::of(&resources.layout));
+        Ok(WorkspaceFiles { id, seed, git: resources.git.clone(), claims, pulls, in_use })
     }
 }
 
@@ -115,7 +116,8 @@ impl WorkspaceFiles {
         request: PushRequest,
         progress: impl Fn(TransferProgress) + Send + Sync + 'static,
     ) -> Result<PushOutcome, Error> {
-        self.told(self.in_use.files().push(request, &self.seed, &self.git, progress).await).await
+        let pushed = self.in_use.files().push(request, &self.seed, &self.git, &self.pulls, progress).await;
+        self.told(pushed).await
     }
 
     /// Brings what changed in the workspace back to a directory of the host, whole or not at all. What both sides changed
@@ -125,7 +127,7 @@ impl WorkspaceFiles {
         request: PullRequest,
         progress: impl Fn(TransferProgress) + Send + Sync + 'static,
     ) -> Result<Pulled, Error> {
-        self.told(self.in_use.files().pull(request, &self.seed, progress).await).await
+        self.told(self.in_use.files().pull(request, &self.seed, &self.pulls, progress).await).await
     }
 
     /// Takes something out, to the host's file system or to the caller.
