@@ -1380,7 +1380,8 @@ class Methods(SyncBase):
         Raises, beside what any operation may raise: UnknownWorkspaceError, AmbiguousNameError,
         WorkspaceStateError, WorkspaceExpiredError, WorkspaceStalledError, MachineLostError,
         GuestMisbehavedError, GuestRefusedError, InvalidSizeError, FileFailedError, BadArchiveError,
-        HostRequirementError, PathEscapesError, WrongFileTypeError, GuestDiskFullError, ConflictError.
+        HostRequirementError, PathEscapesError, WrongFileTypeError, GuestDiskFullError, ConflictError,
+        UntrustedJournalError.
         """
         return self._work(_operations.WORKSPACE_SYNC_PUSH, {
             "workspace": workspace_id,
@@ -1417,7 +1418,7 @@ class Methods(SyncBase):
         Raises, beside what any operation may raise: UnknownWorkspaceError, AmbiguousNameError,
         WorkspaceStateError, WorkspaceExpiredError, WorkspaceStalledError, MachineLostError,
         GuestMisbehavedError, GuestRefusedError, InvalidSizeError, FileFailedError, DiskFullError,
-        PathNotFoundError, PathEscapesError, ConflictError.
+        PathNotFoundError, PathEscapesError, ConflictError, UntrustedJournalError.
         """
         return self._work(_operations.WORKSPACE_SYNC_PULL, {
             "workspace": workspace_id,
