@@ -179,6 +179,9 @@ error_codes! {
     GuestDiskFull = "guest_disk_full", exit 1, retryable false;
     /// Files changed while they were worked on. Nothing was done.
     Conflict = "conflict", exit 1, retryable true;
+    /// A directory of the host has a journal of an unfinished change that was not written there by this user's pyro, or
+    /// cannot be read. Nothing was touched; the hint says what to do.
+    UntrustedJournal = "untrusted_journal", exit 1, retryable false;
     /// There is something at the output path, and it was not said to replace it.
     OutputExists = "output_exists", exit 1, retryable false;
     /// There is no machine of that id.

@@ -364,11 +364,12 @@ operations! {
     /// Brings files of the host into a workspace, whole or not at all.
     "workspace_sync_push" PushSync(SyncPushRequest) -> SyncPushed, events WorkEvent, Streaming, Writes, Cancel,
         command "workspace sync push", needs Machine,
-        errors [InvalidSize, FileFailed, BadArchive, HostRequirement, PathEscapes, WrongFileType, GuestDiskFull, Conflict];
+        errors [InvalidSize, FileFailed, BadArchive, HostRequirement, PathEscapes, WrongFileType, GuestDiskFull, Conflict,
+                UntrustedJournal];
     /// Brings what changed in a workspace back to a directory of the host; what both sides changed is only told.
     "workspace_sync_pull" PullSync(SyncPullRequest) -> SyncPulled, events WorkEvent, Streaming, Writes, Cancel,
         command "workspace sync pull", needs Machine,
-        errors [InvalidSize, FileFailed, DiskFull, PathNotFound, PathEscapes, Conflict];
+        errors [InvalidSize, FileFailed, DiskFull, PathNotFound, PathEscapes, Conflict, UntrustedJournal];
     /// Takes a file, a directory, or everything that changed out of a workspace.
     "workspace_export" ExportFromWorkspace(WorkspaceExportRequest) -> WorkspaceExported, events WorkEvent, Streaming, Reads, Cancel,
         command "workspace export", needs Machine,

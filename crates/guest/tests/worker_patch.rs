@@ -254,12 +254,12 @@ fn a_diff_is_taken_back_by_its_own_patch() {
 fn die_while_replacing(workspace: &Path, dies_at: &str) {
     use pyro_tree::beneath::Root;
     use pyro_tree::path::RelativePath;
-    use pyro_tree::transaction::{Durability, NewAttributes, Options, Transaction, crash};
+    use pyro_tree::transaction::{Durability, NewAttributes, Options, Transaction, Trust, crash};
 
     let root = Root::open(workspace).unwrap();
     let dying = |point| if point == dies_at { Err(crash()) } else { Ok(()) };
     let options = Options { durability: Durability::Machine, owner: None };
-    let mut transaction = Transaction::begin(&root, options, &dying).unwrap();
+    let mut transaction = Transaction::begin(&root, Trust::Owner, options, &dying).unwrap();
     let path = RelativePath::new("a").unwrap();
     transaction.put_file(&path, &mut b"new\n".as_slice(), NewAttributes::default()).unwrap();
     transaction.commit().unwrap_err();

@@ -21,11 +21,11 @@ use std::{
 use pyro_tree::{
     RelativePath, Root, Time,
     transaction::{
-        Committed, Durability, Error, Hook, NewAttributes, Options, POINTS, Recovered, STAGING_NAME, Scratch,
-        Transaction, crash, recover, settle,
+        Committed, Durability, Error, Hook, Kept, NewAttributes, Options, POINTS, Recovered, STAGING_NAME,
+        Scratch, Spared, Transaction, Trust, crash, recover, settle,
     },
 };
-use support::{chain, describe_contents};
+use support::describe_contents;
 
 type Description = BTreeMap<Vec<u8>, String>;
 
@@ -62,7 +62,7 @@ const MTIME: NewAttributes =
     NewAttributes { mode: None, owner: None, mtime: Some(Time { seconds: 5, nanoseconds: 7 }) };
 
 fn change(root: &Root, hook: Hook<'_>) -> Result<Committed, Error> {
-    let mut transaction = Transaction::begin(root, Options::default(), hook)?;
+    let mut transaction = Transaction::begin(root, Trust::Owner, Options::default(), hook)?;
     let mode = |mode| NewAttributes { mode: Some(mode), ..MTIME };
     transaction.put_file(&at("kept/replaced"), &mut b"new".as_slice(), MTIME)?;
     transaction.put_file(&at("kept/added"), &mut b"added".as_slice(), mode(0o4711))?;
@@ -104,7 +104,7 @@ impl Trial {
     }
 
     fn recover(&self) -> Recovered {
-        recover(&self.root, Durability::Process, &|_| Ok(())).unwrap()
+        recover(&self.root, Trust::Owner, Durability::Process, &|_| Ok(())).unwrap().outcome
     }
 
     fn inode(&self, path: &str) -> u64 {
@@ -182,7 +182,8 @@ fn death_at_any_point_and_again_while_recovering() {
             }
             assert!(matches!(result, Err(Error::Crashed)), "{number}: {result:?}");
             let calls = Cell::new(0);
-            let _died = recover(&trial.root, Durability::Process, &at_call(second, crash, &calls));
+            let _died =
+                recover(&trial.root, Trust::Owner, Durability::Process, &at_call(second, crash, &calls));
             let recovered = trial.recover();
             outcomes.insert(trial.describe() == after);
             assert!([&before, &after].contains(&&trial.describe()), "{number} {second} {recovered:?}");
@@ -268,10 +269,11 @@ fn child_of_a_killed_process() {
 fn dropped_without_commit() {
     let trial = Trial::new();
     let before = trial.describe();
-    let mut transaction = Transaction::begin(&trial.root, Options::default(), &|_| Ok(())).unwrap();
+    let mut transaction =
+        Transaction::begin(&trial.root, Trust::Owner, Options::default(), &|_| Ok(())).unwrap();
     transaction.put_file(&at("kept/replaced"), &mut b"new".as_slice(), MTIME).unwrap();
-    assert!(matches!(recover(&trial.root, Durability::Process, &|_| Ok(())), Err(Error::Busy)));
-    let second = Transaction::begin(&trial.root, Options::default(), &|_| Ok(()));
+    assert!(matches!(recover(&trial.root, Trust::Owner, Durability::Process, &|_| Ok(())), Err(Error::Busy)));
+    let second = Transaction::begin(&trial.root, Trust::Owner, Options::default(), &|_| Ok(()));
     assert!(matches!(second, Err(Error::Busy)));
     drop(transaction);
     assert_eq!(trial.describe(), before);
@@ -321,7 +323,7 @@ fn somebody_else_meanwhile() {
         Ok(())
     };
     let error = change(&trial.root, &hook).unwrap_err();
-    assert!(chain(&error).contains("File exists"), "{}", chain(&error));
+    assert!(matches!(&error, Error::Changed { path } if *path == at("kept/added")), "{error:?}");
     assert_eq!(fs::read(trial.directory.path().join("kept/added")).unwrap(), b"theirs");
     assert_eq!(fs::read(trial.directory.path().join("kept/replaced")).unwrap(), b"old");
     assert!(!trial.directory.path().join(STAGING_NAME).exists());
@@ -331,7 +333,8 @@ fn somebody_else_meanwhile() {
 fn what_cannot_be_changed() {
     let trial = Trial::new();
     let before = trial.describe();
-    let mut transaction = Transaction::begin(&trial.root, Options::default(), &|_| Ok(())).unwrap();
+    let mut transaction =
+        Transaction::begin(&trial.root, Trust::Owner, Options::default(), &|_| Ok(())).unwrap();
     let mut put =
         |path: &str| transaction.put_file(&at(path), &mut b"x".as_slice(), MTIME).unwrap_err().to_string();
     assert_eq!(
@@ -380,8 +383,9 @@ fn what_cannot_have_its_name_again_is_set_aside() {
         Err(refuse())
     };
     let error = change(&trial.root, &hook).unwrap_err();
-    let Error::SetAside { path: of, aside, more: 2, .. } = &error else { panic!("{error:?}") };
-    assert_eq!((of, aside), (&at("filled/one"), &at("one.pyro-old")), "{error}");
+    let Error::Spared { spared, more: 2, .. } = &error else { panic!("{error:?}") };
+    let kept = Some(Kept::Old(at("one.pyro-old")));
+    assert_eq!(**spared, Spared { path: at("filled/one"), kept }, "{error}");
     assert_eq!(trial.recover(), Recovered::Nothing);
     let text = |name: &str| fs::read_to_string(path.join(name)).unwrap();
     assert_eq!((text("one.pyro-old"), text("removed.pyro-old")), ("one".into(), "theirs".into()));
@@ -443,10 +447,10 @@ fn what_is_made_aside_goes_with_its_maker_or_with_the_next_who_cleans_up() {
 fn who_settles_waits_for_the_steps_of_the_living_and_does_those_of_the_dead() {
     let trial = Trial::new();
     let root = &trial.root;
-    let settle = || settle(root, Durability::Process, &|_point| Ok(())).unwrap();
+    let settle = || settle(root, Trust::Owner, Durability::Process, &|_point| Ok(())).unwrap();
     let file = &trial.directory.path().join("kept/replaced");
     let replace = |hook: Hook<'_>| {
-        let mut transaction = Transaction::begin(root, Options::default(), hook).unwrap();
+        let mut transaction = Transaction::begin(root, Trust::Owner, Options::default(), hook).unwrap();
         transaction.put_file(&at("kept/replaced"), &mut b"new".as_slice(), MTIME).unwrap();
         // Nobody waits for what is only being prepared.
         settle();
@@ -483,19 +487,33 @@ fn who_settles_waits_for_the_steps_of_the_living_and_does_those_of_the_dead() {
 fn a_staging_that_is_not_ours() {
     let trial = Trial::new();
     symlink("/tmp", trial.directory.path().join(STAGING_NAME)).unwrap();
-    assert!(matches!(recover(&trial.root, Durability::Process, &|_| Ok(())), Err(Error::Foreign)));
+    assert!(matches!(
+        recover(&trial.root, Trust::Owner, Durability::Process, &|_| Ok(())),
+        Err(Error::Foreign)
+    ));
     assert!(matches!(change(&trial.root, &|_| Ok(())), Err(Error::Foreign)));
-    fs::remove_file(trial.directory.path().join(STAGING_NAME)).unwrap();
-    fs::create_dir(trial.directory.path().join(STAGING_NAME)).unwrap();
+    let staging = trial.directory.path().join(STAGING_NAME);
+    fs::remove_file(&staging).unwrap();
+    fs::create_dir(&staging).unwrap();
+    let set_mode = |mode| fs::set_permissions(&staging, fs::Permissions::from_mode(mode)).unwrap();
+    set_mode(0o770);
+    assert!(
+        matches!(change(&trial.root, &|_| Ok(())), Err(Error::Foreign)),
+        "others may write a journal there"
+    );
+    set_mode(0o700);
     fs::write(trial.directory.path().join(STAGING_NAME).join("journal"), "nonsense").unwrap();
-    assert!(matches!(recover(&trial.root, Durability::Process, &|_| Ok(())), Err(Error::BadJournal)));
+    assert!(matches!(
+        recover(&trial.root, Trust::Owner, Durability::Process, &|_| Ok(())),
+        Err(Error::BadJournal)
+    ));
 }
 
 #[test]
 fn flushed_to_the_disk() {
     let trial = Trial::new();
     let options = Options { durability: Durability::Machine, owner: None };
-    let mut transaction = Transaction::begin(&trial.root, options, &|_| Ok(())).unwrap();
+    let mut transaction = Transaction::begin(&trial.root, Trust::Owner, options, &|_| Ok(())).unwrap();
     transaction.put_file(&at("kept/replaced"), &mut b"new".as_slice(), MTIME).unwrap();
     transaction.commit().unwrap();
     assert_eq!(fs::read(trial.directory.path().join("kept/replaced")).unwrap(), b"new");

@@ -104,6 +104,8 @@ fault_points! {
     PatchAnswered = "patch.answered";
     /// What a pull takes is decided; nothing was written.
     PullPlanned = "pull.planned";
+    /// It is written down that a directory of the host is going to be changed; nothing of it was.
+    PullRecorded = "pull.recorded";
     /// All contents have come; the steps of the transaction follow.
     PullReceived = "pull.received";
     /// The host's directory is as after; the guest has not been told what both sides have in common.

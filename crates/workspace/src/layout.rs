@@ -17,6 +17,8 @@
 //!     disk/{base.raw,active.qcow2}  the template's disk (a hard link) and what was written since
 //!     commands/                 outputs of its commands
 //!   exports/<token>             a place of the host where an export is being made
+//!   pulls/<token>               a directory of the host where a pull is under way, or was cut off
+//!   seal.key                    0600, with which journals in directories of the host are sealed
 //!   store.sqlite                index of workspaces and commands
 //! <cache>/                      can be deleted at any time
 //!   environments/               owned by the environments crate
@@ -107,6 +109,16 @@ impl Layout {
     /// Places of the host where exports are being made, one file for each.
     pub fn exports(&self) -> PathBuf {
         self.state.join("exports")
+    }
+
+    /// Directories of the host where pulls are under way or were cut off, one file for each pull.
+    pub fn pulls(&self) -> PathBuf {
+        self.state.join("pulls")
+    }
+
+    /// Key with which journals in directories of the host are sealed.
+    pub fn seal_key(&self) -> PathBuf {
+        self.state.join("seal.key")
     }
 
     /// Cache of environments.

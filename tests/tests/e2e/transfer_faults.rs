@@ -27,9 +27,10 @@ use Left::{After, Before, Either};
 const PUSH: [(&str, Left); 4] =
     [("push.asked", Before), ("push.read", Before), ("push.sent", Either), ("push.answered", After)];
 const PATCH: [(&str, Left); 3] = [("patch.asked", Before), ("patch.sent", Either), ("patch.answered", After)];
-/// Steps of a pull, among them those of its transaction; what is left when the directory was used once more.
-const PULL: [(&str, Left); 13] = [
+/// Steps of a pull, among them those of its transaction; what is left when the next daemon has started.
+const PULL: [(&str, Left); 14] = [
     ("pull.planned", Before),
+    ("pull.recorded", Before),
     ("transaction-stage", Before),
     ("transaction-backup", Before),
     ("pull.received", Before),
@@ -212,11 +213,14 @@ fn pull(home: &Home, target: &Path) -> Invocation {
     workspace(home, ["sync", "pull", "w", "--json"]).flag(target)
 }
 
-/// A pull that does not come to its end; the next use of the directory ends it.
+/// A pull that does not come to its end; the next daemon ends it, whatever it is started for.
 fn cut_off(home: &Home, fault: impl FnOnce(Invocation) -> Value, target: &Path) {
     fault(pull(home, target));
-    pull(home, target).flag("--dry-run").output().succeeds();
+    workspace(home, ["list"]).output().succeeds();
     home.stop_daemon();
+    assert!(!target.join(".pyro-transaction").exists());
+    let records = fs::read_dir(home.path().join("data/pulls")).map_or(0, Iterator::count);
+    assert_eq!(records, 0, "what is written down of pulls is left");
 }
 
 #[test]
@@ -266,6 +270,61 @@ fn a_pull_whose_daemon_is_killed_is_done_or_not() {
         check(point, left, &seed);
         home.stop_daemon();
     }
+    delete(&home);
+}
+
+fn notes(pulled: &Value) -> Vec<&str> {
+    let notes = pulled["workspace_sync"]["notes"].as_array().unwrap();
+    notes.iter().map(|note| note.as_str().unwrap()).collect()
+}
+
+#[test]
+fn an_edit_after_a_daemon_was_killed_in_the_midst_of_a_pull_stays() {
+    let home = Home::warm();
+    let seed = directory(&home, "seed");
+    fill(&seed, "v0");
+    create(&home, &seed);
+    exec(&home, "for f in f*; do echo v1 > $f; done; rm f19").output().succeeds();
+    home.stop_daemon();
+    killed_at(&home, "transaction-place", pull(&home, &seed)).fails_with("daemon_lost");
+    assert!(seed.join(".pyro-transaction/journal").exists());
+    fs::write(seed.join("f07"), "mine\n").unwrap();
+    fs::write(seed.join("f19"), "mine too\n").unwrap();
+    let pulled = pull(&home, &seed).output();
+    assert_eq!(pulled.code(), 1, "both have changed f07 and f19: {pulled}");
+    let pulled = pulled.json();
+    // f19 had gone before the daemon did, so that what has its name now is nothing that a step meets.
+    assert!(matches!(*notes(&pulled), [note] if note.contains("`f07.pyro-new`")), "{pulled}");
+    assert_eq!(pulled["workspace_sync"]["conflict_count"], 2);
+    let text = |name: &str| fs::read_to_string(seed.join(name)).unwrap();
+    assert_eq!(["f00", "f07", "f07.pyro-new", "f19"].map(text), ["v1\n", "mine\n", "v1\n", "mine too\n"]);
+    assert_eq!(fs::read_dir(&seed).unwrap().count(), FILES + 1);
+    assert_eq!(notes(&pull(&home, &seed).output().json()), [""; 0]);
+    delete(&home);
+}
+
+#[test]
+fn a_journal_that_came_with_a_repository_is_not_carried_out() {
+    let home = Home::warm();
+    let seed = directory(&home, "seed");
+    fill(&seed, "v0");
+    create(&home, &seed);
+    exec(&home, "for f in f*; do echo v1 > $f; done").output().succeeds();
+    home.stop_daemon();
+    // The journal of a pull, in a copy of the directory: as a repository may bring one.
+    killed_at(&home, "transaction-place", pull(&home, &seed)).fails_with("daemon_lost");
+    let copied = home.scratch().join("copied");
+    assert!(Command::new("cp").arg("-a").arg(&seed).arg(&copied).status().unwrap().success());
+    let before = tree(&copied);
+    for dry_run in [true, false] {
+        for request in [pull(&home, &copied), push(&home, &copied)] {
+            let request = if dry_run { request.flag("--dry-run") } else { request };
+            let refused = request.output().fails_with("untrusted_journal");
+            assert!(refused["hint"].as_str().unwrap().contains(".pyro-transaction"), "{refused}");
+            assert_eq!(tree(&copied), before);
+        }
+    }
+    assert_eq!(fs::read_to_string(seed.join("f00")).unwrap(), "v1\n", "the next daemon ended the real one");
     delete(&home);
 }
 

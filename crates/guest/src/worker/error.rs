@@ -171,7 +171,7 @@ impl From<transaction::Error> for WorkError {
             Error::Changed { path } => about(WorkFailureCode::Changed, &path),
             Error::Tree(source) => source.into(),
             Error::Io { operation, path, source } => Self::at(operation, &path)(source),
-            Error::SetAside { path, .. } => about(WorkFailureCode::Changed, &path),
+            Error::Spared { spared, .. } => about(WorkFailureCode::Changed, &spared.path),
             Error::Foreign => Self::new(WorkFailureCode::Exists, message),
             // The disk may be full: with room on it the next change goes on.
             Error::Stuck { first, .. } => Self { message, ..Self::from(*first) },

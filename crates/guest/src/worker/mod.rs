@@ -67,7 +67,7 @@ use std::path::Path;
 
 use pyro_protocol::work::{WorkFailure, WorkFailureCode, work_reply, work_request};
 use pyro_tree::beneath::Root;
-use pyro_tree::transaction::{self, Durability};
+use pyro_tree::transaction::{self, Durability, Trust};
 
 use crate::kernel::TerminationHeld;
 use crate::workspace_mount::{OverlayAttributes, WORKSPACE, mount_on};
@@ -151,11 +151,16 @@ pub fn run_with(
     Ok(())
 }
 
+/// A journal needs no seal in a machine, where nobody gains by forging one. What comes from outside has no say in the name: seeds,
+/// pushes, patches and single files leave it out or are refused. Within, the directory is root's and closed to all others, and root
+/// may do anything with `/workspace` anyway. Whatever the steps name is resolved beneath `/workspace`.
+pub(crate) const TRUST: Trust<'static> = Trust::Owner;
+
 /// Ends a change that a worker did not live to complete. Where that cannot be, the next change says why.
 fn recover(workspace: &Path) {
     let _held = TerminationHeld::begin();
     if let Ok(root) = Root::open(workspace) {
-        let _told_by_the_next = transaction::recover(&root, Durability::Machine, &|_point| Ok(()));
+        let _told_by_the_next = transaction::recover(&root, TRUST, Durability::Machine, &|_point| Ok(()));
     }
 }
 
@@ -172,7 +177,7 @@ fn open<'a>(
     })?;
     // Another worker may be half way, or have died there. What is written now must not be replaced when that is completed.
     let _held = TerminationHeld::begin();
-    let _told_by_the_next = transaction::settle(&root, Durability::Machine, &|_point| Ok(()));
+    let _told_by_the_next = transaction::settle(&root, TRUST, Durability::Machine, &|_point| Ok(()));
     Ok(Workspace { root, path, disk: disk.as_fd(), mount, has_nameless_files, termination_held })
 }
 

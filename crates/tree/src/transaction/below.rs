@@ -14,15 +14,27 @@ use crate::{
 };
 
 /// Names and kinds of all that lies below a directory; of what is no directory also size and time of last change.
+///
+/// It is written into journals. Should another release of the standard library hash in another way, a directory looks
+/// changed in the one journal that it finds, and is spared.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Below(u64);
+pub struct Below(pub(super) u64);
 
 impl Below {
     /// What lies there now. What cannot be looked at does not count.
     pub fn of(root: &Root, directory: &RelativePath) -> Self {
+        Self::as_if_at(root, directory, directory)
+    }
+
+    /// The same as if the directory were at `place`.
+    pub(super) fn as_if_at(root: &Root, directory: &RelativePath, place: &RelativePath) -> Self {
         let mut below = Self::default();
         let walked = walk(root, directory, &mut Everything, &mut Notes::default(), &mut |met, _notes| {
-            below.add(met.path, met.metadata);
+            let path = met.path.below(directory).map(|path| place.join(&path));
+            // What would be too long a path there cannot be there.
+            if let Some(Ok(path)) = path {
+                below.add(&path, met.metadata);
+            }
             Ok::<(), Infallible>(())
         });
         match walked {

@@ -20,10 +20,14 @@
 //! | a step fails: all is taken back | `undo` | takes the rest back: as before |
 //! | *finish*: the journal goes, then the staging | no journal | removes the staging: as after |
 //!
-//! Each step tells by the names in the staging whether it is done, so recovery may itself be killed at any point. A file
-//! or link is replaced by one atomic rename. Directories that exist are never replaced, so working directories of running
+//! Each step tells by the names in the staging whether it is done, so recovery may itself be killed at any point. People go
+//! on working between a death and its recovery: the journal says what each step found and what it makes of it, and where something
+//! else is, the later edit is [`Spared`]. What was to be there gets a name beside it, `NAME.pyro-new`. The living stop and
+//! take back instead. Which journals are carried out at all is a question of [`Trust`].
+//!
+//! A file or link is replaced by one atomic rename. Directories that exist are never replaced, so working directories of running
 //! processes survive; a removed directory is moved away whole, with what was seen in it and nothing else. What is taken back
-//! and finds its name taken, by somebody who made it anew meanwhile, is set aside as `NAME.pyro-old`. A bystander may see a mix while it is carried out, never
+//! and finds its name taken, by somebody who made it anew meanwhile, gets the name `NAME.pyro-old`. A bystander may see a mix while it is carried out, never
 //! after. Not kept are the times of change of directories in which names were placed or removed, unless
 //! they are given, and that of the root. A backup is a hard link where the file system has them, else a copy, which costs
 //! its length but survives everything too.
@@ -37,15 +41,20 @@ mod journal;
 mod placement;
 mod recovery;
 mod scratch;
+mod seal;
+mod spared;
 mod stage;
 mod staging;
+mod stamp;
 mod step;
 
 use std::io;
 
 pub use below::Below;
-pub use recovery::{Recovered, recover, settle};
+pub use recovery::{Recovered, Recovery, is_cut_off, recover, settle};
 pub use scratch::Scratch;
+pub use seal::{Seal, TAG_BYTES, Tag, Trust};
+pub use spared::{Kept, Spared};
 pub use stage::{Committed, NewAttributes, Options, Transaction};
 
 use crate::{
@@ -172,20 +181,27 @@ pub enum Error {
         #[source]
         first: Box<Error>,
     },
-    /// It failed and was taken back, but what was removed or replaced could not have its name again, because somebody else
-    /// has made something of that name. Everything else is as before.
-    #[error("what was `{path}` is `{aside}` now, since something else has its name{}", and_more(*more))]
-    SetAside {
-        /// What was removed or replaced.
-        path: RelativePath,
-        /// Its new name.
-        aside: RelativePath,
+    /// It failed and was taken back, but for what somebody else has changed since it was decided. Everything else is as
+    /// before.
+    #[error("{spared}{}", and_more(*more))]
+    Spared {
+        /// The last of it.
+        spared: Box<Spared>,
         /// How many others there are of which the same is true.
         more: usize,
         /// What failed.
         #[source]
         first: Box<Error>,
     },
+    /// There is a journal that was not sealed by the [`Seal`] at hand for this tree: it was brought here from elsewhere, or the
+    /// secret is another one now. Nothing was touched.
+    #[error("the journal in `{STAGING_NAME}` was not written here by this user's pyro")]
+    Unsealed,
+    /// The journal of a dead transaction is of another release. Nothing was touched.
+    #[error(
+        "the journal in `{STAGING_NAME}` is that of another release of pyro; what was replaced is in `{STAGING_NAME}/old`"
+    )]
+    OtherVersion,
     /// The journal of a dead transaction makes no sense. Nothing was touched.
     #[error("the journal in `{STAGING_NAME}` is malformed; what was replaced is in `{STAGING_NAME}/old`")]
     BadJournal,
@@ -198,7 +214,7 @@ pub enum Error {
 }
 
 fn and_more(more: usize) -> String {
-    if more == 0 { String::new() } else { format!("; so are {more} others, each with `.pyro-old` added") }
+    if more == 0 { String::new() } else { format!("; the same goes for {more} others") }
 }
 
 /// Outcome of everything about transactions.

@@ -1,10 +1,10 @@
 //! Where a change is made: in the tree, or in a directory that is itself new and still in the staging.
 
 use super::{
-    Error, Result, backup, reach,
-    stage::{NewAttributes, Plan, Transaction},
+    Below, Error, Result, backup, reach,
+    stage::{NewAttributes, Plan, Planned, Transaction},
     staging::Name,
-    step::Step,
+    stamp::Stamp,
 };
 use crate::{
     attributes::{Attributes, FileKind},
@@ -59,9 +59,12 @@ impl Transaction<'_> {
             backup::keep(&self.staging.root, path, &old)?;
             self.see(path, replaced);
         }
+        let over = match &replaced {
+            Some(found) => Some(Stamp::of(&self.staging.root, path, found, Below::default())?),
+            None => None,
+        };
         self.plans.insert(path.clone(), Plan::Placed { number, is_directory });
-        let is_over = replaced.is_some();
-        self.steps.push(Step::Place { number, target: path.clone(), is_over });
+        self.steps.push(Planned::Place { number, target: path.clone(), over });
         Ok((Name::New.numbered(number), replaced.map(|metadata| metadata.attributes)))
     }
 
@@ -118,7 +121,7 @@ impl Transaction<'_> {
         let number = self.number();
         self.make_staged_directory(&Name::New.numbered(number), path)?;
         self.plans.insert(path.clone(), Plan::Placed { number, is_directory: true });
-        self.steps.push(Step::Place { number, target: path.clone(), is_over: false });
+        self.steps.push(Planned::Place { number, target: path.clone(), over: None });
         Ok(number)
     }
 

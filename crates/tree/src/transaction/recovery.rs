@@ -1,6 +1,6 @@
 //! What becomes of a transaction after its journal is written: by the one who wrote it, or after his death by [`recover`].
 
-use std::io::{self, Read as _};
+use std::{collections::HashSet, fs::File, io};
 
 use rustix::{
     fs::{FlockOperation, flock},
@@ -8,9 +8,9 @@ use rustix::{
 };
 
 use super::{
-    Durability, Error, Hook, Result, io_error, journal,
-    staging::{Name, Staging, staging_path},
-    step::Step,
+    Durability, Error, Hook, Result, Spared, Trust, io_error,
+    staging::{Name, Staging, read_journal, staging_path},
+    step::{Completed, Step},
 };
 use crate::{beneath::Root, path::RelativePath};
 
@@ -27,21 +27,70 @@ pub enum Recovered {
     Undone,
 }
 
-/// Brings a tree out of a transaction whose process died. Cheap if there was none; may be killed and repeated.
-/// [`Error::Busy`] while a transaction is alive.
-pub fn recover(root: &Root, durability: Durability, hook: Hook<'_>) -> Result<Recovered> {
-    match Staging::take_existing(root)? {
+/// The outcome of [`recover`].
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Recovery {
+    /// What became of the transaction.
+    pub outcome: Recovered,
+    /// What somebody had changed since it was cut off, and is therefore neither as before nor as after.
+    pub spared: Vec<Spared>,
+}
+
+impl From<Recovered> for Recovery {
+    fn from(outcome: Recovered) -> Self {
+        Self { outcome, spared: Vec::new() }
+    }
+}
+
+/// Brings a tree out of a transaction whose process died. Cheap if there was none; may be killed and repeated. What
+/// somebody has changed since, at a path that is part of it, stays as it is and is told.
+/// [`Error::Busy`] while a transaction is alive; [`Error::Foreign`], [`Error::Unsealed`], [`Error::BadJournal`] or
+/// [`Error::OtherVersion`] if what is there is not to be believed or understood, and then nothing was touched.
+pub fn recover(root: &Root, trust: Trust<'_>, durability: Durability, hook: Hook<'_>) -> Result<Recovery> {
+    match Staging::take_existing(root, trust)? {
         Some(staging) => recover_taken(&staging, durability, hook),
-        None => Ok(Recovered::Nothing),
+        None => Ok(Recovered::Nothing.into()),
+    }
+}
+
+/// Whether [`recover`] has something to do. Writes nothing. The errors are those of [`recover`].
+pub fn is_cut_off(root: &Root, trust: Trust<'_>) -> Result<bool> {
+    let root = root.try_clone().map_err(io_error("open", &RelativePath::root()))?.without_links();
+    let Some(found) = root.find(&staging_path())? else { return Ok(false) };
+    trust.admit(&found)?;
+    if let Some(lock) = lock_file(&root)? {
+        match flock(&lock, FlockOperation::NonBlockingLockShared) {
+            Ok(()) => flock(&lock, FlockOperation::Unlock),
+            Err(Errno::WOULDBLOCK) => return Err(Error::Busy),
+            Err(errno) => Err(errno),
+        }
+        .map_err(io::Error::from)
+        .map_err(io_error("lock", &Name::Lock.path()))?;
+    }
+    for name in [Name::Undo, Name::Journal] {
+        if root.find(&name.path())?.is_some() {
+            read_journal(&root, name, trust)?;
+            return Ok(true);
+        }
+    }
+    // What is left of one that was never decided, or was done, changes nothing.
+    Ok(false)
+}
+
+/// The lock of a staging directory, if there is one.
+fn lock_file(root: &Root) -> Result<Option<File>> {
+    match root.write(&Name::Lock.path()) {
+        Err(error) if error.is_not_found() => Ok(None),
+        lock => Ok(Some(lock?)),
     }
 }
 
 /// Lets no decided transaction be half done: waits for one that is being carried out, and does what [`recover`] does for a
 /// dead one. What is written to the tree afterwards is not replaced by it. Costs one look-up where there is none; one that
 /// is still being prepared is not waited for.
-pub fn settle(root: &Root, durability: Durability, hook: Hook<'_>) -> Result<()> {
+pub fn settle(root: &Root, trust: Trust<'_>, durability: Durability, hook: Hook<'_>) -> Result<()> {
     while is_decided(root)? {
-        match recover(root, durability, hook) {
+        match recover(root, trust, durability, hook) {
             Err(Error::Busy) => wait_for_owner(root)?,
             recovered => return recovered.map(drop),
         }
@@ -60,10 +109,7 @@ fn is_decided(root: &Root) -> Result<bool> {
 /// Returns when whoever has the lock is done, or dead.
 fn wait_for_owner(root: &Root) -> Result<()> {
     let path = Name::Lock.path();
-    let lock = match root.write(&path) {
-        Err(error) if error.is_not_found() => return Ok(()),
-        lock => lock?,
-    };
+    let Some(lock) = lock_file(root)? else { return Ok(()) };
     loop {
         match flock(&lock, FlockOperation::LockShared) {
             Err(Errno::INTR) => {}
@@ -73,80 +119,123 @@ fn wait_for_owner(root: &Root) -> Result<()> {
 }
 
 /// What [`recover`] does, with the lock in hand.
-pub(super) fn recover_taken(staging: &Staging, durability: Durability, hook: Hook<'_>) -> Result<Recovered> {
+pub(super) fn recover_taken(
+    staging: &Staging<'_>,
+    durability: Durability,
+    hook: Hook<'_>,
+) -> Result<Recovery> {
     if staging.has(&Name::Undo.path())? {
-        take_back(staging, &read(staging, Name::Undo)?, durability, hook)?;
-        return Ok(Recovered::Undone);
+        let steps = staging.read_journal(Name::Undo)?;
+        let spared = take_back(staging, &steps, durability, hook)?;
+        return Ok(Recovery { outcome: Recovered::Undone, spared });
     }
     if staging.has(&Name::Journal.path())? {
-        let steps = read(staging, Name::Journal)?;
-        return match carry_out(staging, &steps, durability, hook) {
-            Ok(()) => Ok(Recovered::Completed),
-            Err(failure) if failure.is_undone => Ok(Recovered::Undone),
-            Err(failure) => Err(failure.error),
+        let steps = staging.read_journal(Name::Journal)?;
+        let completed = complete(staging, &steps, hook)
+            .and_then(|spared| staging.conclude(Name::Journal, durability, hook).map(|()| spared));
+        return match completed {
+            Ok(spared) => {
+                clean(staging, durability, hook)?;
+                Ok(Recovery { outcome: Recovered::Completed, spared })
+            }
+            Err(Error::Crashed) => Err(Error::Crashed),
+            Err(first) => {
+                let (spared, _first) = turn_back(staging, &steps, durability, hook, first)?;
+                Ok(Recovery { outcome: Recovered::Undone, spared })
+            }
         };
     }
     staging.clean(hook)?;
-    Ok(Recovered::Discarded)
-}
-
-/// What stopped a decided transaction.
-pub(super) struct Failure {
-    pub(super) error: Error,
-    /// Whether all was taken back, and nothing is left in the staging.
-    is_undone: bool,
+    Ok(Recovered::Discarded.into())
 }
 
 /// Carries the steps out and finishes, or takes them back.
 pub(super) fn carry_out(
-    staging: &Staging,
+    staging: &Staging<'_>,
     steps: &[Step],
     durability: Durability,
     hook: Hook<'_>,
-) -> std::result::Result<(), Failure> {
+) -> Result<()> {
     let done = steps
         .iter()
-        .enumerate()
-        .try_for_each(|(index, step)| match step.is_outdated(steps.get(index + 1), staging)? {
-            true => Ok(()),
-            false => step.carry_out(staging, hook),
-        })
+        .try_for_each(|step| step.carry_out(staging, hook))
         .and_then(|()| staging.conclude(Name::Journal, durability, hook));
-    let first = match done {
-        Ok(()) => {
-            return clean(staging, durability, hook).map_err(|error| Failure { error, is_undone: false });
+    match done {
+        Ok(()) => clean(staging, durability, hook),
+        Err(Error::Crashed) => Err(Error::Crashed),
+        Err(first) => {
+            let (spared, first) = turn_back(staging, steps, durability, hook, first)?;
+            Err(with_spared(first, spared))
         }
-        Err(Error::Crashed) => return Err(Failure { error: Error::Crashed, is_undone: false }),
-        Err(first) => first,
-    };
-    let undone =
-        staging.turn_back(durability, hook).and_then(|()| take_back(staging, steps, durability, hook));
-    Err(match undone {
-        Ok(aside) => Failure { error: with_aside(first, aside), is_undone: true },
-        Err(Error::Crashed) => Failure { error: Error::Crashed, is_undone: false },
-        Err(undo) => {
-            Failure { error: Error::Stuck { undo: chain(&undo), first: Box::new(first) }, is_undone: false }
-        }
-    })
+    }
 }
 
-/// What had to get another name than the one that it had.
-type Aside = Vec<(RelativePath, RelativePath)>;
+/// Does for a dead process what it had decided, but for what somebody has changed since. Carried out or not, nothing is lost:
+/// what was to be where somebody else has made something gets a name beside it.
+fn complete(staging: &Staging<'_>, steps: &[Step], hook: Hook<'_>) -> Result<Vec<Spared>> {
+    let mut targets = HashSet::new();
+    let mut all_spared = Vec::new();
+    let mut left = Vec::new();
+    for (index, step) in steps.iter().enumerate() {
+        let target = step.target();
+        // What depends on a step that was not done is not done either, such as placing what was to have room made for it.
+        if targets.contains(target) || target.ancestors().any(|above| targets.contains(&above)) {
+            left.push(step);
+        } else if !step.is_outdated(steps.get(index + 1), staging)?
+            && step.complete(staging, hook)? == Completed::Spared
+        {
+            targets.insert(target.clone());
+            all_spared.push(Spared { path: target.clone(), kept: None });
+            left.push(step);
+        }
+    }
+    // At the end: without what it was to place, a step looks done to whoever recovers after another death.
+    for step in left {
+        let Some(kept) = step.keep_new(staging, hook)? else { continue };
+        match all_spared.iter_mut().find(|spared| spared.path == *step.target()) {
+            Some(spared) => spared.kept = Some(kept),
+            None => all_spared.push(Spared { path: step.target().clone(), kept: Some(kept) }),
+        }
+    }
+    Ok(all_spared)
+}
 
-fn with_aside(first: Error, aside: Aside) -> Error {
-    let more = aside.len().saturating_sub(1);
-    match aside.into_iter().next() {
-        Some((path, aside)) => Error::SetAside { path, aside, more, first: Box::new(first) },
+/// Takes everything back that can be. Gives why, unless it could not be.
+fn turn_back(
+    staging: &Staging<'_>,
+    steps: &[Step],
+    durability: Durability,
+    hook: Hook<'_>,
+    first: Error,
+) -> Result<(Vec<Spared>, Error)> {
+    let undone =
+        staging.turn_back(durability, hook).and_then(|()| take_back(staging, steps, durability, hook));
+    match undone {
+        Ok(spared) => Ok((spared, first)),
+        Err(Error::Crashed) => Err(Error::Crashed),
+        Err(undo) => Err(Error::Stuck { undo: chain(&undo), first: Box::new(first) }),
+    }
+}
+
+fn with_spared(first: Error, spared: Vec<Spared>) -> Error {
+    let more = spared.len().saturating_sub(1);
+    match spared.into_iter().next() {
+        Some(spared) => Error::Spared { spared: Box::new(spared), more, first: Box::new(first) },
         None => first,
     }
 }
 
 /// Takes all back that can be; stops at the end with the first that could not.
-fn take_back(staging: &Staging, steps: &[Step], durability: Durability, hook: Hook<'_>) -> Result<Aside> {
-    let (mut first, mut all_aside) = (None, Vec::new());
+fn take_back(
+    staging: &Staging<'_>,
+    steps: &[Step],
+    durability: Durability,
+    hook: Hook<'_>,
+) -> Result<Vec<Spared>> {
+    let (mut first, mut all_spared) = (None, Vec::new());
     for step in steps.iter().rev() {
         match step.take_back(staging, hook) {
-            Ok(aside) => all_aside.extend(aside.map(|aside| (step.target().clone(), aside))),
+            Ok(spared) => all_spared.extend(spared),
             Err(Error::Crashed) => return Err(Error::Crashed),
             Err(error) => first = first.or(Some(error)),
         }
@@ -156,24 +245,17 @@ fn take_back(staging: &Staging, steps: &[Step], durability: Durability, hook: Ho
         None => {
             staging.conclude(Name::Undo, durability, hook)?;
             clean(staging, durability, hook)?;
-            Ok(all_aside)
+            Ok(all_spared)
         }
     }
 }
 
 /// Cleans up after the journal. The outcome stands by now, so a failure is left for the next one who comes.
-fn clean(staging: &Staging, durability: Durability, hook: Hook<'_>) -> Result<()> {
+fn clean(staging: &Staging<'_>, durability: Durability, hook: Hook<'_>) -> Result<()> {
     match staging.flush_names(durability).and_then(|()| staging.clean(hook)) {
         Err(Error::Crashed) => Err(Error::Crashed),
         Ok(()) | Err(_) => Ok(()),
     }
-}
-
-fn read(staging: &Staging, name: Name) -> Result<Vec<Step>> {
-    let path = name.path();
-    let mut bytes = Vec::new();
-    staging.root.read(&path)?.read_to_end(&mut bytes).map_err(io_error("read", &path))?;
-    journal::decode(&bytes)
 }
 
 fn chain(error: &Error) -> String {

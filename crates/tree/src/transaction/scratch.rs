@@ -10,10 +10,7 @@ use rustix::{
     io::Errno,
 };
 
-use super::{
-    Result, STAGING_NAME, io_error,
-    staging::{must_be_ours, staging_path},
-};
+use super::{Result, STAGING_NAME, Trust, io_error, staging::staging_path};
 use crate::{
     attributes::{FileKind, Metadata},
     beneath::Root,
@@ -43,7 +40,8 @@ impl Scratch {
             }
             // Whoever cleans up may take either directory away until the lock is held.
             let Some(found) = tree.find(&staging_path())? else { continue };
-            must_be_ours(&found)?;
+            // No journal is looked for here.
+            Trust::Owner.admit(&found)?;
             let path = new_path();
             match tree.make_directory(&path, 0o700) {
                 Err(error) if error.is_exists() || error.is_not_found() => continue,

@@ -10,10 +10,11 @@ use std::{
 use rustix::fs::{Gid, Mode, Uid, fchmod, fchown, fstat, futimens};
 
 use super::{
-    Below, Durability, Error, Hook, Result, STAGING_NAME, io_error, journal,
+    Below, Durability, Error, Hook, Result, STAGING_NAME, Trust, io_error,
     placement::Location,
     reach, recovery,
     staging::{Name, Staging},
+    stamp::Stamp,
     step::Step,
 };
 use crate::{
@@ -67,10 +68,22 @@ pub(super) enum Plan {
     Touched,
 }
 
+/// A step that will be taken.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Planned {
+    /// [`Step::Place`], whose stamp can be made when all of it is staged.
+    Place {
+        number: u32,
+        target: RelativePath,
+        over: Option<Stamp>,
+    },
+    Ready(Step),
+}
+
 /// A collection of changes to one tree. Nothing of the tree changes before [`Transaction::commit`]; dropped without it,
 /// everything staged is removed.
 pub struct Transaction<'h> {
-    pub(super) staging: Staging,
+    pub(super) staging: Staging<'h>,
     options: Options,
     pub(super) hook: Hook<'h>,
     next_number: u32,
@@ -81,7 +94,7 @@ pub struct Transaction<'h> {
     seen: Vec<(RelativePath, Option<Metadata>)>,
     /// What lay below directories that go whole.
     seen_below: Vec<(RelativePath, Below)>,
-    pub(super) steps: Vec<Step>,
+    pub(super) steps: Vec<Planned>,
     prunes: Vec<Step>,
     attributes: Vec<Step>,
     /// Directories in the staging, and what they get when they are full.
@@ -99,10 +112,11 @@ impl std::fmt::Debug for Transaction<'_> {
 }
 
 impl<'h> Transaction<'h> {
-    /// Begins one; what a dead one left is recovered first. [`Error::Busy`] if one is alive.
-    pub fn begin(root: &Root, options: Options, hook: Hook<'h>) -> Result<Self> {
+    /// Begins one; what a dead one left is recovered first, as far as it is believed. The errors are those of
+    /// [`recover`](super::recover).
+    pub fn begin(root: &Root, trust: Trust<'h>, options: Options, hook: Hook<'h>) -> Result<Self> {
         let staging = loop {
-            let staging = Staging::take(root)?;
+            let staging = Staging::take(root, trust)?;
             let left = [Name::Journal, Name::Undo, Name::Draft, Name::New, Name::Old];
             let is_clean = left
                 .iter()
@@ -264,12 +278,15 @@ impl<'h> Transaction<'h> {
         }
         let found = self.live(path)?.ok_or_else(|| Error::Missing { path: path.clone() })?;
         self.see(path, Some(found));
-        if found.kind == FileKind::Directory {
+        let is_directory = found.kind == FileKind::Directory;
+        let below = if is_directory { below } else { Below::default() };
+        let old = Stamp::of(&self.staging.root, path, &found, below)?;
+        if is_directory {
             self.seen_below.push((path.clone(), below));
             self.make_movable(path, found.attributes);
         }
         let number = self.number();
-        self.steps.push(Step::Remove { number, target: path.clone() });
+        self.steps.push(Planned::Ready(Step::Remove { number, target: path.clone(), old }));
         self.plans.insert(path.clone(), Plan::Removed);
         Ok(())
     }
@@ -297,15 +314,37 @@ impl<'h> Transaction<'h> {
         }
         self.finish_directories()?;
         let durability = self.options.durability;
-        // First what takes long: what somebody changes between the look and the steps is lost.
+        // First what takes long: what somebody changes between the look and the steps stops them half way.
         self.staging.flush_all(durability)?;
-        self.verify().inspect_err(|error| self.abandon_if_crashed(error))?;
-        let count = |wanted: fn(&Step) -> bool| self.steps.iter().filter(|step| wanted(step)).count() as u64;
+        let steps = self.steps()?;
+        let count = |wanted: fn(&Step) -> bool| steps.iter().filter(|step| wanted(step)).count() as u64;
         let committed = Committed {
             placed: count(|step| matches!(step, Step::Place { .. })),
             removed: count(|step| matches!(step, Step::Remove { .. })),
         };
-        let mut steps = std::mem::take(&mut self.steps);
+        self.verify().inspect_err(|error| self.abandon_if_crashed(error))?;
+        self.staging
+            .write_journal(&steps, durability, self.hook)
+            .inspect_err(|error| self.abandon_if_crashed(error))?;
+        // From here on the journal says what becomes of the staging.
+        self.is_over = true;
+        recovery::carry_out(&self.staging, &steps, durability, self.hook)?;
+        Ok(committed)
+    }
+
+    /// All steps in their order.
+    fn steps(&mut self) -> Result<Vec<Step>> {
+        let root = &self.staging.root;
+        let planned = std::mem::take(&mut self.steps).into_iter();
+        let mut steps = planned
+            .map(|planned| match planned {
+                Planned::Place { number, target, over } => {
+                    let new = Stamp::of_staged(root, &Name::New.numbered(number), &target)?;
+                    Ok(Step::Place { number, target, over, new })
+                }
+                Planned::Ready(step) => Ok(step),
+            })
+            .collect::<Result<Vec<_>>>()?;
         // What lies deeper first: it is emptied, or its change would show in the time of what holds it.
         let deepest_first = |steps: &mut Vec<Step>| {
             steps.sort_by(|a, b| b.target().cmp(a.target()));
@@ -313,14 +352,7 @@ impl<'h> Transaction<'h> {
         };
         steps.extend(deepest_first(&mut self.prunes));
         steps.extend(deepest_first(&mut self.attributes));
-        let journal = journal::encode(&steps);
-        self.staging
-            .write_journal(&journal, durability, self.hook)
-            .inspect_err(|error| self.abandon_if_crashed(error))?;
-        // From here on the journal says what becomes of the staging.
-        self.is_over = true;
-        recovery::carry_out(&self.staging, &steps, durability, self.hook).map_err(|failure| failure.error)?;
-        Ok(committed)
+        Ok(steps)
     }
 
     /// Gives staged directories their attributes.
@@ -398,7 +430,7 @@ impl<'h> Transaction<'h> {
     fn make_movable(&mut self, path: &RelativePath, old: Attributes) {
         let new = Attributes { mode: old.mode | OWNER_WRITES, ..old };
         if new != old {
-            self.steps.push(Step::Attributes { target: path.clone(), old, new });
+            self.steps.push(Planned::Ready(Step::Attributes { target: path.clone(), old, new }));
         }
     }
 

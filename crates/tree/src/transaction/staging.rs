@@ -1,19 +1,20 @@
 //! The staging directory: who owns it, and what in it is called how.
 
-use std::{fs::File, io, io::Write as _};
+use std::{
+    fs::File,
+    io,
+    io::{Read as _, Write as _},
+};
 
 use rustix::{
     fs::{FlockOperation, flock, fstat, syncfs},
     io::Errno,
-    process::geteuid,
 };
 
-use super::{Durability, Error, Hook, Result, STAGING_NAME, io_error, reach, scratch};
-use crate::{
-    attributes::{FileKind, Metadata},
-    beneath::Root,
-    path::RelativePath,
+use super::{
+    Durability, Error, Hook, Result, STAGING_NAME, Trust, io_error, journal, reach, scratch, step::Step,
 };
+use crate::{attributes::Metadata, beneath::Root, path::RelativePath};
 
 /// The names in the staging directory.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -58,46 +59,50 @@ pub(super) fn staging_path() -> RelativePath {
     path(STAGING_NAME)
 }
 
-/// A guest, or an archive from elsewhere, must not have us carry out a journal of its own.
-pub(super) fn must_be_ours(found: &Metadata) -> Result<()> {
-    let is_ours = found.kind == FileKind::Directory && found.attributes.uid == geteuid().as_raw();
-    if is_ours { Ok(()) } else { Err(Error::Foreign) }
+/// The steps of a journal that is believed.
+pub(super) fn read_journal(root: &Root, name: Name, trust: Trust<'_>) -> Result<Vec<Step>> {
+    let path = name.path();
+    let mut bytes = Vec::new();
+    root.read(&path)?.read_to_end(&mut bytes).map_err(io_error("read", &path))?;
+    journal::decode(&bytes, trust)
 }
 
 /// A tree whose staging directory is ours as long as this lives.
 #[derive(Debug)]
-pub(super) struct Staging {
+pub(super) struct Staging<'s> {
     /// The tree, links refused.
     pub(super) root: Root,
+    /// Which journals are believed.
+    pub(super) trust: Trust<'s>,
     lock: File,
 }
 
-impl Drop for Staging {
+impl Drop for Staging<'_> {
     fn drop(&mut self) {
         // Closing alone would leave the lock with a child that is being started just now and has not closed its copy.
         let _unlocked = flock(&self.lock, FlockOperation::Unlock);
     }
 }
 
-impl Staging {
+impl<'s> Staging<'s> {
     /// Takes the staging directory of a tree, made if it is missing.
-    pub(super) fn take(root: &Root) -> Result<Self> {
+    pub(super) fn take(root: &Root, trust: Trust<'s>) -> Result<Self> {
         loop {
             match root.make_directory(&staging_path(), 0o700) {
                 Err(error) if !error.is_exists() => return Err(error.into()),
                 _ => {}
             }
-            if let Some(staging) = Self::take_existing(root)? {
+            if let Some(staging) = Self::take_existing(root, trust)? {
                 return Ok(staging);
             }
         }
     }
 
     /// Takes the staging directory of a tree if there is one.
-    pub(super) fn take_existing(root: &Root) -> Result<Option<Self>> {
+    pub(super) fn take_existing(root: &Root, trust: Trust<'s>) -> Result<Option<Self>> {
         let root = root.try_clone().map_err(io_error("open", &RelativePath::root()))?.without_links();
         let Some(found) = root.find(&staging_path())? else { return Ok(None) };
-        must_be_ours(&found)?;
+        trust.admit(&found)?;
         let lock_path = Name::Lock.path();
         loop {
             let lock = match root.create(&lock_path, 0o600) {
@@ -126,7 +131,7 @@ impl Staging {
                 .find(&lock_path)?
                 .is_some_and(|named| named.inode == ours.inode && named.device == ours.device)
             {
-                return Ok(Some(Self { root, lock }));
+                return Ok(Some(Self { root, trust, lock }));
             }
         }
     }
@@ -142,17 +147,22 @@ impl Staging {
     }
 
     /// Makes the journal appear, whole.
-    pub(super) fn write_journal(&self, journal: &[u8], durability: Durability, hook: Hook<'_>) -> Result<()> {
+    pub(super) fn write_journal(&self, steps: &[Step], durability: Durability, hook: Hook<'_>) -> Result<()> {
         let draft = Name::Draft.path();
         reach(hook, "transaction-journal-write", &draft)?;
         let mut file = self.root.create(&draft, 0o600)?;
-        file.write_all(journal).map_err(io_error("write", &draft))?;
+        file.write_all(&journal::encode(steps, self.trust)).map_err(io_error("write", &draft))?;
         if durability == Durability::Machine {
             file.sync_all().map_err(io_error("flush", &draft))?;
         }
         reach(hook, "transaction-journal-commit", &draft)?;
         self.root.rename(&draft, &Name::Journal.path())?;
         self.flush_names(durability)
+    }
+
+    /// The steps of a journal that is believed.
+    pub(super) fn read_journal(&self, name: Name) -> Result<Vec<Step>> {
+        read_journal(&self.root, name, self.trust)
     }
 
     /// From here on the steps are taken back.

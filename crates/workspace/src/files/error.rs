@@ -89,6 +89,14 @@ pub enum FileError {
         /// Why.
         source: Box<transaction::Error>,
     },
+    /// The key with which journals are sealed cannot be used.
+    #[error("cannot use the key `{}`", path.display())]
+    SealKey {
+        /// Its file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
     /// What the guest packed cannot be unpacked.
     #[error("cannot unpack what the guest sent for `{}`", path.display())]
     Unpack {
@@ -135,15 +143,40 @@ impl FileError {
     pub fn is_conflict(&self) -> bool {
         match self {
             Self::Change { source, .. } => {
-                matches!(**source, transaction::Error::Busy | transaction::Error::Changed { .. })
+                use transaction::Error;
+                matches!(**source, Error::Busy | Error::Changed { .. } | Error::Spared { .. })
             }
             _ => false,
         }
     }
 
+    /// Whether a directory of the host has a journal that is not carried out, because it was not written there by this store,
+    /// or cannot be read. Nothing was touched.
+    pub fn is_untrusted_journal(&self) -> bool {
+        use transaction::Error;
+        let Self::Change { source, .. } = self else { return false };
+        matches!(**source, Error::Foreign | Error::Unsealed | Error::BadJournal | Error::OtherVersion)
+    }
+
+    /// Whether a directory of the host is not there any more.
+    pub(super) fn is_gone(&self) -> bool {
+        let gone = [io::ErrorKind::NotFound, io::ErrorKind::NotADirectory];
+        matches!(self, Self::Host { source, .. } if gone.contains(&source.kind()))
+    }
+
     /// What the caller can do about it.
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
+            Self::Change { path, .. } if self.is_untrusted_journal() => {
+                let staging = path.join(transaction::STAGING_NAME);
+                return Some(format!(
+                    "if `{}` came with a repository or an archive, remove it; if a pull of yours was cut off here, give the                      directory the path that it had then, or take what you miss out of `old` in it before you remove it",
+                    staging.display()
+                ));
+            }
+            Self::SealKey { .. } => {
+                "remove the file: a new key is made, and only pulls that are cut off now are not settled by themselves"
+            }
             Self::Refused { code, .. } => return refused_hint(*code).map(str::to_owned),
             Self::Unsuited { hint, .. } => hint,
             Self::Ended | Self::Session { .. } => "try again; nothing was changed, or all of it",
@@ -152,7 +185,9 @@ impl FileError {
             Self::TooMuch { .. } => "ask for a part of it: a directory below, or a smaller limit",
             Self::Change { source, .. } => match &**source {
                 transaction::Error::Busy => "wait for the other one to end, then try again",
-                transaction::Error::Changed { .. } => "try again: what is there now is compared anew",
+                transaction::Error::Changed { .. } | transaction::Error::Spared { .. } => {
+                    "try again: what is there now is compared anew"
+                }
                 _ => return None,
             },
             Self::Host { source, .. } if source.kind() == io::ErrorKind::StorageFull => {

@@ -18,7 +18,11 @@ use pyro_engine::{
     BootFiles, DiskLayers, Engine, Machine, MachineId, MachineShape, MachineSpec, Nic, Start,
     fake::FakeEngine,
 };
-use pyro_tree::seed::Git;
+use pyro_tree::{
+    RelativePath, Root,
+    seed::Git,
+    transaction::{NewAttributes, Options, STAGING_NAME, Transaction, Trust, crash},
+};
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 
@@ -75,17 +79,26 @@ impl Guest {
     }
 
     async fn pull(&self) -> Pulled {
-        self.files.pull(PullRequest::default(), &self.seed, |_| {}).await.unwrap()
+        self.files.pull(PullRequest::default(), &self.seed, &self.pulls(), |_| {}).await.unwrap()
     }
 
     async fn push(&self, delete: bool, exclude: &[&str]) -> Result<PushOutcome, FileError> {
+        self.push_or_try(delete, exclude, false).await
+    }
+
+    async fn push_or_try(
+        &self,
+        delete: bool,
+        exclude: &[&str],
+        dry_run: bool,
+    ) -> Result<PushOutcome, FileError> {
         let source = SeedSource::Directory {
             path: self.host(),
             exclude: exclude.iter().map(|pattern| (*pattern).to_owned()).collect(),
             tracked_by_git: false,
         };
-        let request = PushRequest { source, destination: Vec::new(), delete, dry_run: false };
-        self.files.push(request, &self.seed, &git(), |_| {}).await
+        let request = PushRequest { source, destination: Vec::new(), delete, dry_run };
+        self.files.push(request, &self.seed, &git(), &self.pulls(), |_| {}).await
     }
 
     async fn export(&self, path: &str, form: ExportForm, place: &Path) -> Result<Exported, FileError> {
@@ -93,8 +106,27 @@ impl Guest {
         self.files.export(ExportRequest { path: path.into(), form, to }, &self.claims(), |_| {}).await
     }
 
+    /// A pull that was cut off when it had just decided to replace `a` by what the guest has.
+    fn cut_off_pull(&self, trust: Trust<'_>) {
+        let root = Root::open(&self.host()).unwrap();
+        let hook = |point| if point == "transaction-place" { Err(crash()) } else { Ok(()) };
+        let mut change = Transaction::begin(&root, trust, Options::default(), &hook).unwrap();
+        let path = RelativePath::new("a").unwrap();
+        let mut contents = fs::File::open(self.workspace().join("a")).unwrap();
+        change.put_file(&path, &mut contents, NewAttributes::default()).unwrap();
+        change.commit().unwrap_err();
+    }
+
     fn claims(&self) -> Claims {
-        Claims::of(&Layout::new(self.beside("state"), self.beside("cache")))
+        Claims::of(&self.layout())
+    }
+
+    fn pulls(&self) -> Pulls {
+        Pulls::of(&self.layout())
+    }
+
+    fn layout(&self) -> Layout {
+        Layout::new(self.beside("state"), self.beside("cache"))
     }
 }
 
@@ -280,12 +312,13 @@ fn pushes_and_pulls_meet_in_the_middle() {
             fs::write(host.join(name), "host").unwrap();
         }
         let tried = PullRequest { dry_run: true, ..PullRequest::default() };
-        let tried = guest.files.pull(tried, &guest.seed, |_| {}).await.unwrap();
+        let tried = guest.files.pull(tried, &guest.seed, &guest.pulls(), |_| {}).await.unwrap();
         assert_eq!(text(host.join("guest")), "old");
         let moved = Arc::new(AtomicU64::new(0));
         let report = Arc::clone(&moved);
         let progress = move |progress: TransferProgress| report.store(progress.bytes, Ordering::Relaxed);
-        let pulled = guest.files.pull(PullRequest::default(), &guest.seed, progress).await.unwrap();
+        let pulled =
+            guest.files.pull(PullRequest::default(), &guest.seed, &guest.pulls(), progress).await.unwrap();
         assert_eq!(pulled, tried, "a trial says what will be");
         assert!(moved.load(Ordering::Relaxed) > 0);
         assert_eq!((pulled.changed_count, pulled.deleted_count, pulled.conflict_count), (6, 1, 1));
@@ -310,6 +343,54 @@ fn pushes_and_pulls_meet_in_the_middle() {
         assert_eq!((pulled.changed_count, pulled.conflict_count), (0, 0), "{pulled:?}");
         fs::write(workspace.join("both"), "guest!").unwrap();
         assert_eq!((guest.pull().await.changed_count, text(host.join("both"))), (1, "guest!".to_owned()));
+    });
+}
+
+#[test]
+fn a_journal_that_came_with_a_repository_stops_pull_and_push() {
+    in_namespace("a_journal_that_came_with_a_repository_stops_pull_and_push", || async {
+        let guest = Guest::seeded(|host| fs::write(host.join("a"), "old").unwrap()).await;
+        fs::write(guest.workspace().join("a"), "guest").unwrap();
+        guest.cut_off_pull(Trust::Owner);
+        let staging = guest.host().join(STAGING_NAME);
+        for dry_run in [true, false] {
+            let pull = PullRequest { dry_run, ..PullRequest::default() };
+            let pulled = guest.files.pull(pull, &guest.seed, &guest.pulls(), |_| {}).await;
+            let pushed = guest.push_or_try(false, &[], dry_run).await;
+            for refused in [pulled.unwrap_err(), pushed.unwrap_err()] {
+                assert!(refused.is_untrusted_journal(), "{}", crate::error::chain(&refused));
+            }
+            assert!(staging.join("journal").exists());
+            assert_eq!(
+                (text(guest.host().join("a")), text(guest.workspace().join("a"))),
+                ("old".into(), "guest".into())
+            );
+        }
+        fs::remove_dir_all(staging).unwrap();
+        assert_eq!((guest.pull().await.changed_count, text(guest.host().join("a"))), (1, "guest".to_owned()));
+    });
+}
+
+#[test]
+fn a_pull_that_was_cut_off_is_settled_by_the_next_and_spares_what_was_edited() {
+    in_namespace("a_pull_that_was_cut_off_is_settled_by_the_next_and_spares_what_was_edited", || async {
+        let guest = Guest::seeded(|host| fs::write(host.join("a"), "old").unwrap()).await;
+        fs::write(guest.workspace().join("a"), "guest").unwrap();
+        let under_way = std::mem::ManuallyDrop::new(guest.pulls().begin(&guest.host()).unwrap());
+        guest.cut_off_pull(under_way.trust());
+        fs::write(guest.host().join("a"), "mine").unwrap();
+        let tried = PullRequest { dry_run: true, ..PullRequest::default() };
+        let tried = guest.files.pull(tried, &guest.seed, &guest.pulls(), |_| {}).await.unwrap();
+        assert!(tried.notes[0].contains("was cut off"), "{:?}", tried.notes);
+        let pushed = guest.push_or_try(false, &[], true).await.unwrap();
+        assert_eq!(pushed.notes, tried.notes);
+        assert_eq!(names(&guest.host()), [STAGING_NAME, "a"]);
+
+        let pulled = guest.pull().await;
+        assert!(pulled.notes[0].contains("`a.pyro-new`"), "{:?}", pulled.notes);
+        assert_eq!((pulled.changed_count, pulled.conflict_count), (0, 1));
+        assert_eq!(["a", "a.pyro-new"].map(|name| text(guest.host().join(name))), ["mine", "guest"]);
+        assert_eq!(guest.pull().await.notes, [""; 0], "it is told once");
     });
 }
 

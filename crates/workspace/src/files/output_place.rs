@@ -60,7 +60,7 @@ impl OutputPlace {
     pub(super) fn left(path: &Path, claim: Claim) -> Result<Self, FileError> {
         let (directory, name) = match Self::look(path) {
             Err(error) => {
-                if is_gone(&error) {
+                if error.is_gone() {
                     claim.forget();
                 }
                 return Err(error);
@@ -220,12 +220,6 @@ fn failed(path: &Path, error: beneath::Error) -> FileError {
 
 fn host(path: &Path, source: io::Error) -> FileError {
     FileError::Host { operation: "write", path: path.to_owned(), source }
-}
-
-/// Whether there is no such directory any more.
-fn is_gone(error: &FileError) -> bool {
-    let gone = [io::ErrorKind::NotFound, io::ErrorKind::NotADirectory];
-    matches!(error, FileError::Host { source, .. } if gone.contains(&source.kind()))
 }
 
 #[cfg(test)]

@@ -1,27 +1,24 @@
 //! Files of the host over those of a workspace, whole or not at all.
 //!
 //! What cannot be read is never taken for deleted, and never pushed in part: with `delete` a source that cannot be read
-//! completely is refused. A directory in which an earlier pull was cut off is made whole first.
+//! completely is refused. A directory in which an earlier pull was cut off is made whole first, but not by a dry run.
 
 use std::{fs, io, path::Path};
 
 use pyro_protocol::work::{Push, Pushed, work_reply, work_request};
-use pyro_tree::{
-    Notes, Remark, Root,
-    seed::Git,
-    transaction::{self, Durability},
-};
+use pyro_tree::{Notes, Remark, Root, seed::Git};
 
 use super::{
     archive,
     error::{FileError, reach},
     ignored,
+    pulls::{Earlier, Pulls},
     seed::SeedSource,
     transfer::{self, TransferProgress},
     workers::FileWorkers,
 };
 use crate::{
-    fault::{self, FaultPoint},
+    fault::FaultPoint,
     workspaces::{SeedMode, SeedRecord},
 };
 
@@ -54,17 +51,19 @@ impl FileWorkers {
         request: PushRequest,
         seed: &SeedRecord,
         git: &Git,
+        pulls: &Pulls,
         progress: impl Fn(TransferProgress) + Send + 'static,
     ) -> Result<PushOutcome, FileError> {
         let PushRequest { source, destination, delete, dry_run } = request;
-        let (prepared, seed) = (source.clone(), seed.clone());
+        let (prepared, seed, pulls) = (source.clone(), seed.clone(), pulls.clone());
         let prepare = move || {
             let keep = if delete { kept(&prepared)? } else { Vec::new() };
-            recover(&prepared)?;
-            Ok((keep, is_seed_directory(&prepared, &seed)))
+            let earlier = settle(&prepared, &pulls, dry_run)?;
+            Ok((keep, earlier, is_seed_directory(&prepared, &seed)))
         };
         let prepared = tokio::task::spawn_blocking(prepare).await;
-        let (keep, is_seeds) = prepared.unwrap_or(Err(FileError::Protocol("a thread of the host failed")))?;
+        let (keep, earlier, is_seeds) =
+            prepared.unwrap_or(Err(FileError::Protocol("a thread of the host failed")))?;
         let push = Push {
             is_seed_directory: is_seeds && destination.is_empty(),
             path: destination,
@@ -89,7 +88,11 @@ impl FileWorkers {
         };
         reach(FaultPoint::PushAnswered, &place)?;
         let received = pushed.received.get_or_insert_default();
-        let notes = notes.into_iter().chain(std::mem::take(&mut received.notes)).collect();
+        let notes = earlier.notes().iter().cloned().chain(notes).chain(std::mem::take(&mut received.notes));
+        let notes = notes.collect();
+        if !dry_run {
+            earlier.told();
+        }
         Ok(PushOutcome { pushed, notes })
     }
 }
@@ -102,16 +105,15 @@ fn kept(source: &SeedSource) -> Result<Vec<String>, FileError> {
     }
 }
 
-/// Brings the source out of a change that was cut off. One under way is an error: what would be pushed is a mix.
-fn recover(source: &SeedSource) -> Result<(), FileError> {
-    let SeedSource::Directory { path, .. } = source else { return Ok(()) };
+/// Brings the source out of a pull that was cut off, or only says so. One under way is an error: what would be pushed is a mix.
+fn settle(source: &SeedSource, pulls: &Pulls, dry_run: bool) -> Result<Earlier, FileError> {
+    let SeedSource::Directory { path, .. } = source else { return Ok(Earlier::default()) };
     let root = Root::open(path).map_err(|source| FileError::Host {
         operation: "read",
         path: path.clone(),
         source,
     })?;
-    let recovered = transaction::recover(&root, Durability::Machine, &fault::reach_name);
-    recovered.map(drop).map_err(|source| FileError::Change { path: path.clone(), source: Box::new(source) })
+    if dry_run { pulls.look(&root, path) } else { pulls.recover(&root, path) }
 }
 
 /// Whether the source is the very directory that the workspace was filled from.

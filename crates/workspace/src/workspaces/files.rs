@@ -12,7 +12,7 @@ use crate::{
     error::Error,
     files::{
         Claims, Content, Delete, Diff, DiffReport, Entry, ExportRequest, Exported, FileError, Found, Glob,
-        Grep, List, Listing, MakeDirectory, Patch, Patched, PathRef, PullRequest, Pulled, PushOutcome,
+        Grep, List, Listing, MakeDirectory, Patch, Patched, PathRef, PullRequest, Pulled, Pulls, PushOutcome,
         PushRequest, Read, ReadDone, Replace, Replaced, Transfer, TransferProgress, Unpacked, Write, Written,
     },
 };
@@ -25,6 +25,7 @@ pub struct WorkspaceFiles {
     git: Git,
     claims: Claims,
     commands: Arc<Commands>,
+    pulls: Pulls,
     in_use: InUse,
 }
 
@@ -36,8 +37,8 @@ impl Workspaces {
         let in_use = self.use_machine(&id).await?;
         let commands = self.commands(&id)?;
         let resources = &self.shared.resources;
-        let claims = Claims::of(&resources.layout);
-        Ok(WorkspaceFiles { id, seed, git: resources.git.clone(), claims, commands, in_use })
+        let (claims, pulls) = (Claims::of(&resources.layout), Pulls::of(&resources.layout));
+        Ok(WorkspaceFiles { id, seed, git: resources.git.clone(), claims, pulls, commands, in_use })
     }
 }
 
@@ -127,7 +128,7 @@ impl WorkspaceFiles {
         request: PushRequest,
         progress: impl Fn(TransferProgress) + Send + Sync + 'static,
     ) -> Result<PushOutcome, Error> {
-        let pushed = self.in_use.files().push(request, &self.seed, &self.git, progress).await;
+        let pushed = self.in_use.files().push(request, &self.seed, &self.git, &self.pulls, progress).await;
         self.tell_of_change();
         self.told(pushed).await
     }
@@ -139,7 +140,7 @@ impl WorkspaceFiles {
         request: PullRequest,
         progress: impl Fn(TransferProgress) + Send + Sync + 'static,
     ) -> Result<Pulled, Error> {
-        self.told(self.in_use.files().pull(request, &self.seed, progress).await).await
+        self.told(self.in_use.files().pull(request, &self.seed, &self.pulls, progress).await).await
     }
 
     /// Takes something out, to the host's file system or to the caller.

@@ -32,7 +32,7 @@ use super::{
 use crate::{
     commands::Commands,
     error::{Error, chain},
-    files::{Claims, FileWorkers},
+    files::{Claims, FileWorkers, Pulls},
     greeting::{self, RESTORE_PATIENCE},
     host::Resources,
     layout::Layout,
@@ -87,6 +87,10 @@ pub(super) async fn reconcile(shared: &Arc<Shared>) -> Result<(), Error> {
         // Whoever exported something held the lock that is ours now.
         if let Err(error) = Claims::of(&layout).settle() {
             warn!(error = %chain(&error), "cannot look over exports that were cut off");
+        }
+        // Whoever pulled, too.
+        if let Err(error) = Pulls::of(&layout).settle() {
+            warn!(error = %chain(&error), "cannot look over pulls that were cut off");
         }
         kept_environment::remove_partial(&layout)?;
         let Some(needed) = needed else { return Ok(()) };

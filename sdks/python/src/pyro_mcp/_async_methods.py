@@ -1454,7 +1454,8 @@ class AsyncMethods(AsyncBase):
         Raises, beside what any operation may raise: UnknownWorkspaceError, AmbiguousNameError,
         WorkspaceStateError, WorkspaceExpiredError, WorkspaceStalledError, MachineLostError,
         GuestMisbehavedError, GuestRefusedError, InvalidSizeError, FileFailedError, BadArchiveError,
-        HostRequirementError, PathEscapesError, WrongFileTypeError, GuestDiskFullError, ConflictError.
+        HostRequirementError, PathEscapesError, WrongFileTypeError, GuestDiskFullError, ConflictError,
+        UntrustedJournalError.
         """
         return await self._work(_operations.WORKSPACE_SYNC_PUSH, {
             "workspace": workspace_id,
@@ -1491,7 +1492,7 @@ class AsyncMethods(AsyncBase):
         Raises, beside what any operation may raise: UnknownWorkspaceError, AmbiguousNameError,
         WorkspaceStateError, WorkspaceExpiredError, WorkspaceStalledError, MachineLostError,
         GuestMisbehavedError, GuestRefusedError, InvalidSizeError, FileFailedError, DiskFullError,
-        PathNotFoundError, PathEscapesError, ConflictError.
+        PathNotFoundError, PathEscapesError, ConflictError, UntrustedJournalError.
         """
         return await self._work(_operations.WORKSPACE_SYNC_PULL, {
             "workspace": workspace_id,

@@ -869,7 +869,8 @@ class AsyncWorkspaceHandle:
         Raises, beside what any operation may raise: UnknownWorkspaceError, AmbiguousNameError,
         WorkspaceStateError, WorkspaceExpiredError, WorkspaceStalledError, MachineLostError,
         GuestMisbehavedError, GuestRefusedError, InvalidSizeError, FileFailedError, BadArchiveError,
-        HostRequirementError, PathEscapesError, WrongFileTypeError, GuestDiskFullError, ConflictError.
+        HostRequirementError, PathEscapesError, WrongFileTypeError, GuestDiskFullError, ConflictError,
+        UntrustedJournalError.
         """
         return await self._pyro.push_workspace_sync(
             self.workspace_id,
@@ -905,7 +906,7 @@ class AsyncWorkspaceHandle:
         Raises, beside what any operation may raise: UnknownWorkspaceError, AmbiguousNameError,
         WorkspaceStateError, WorkspaceExpiredError, WorkspaceStalledError, MachineLostError,
         GuestMisbehavedError, GuestRefusedError, InvalidSizeError, FileFailedError, DiskFullError,
-        PathNotFoundError, PathEscapesError, ConflictError.
+        PathNotFoundError, PathEscapesError, ConflictError, UntrustedJournalError.
         """
         return await self._pyro.pull_workspace_sync(
             self.workspace_id,

@@ -370,6 +370,14 @@ class ConflictError(PyroError):
     retryable = True
 
 
+class UntrustedJournalError(PyroError):
+    """A directory of the host has a journal of an unfinished change that was not written there by this user's
+    pyro, or cannot be read. Nothing was touched; the hint says what to do."""
+
+    code = "untrusted_journal"
+    retryable = False
+
+
 class OutputExistsError(PyroError):
     """There is something at the output path, and it was not said to replace it."""
 
@@ -444,6 +452,7 @@ BY_CODE: dict[str, type[PyroError]] = {
     "patch_rejected": PatchRejectedError,
     "guest_disk_full": GuestDiskFullError,
     "conflict": ConflictError,
+    "untrusted_journal": UntrustedJournalError,
     "output_exists": OutputExistsError,
     "unknown_vm": UnknownVmError,
     "internal": InternalError,
@@ -497,6 +506,7 @@ __all__ = [
     "UnknownSequenceError",
     "UnknownVmError",
     "UnknownWorkspaceError",
+    "UntrustedJournalError",
     "UsageError",
     "WorkUnknownError",
     "WorkspaceBusyError",

@@ -18,7 +18,7 @@ use pyro_tree::transaction::{Durability, NewAttributes, Options, Transaction};
 
 use super::channel::Input;
 use super::error::{Result, WorkError};
-use super::workspace::Workspace;
+use super::{TRUST, workspace::Workspace};
 use plan::{Plan, Source};
 
 /// Longest file that a patch changes.
@@ -65,7 +65,7 @@ pub(crate) fn answer(
 pub(super) fn begin<'h>(workspace: &Workspace<'_>) -> Result<Transaction<'h>> {
     let owner = Some((rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw()));
     let options = Options { durability: Durability::Machine, owner };
-    Ok(Transaction::begin(&workspace.root, options, &|_point| Ok(()))?)
+    Ok(Transaction::begin(&workspace.root, TRUST, options, &|_point| Ok(()))?)
 }
 
 fn read(input: &mut Input<'_>, max_bytes: u64) -> Result<Vec<u8>> {

@@ -20,8 +20,12 @@ pub(in crate::daemon) fn file_code(error: &FileError) -> ErrorCode {
         error if is_disk_full(error) => ErrorCode::DiskFull,
         error if error.is_conflict() => ErrorCode::Conflict,
         FileError::Archive { .. } => ErrorCode::BadArchive,
+        error if error.is_untrusted_journal() => ErrorCode::UntrustedJournal,
         FileError::Source { .. } | FileError::Incomplete { .. } => ErrorCode::SeedFailed,
-        FileError::Host { .. } | FileError::Change { .. } | FileError::Unpack { .. } => ErrorCode::FileFailed,
+        FileError::Host { .. }
+        | FileError::Change { .. }
+        | FileError::SealKey { .. }
+        | FileError::Unpack { .. } => ErrorCode::FileFailed,
     }
 }
 

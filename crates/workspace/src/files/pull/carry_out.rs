@@ -10,7 +10,7 @@ use pyro_protocol::work::{Entry, EntryKind};
 use pyro_tree::{
     FileKind, Reader, RelativePath,
     archive::{Kind, Limits, Member, Special},
-    transaction::{Durability, NewAttributes, Options, Transaction},
+    transaction::{Durability, NewAttributes, Options, Transaction, Trust},
 };
 use sha2::{Digest, Sha256};
 
@@ -43,11 +43,13 @@ pub(super) fn carry_out<R: Read>(
     host: &HostTree,
     plan: &Plan,
     archives: impl IntoIterator<Item = R>,
+    trust: Trust<'_>,
     durability: Durability,
     may_commit: impl FnOnce() -> bool,
 ) -> Result<Written, FileError> {
     let options = Options { durability, owner: None };
-    let change = Transaction::begin(&host.root, options, &fault::reach_name).map_err(host_failed(host))?;
+    let change =
+        Transaction::begin(&host.root, trust, options, &fault::reach_name).map_err(host_failed(host))?;
     let mut staging = Staging { host, plan, change, digests: BTreeMap::new(), content_bytes: 0 };
     staging.clear()?;
     for archive in archives {

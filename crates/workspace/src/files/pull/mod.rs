@@ -6,8 +6,8 @@
 //! 4. The guest is told what both sides have in common now. If that gets lost, the next pull finds both sides alike.
 //!
 //! Promises: what the host changed is never overwritten; what the guest changed is taken or told. A pull that fails, or is
-//! killed, has changed nothing, or is completed by the next use of the directory. No link of the host is followed, but on
-//! the way to the directory itself.
+//! killed, has changed nothing, or is completed by the next daemon; what was edited meanwhile stays then. A dry run writes
+//! nothing at all. No link of the host is followed, but on the way to the directory itself.
 
 mod carry_out;
 mod decision;
@@ -22,10 +22,7 @@ use pyro_protocol::work::{
     Change, ChangeStatus, Changes, Entry, EntryKind, Pack, Synced, WorkFailureCode, work_reply::Body,
     work_request,
 };
-use pyro_tree::{
-    RelativePath,
-    transaction::{self, Durability},
-};
+use pyro_tree::{RelativePath, transaction::Durability};
 use tokio::sync::oneshot;
 
 use self::{
@@ -38,12 +35,13 @@ use super::{
     error::{FileError, reach},
     gathered::Gathered,
     ignored::Ignored,
+    pulls::{Earlier, Pulls},
     push::is_same_directory,
     transfer::{self, Received, TransferProgress},
     workers::FileWorkers,
 };
 use crate::{
-    fault::{self, FaultPoint},
+    fault::FaultPoint,
     workspaces::{SeedMode, SeedRecord},
 };
 
@@ -113,21 +111,24 @@ impl FileWorkers {
         &self,
         request: PullRequest,
         seed: &SeedRecord,
+        pulls: &Pulls,
         progress: impl Fn(TransferProgress) + Send + Sync + 'static,
     ) -> Result<Pulled, FileError> {
         let place = Place::of(&request, seed)?;
         let paths = request.paths.iter().map(|path| wanted(path)).collect::<Result<Vec<_>, _>>()?;
         let (changes, mut notes) = self.changes(&paths).await?;
-        let is_seeds = place.is_seeds;
-        let (host, plan) = blocking(move || place.plan(changes, &paths)).await?;
+        let (is_seeds, dry_run) = (place.is_seeds, request.dry_run);
+        let records = pulls.clone();
+        let (host, earlier, plan) = blocking(move || place.plan(changes, &paths, &records, dry_run)).await?;
         let mut pulled = told(&host, &plan);
+        notes.splice(0..0, earlier.notes().iter().cloned());
         notes.extend(plan.notes.iter().cloned());
-        if !request.dry_run {
+        if !dry_run {
             reach(FaultPoint::PullPlanned, &pulled.target)?;
             let mut common: Vec<_> =
                 plan.alike.iter().map(|(path, now)| in_common(path, now.as_ref(), None)).collect();
             if !plan.takes.is_empty() {
-                let (written, said) = self.take(host, plan, progress).await?;
+                let (written, said) = self.take(host, plan, pulls.clone(), progress).await?;
                 pulled.content_bytes = written.content_bytes;
                 common.extend(written.entries);
                 notes.extend(said);
@@ -137,6 +138,7 @@ impl FileWorkers {
                 self.synced(common).await?;
                 reach(FaultPoint::PullAgreed, &pulled.target)?;
             }
+            earlier.told();
         }
         Ok(Pulled { notes, ..pulled })
     }
@@ -163,6 +165,7 @@ impl FileWorkers {
         &self,
         host: HostTree,
         plan: Plan,
+        pulls: Pulls,
         progress: impl Fn(TransferProgress) + Send + Sync + 'static,
     ) -> Result<(Written, Vec<String>), FileError> {
         let requests = pack_requests(&plan);
@@ -170,7 +173,9 @@ impl FileWorkers {
         let (senders, archives): (Vec<_>, Vec<_>) = requests.iter().map(|_| Received::channel()).unzip();
         let (commit, may_commit) = oneshot::channel::<()>();
         let writing = tokio::task::spawn_blocking(move || {
-            carry_out(&host, &plan, archives, Durability::Machine, || may_commit.blocking_recv().is_ok())
+            let under_way = pulls.begin(&host.path)?;
+            let may_commit = || may_commit.blocking_recv().is_ok();
+            carry_out(&host, &plan, archives, under_way.trust(), Durability::Machine, may_commit)
         });
         let sending = async {
             let (mut notes, mut moved) = (Vec::new(), TransferProgress::default());
@@ -236,14 +241,23 @@ impl Place {
         Ok(Self { path, exclude: [left_out, &request.exclude].concat(), is_seeds })
     }
 
-    /// Brings the directory out of a change that was cut off, and compares. Blocks.
-    fn plan(self, changes: Vec<Change>, paths: &[RelativePath]) -> Result<(HostTree, Plan), FileError> {
+    /// Brings the directory out of a pull that was cut off, or only says so, and compares. Blocks.
+    fn plan(
+        self,
+        changes: Vec<Change>,
+        paths: &[RelativePath],
+        pulls: &Pulls,
+        dry_run: bool,
+    ) -> Result<(HostTree, Earlier, Plan), FileError> {
         let host = HostTree::open(self.path)?;
-        transaction::recover(&host.root, Durability::Machine, &fault::reach_name)
-            .map_err(|source| FileError::Change { path: host.path.clone(), source: Box::new(source) })?;
+        let earlier = if dry_run {
+            pulls.look(&host.root, &host.path)?
+        } else {
+            pulls.recover(&host.root, &host.path)?
+        };
         let mut ignored = Ignored::new(&host.root, &host.path, &self.exclude)?;
         let plan = plan::plan(&host, changes, paths, &mut ignored)?;
-        Ok((host, plan))
+        Ok((host, earlier, plan))
     }
 }
 

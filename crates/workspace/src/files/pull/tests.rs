@@ -12,7 +12,12 @@ use std::{
 
 use proptest::prelude::*;
 use pyro_protocol::work::EntryKind;
-use pyro_tree::{Root, archive::Writer, pack::Packer};
+use pyro_tree::{
+    Root,
+    archive::Writer,
+    pack::Packer,
+    transaction::{STAGING_NAME, Trust},
+};
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
@@ -20,6 +25,9 @@ use super::{plan::plan, *};
 
 /// Nobody pulls the plug.
 const DURABILITY: Durability = Durability::Process;
+
+/// Nobody forges journals; the whole way with its seal is walked in `files::loopback`.
+const TRUST: Trust<'static> = Trust::Owner;
 
 /// What a test puts at a path.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -181,7 +189,7 @@ impl Sides {
         let (host, plan) = self.plan(&[]);
         let archives = self.archives(&plan);
         let written =
-            carry_out(&host, &plan, archives.iter().map(Vec::as_slice), DURABILITY, || true).unwrap();
+            carry_out(&host, &plan, archives.iter().map(Vec::as_slice), TRUST, DURABILITY, || true).unwrap();
         (plan, written)
     }
 }
@@ -316,7 +324,7 @@ fn a_file_of_the_host_keeps_its_permissions_and_a_new_one_gives_nothing_away() {
         take.now.as_mut().unwrap().mode |= 0o6022;
     }
     let archives = sides.archives(&plan);
-    carry_out(&host, &plan, archives.iter().map(Vec::as_slice), DURABILITY, || true).unwrap();
+    carry_out(&host, &plan, archives.iter().map(Vec::as_slice), TRUST, DURABILITY, || true).unwrap();
     let mode = |path: &str| fs::metadata(sides.host().join(path)).unwrap().mode() & 0o7777;
     assert_eq!((mode("private"), mode("script"), mode("fresh")), (0o600, 0o750, 0o644));
 }
@@ -331,8 +339,8 @@ fn an_edit_that_comes_in_between_stops_everything() {
         let archives = sides.archives(&plan);
         fs::write(sides.host().join(edited), "an edit").unwrap();
         let before = read(&sides.host());
-        let refused =
-            carry_out(&host, &plan, archives.iter().map(Vec::as_slice), DURABILITY, || true).unwrap_err();
+        let refused = carry_out(&host, &plan, archives.iter().map(Vec::as_slice), TRUST, DURABILITY, || true)
+            .unwrap_err();
         assert!(refused.is_conflict(), "{edited}: {refused}");
         assert_eq!(read(&sides.host()), before, "{edited}");
     }
@@ -361,10 +369,10 @@ fn what_was_not_asked_for_or_does_not_come_stops_everything() {
         (vec![whole.clone()], false),
     ] {
         let archives = archives.iter().map(Vec::as_slice);
-        carry_out(&host, &plan, archives, DURABILITY, || may_commit).unwrap_err();
+        carry_out(&host, &plan, archives, TRUST, DURABILITY, || may_commit).unwrap_err();
         assert_eq!(read(&sides.host()), base);
     }
-    carry_out(&host, &plan, [whole.as_slice()], DURABILITY, || true).unwrap();
+    carry_out(&host, &plan, [whole.as_slice()], TRUST, DURABILITY, || true).unwrap();
 }
 
 #[test]
@@ -373,7 +381,8 @@ fn what_came_is_what_is_in_common() {
     let (host, plan) = sides.plan(&[]);
     fs::write(sides.guest().join("log"), "12").unwrap();
     let archives = sides.archives(&plan);
-    let written = carry_out(&host, &plan, archives.iter().map(Vec::as_slice), DURABILITY, || true).unwrap();
+    let written =
+        carry_out(&host, &plan, archives.iter().map(Vec::as_slice), TRUST, DURABILITY, || true).unwrap();
     assert_eq!(written.entries[0].sha256, Sha256::digest("12").to_vec());
 }
 
@@ -477,6 +486,6 @@ proptest! {
             let path = std::str::from_utf8(&common.path).unwrap();
             prop_assert_eq!(after.get(path), guest.get(path), "{} is in common", path);
         }
-        prop_assert!(!sides.host().join(transaction::STAGING_NAME).exists());
+        prop_assert!(!sides.host().join(STAGING_NAME).exists());
     }
 }

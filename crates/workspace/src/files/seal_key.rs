@@ -1,0 +1,159 @@
+//! [`SealKey`]: the secret of a store, with which journals in directories of the host are sealed.
+//!
+//! Whoever may write into such a directory, or have it cloned or unpacked there, could otherwise leave a journal that moves and
+//! removes whatever its owner may. The key lies in the state directory, made once, readable by its owner alone. Without it, or
+//! with another one, journals that were sealed before are refused; nothing else is lost.
+
+use std::{
+    fmt,
+    fs::{self, DirBuilder, OpenOptions},
+    io::{self, Read, Write},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::Path,
+};
+
+use hmac::{Hmac, KeyInit, Mac};
+use pyro_tree::transaction::Tag;
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use sha2::Sha256;
+
+use super::error::FileError;
+use crate::entropy;
+
+const KEY_BYTES: usize = 32;
+
+/// Can be used, but neither printed nor compared.
+pub(super) struct SealKey([u8; KEY_BYTES]);
+
+impl fmt::Debug for SealKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SealKey")
+    }
+}
+
+impl SealKey {
+    /// The key in the file at `path`, which is made if it is missing. Blocks.
+    pub(super) fn of(path: &Path) -> Result<Self, FileError> {
+        let key = match Self::read(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                Self::make(path).and_then(|()| Self::read(path))
+            }
+            read => read,
+        };
+        key.map_err(|source| FileError::SealKey { path: path.to_owned(), source })
+    }
+
+    fn read(path: &Path) -> io::Result<Self> {
+        let flags = (rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK).bits();
+        let file = OpenOptions::new().read(true).custom_flags(flags.cast_signed()).open(path)?;
+        let mut bytes = Vec::new();
+        // One more than there should be is enough to know.
+        file.take(KEY_BYTES as u64 + 1).read_to_end(&mut bytes)?;
+        match <[u8; KEY_BYTES]>::try_from(bytes) {
+            Ok(key) => Ok(Self(key)),
+            Err(_) => {
+                Err(io::Error::new(io::ErrorKind::InvalidData, format!("it does not have {KEY_BYTES} bytes")))
+            }
+        }
+    }
+
+    /// Makes the file appear whole. Somebody may be faster, and then it is theirs.
+    fn make(path: &Path) -> io::Result<()> {
+        let mut random = [0; KEY_BYTES + 8];
+        entropy::fill(&mut random)?;
+        let (key, token) = random.split_at(KEY_BYTES);
+        let token: String = token.iter().map(|byte| format!("{byte:02x}")).collect();
+        if let Some(above) = path.parent() {
+            DirBuilder::new().recursive(true).mode(0o700).create(above)?;
+        }
+        let draft = path.with_extension(format!("draft-{token}"));
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
+        let made = file.write_all(key).and_then(|()| file.sync_all()).and_then(|()| {
+            match renameat_with(CWD, &draft, CWD, path, RenameFlags::NOREPLACE) {
+                Ok(()) => path.parent().map_or(Ok(()), |above| fs::File::open(above)?.sync_all()),
+                Err(rustix::io::Errno::EXIST) => fs::remove_file(&draft),
+                Err(errno) => Err(errno.into()),
+            }
+        });
+        if made.is_err() {
+            // What was wrong first is what is told.
+            let _removed = fs::remove_file(&draft);
+        }
+        made
+    }
+
+    /// The tag of some parts, each ended, so that no two sequences of parts are alike.
+    pub(super) fn tag(&self, parts: &[&[u8]]) -> Tag {
+        self.mac(parts).finalize().into_bytes().into()
+    }
+
+    /// Whether it is their tag. Takes as long whether it is or not.
+    pub(super) fn holds(&self, parts: &[&[u8]], tag: &Tag) -> bool {
+        self.mac(parts).verify_slice(tag).is_ok()
+    }
+
+    fn mac(&self, parts: &[&[u8]]) -> Hmac<Sha256> {
+        // As long as a block of the digest, filled up with zeros as HMAC has it.
+        let mut block = [0; 64];
+        block[..KEY_BYTES].copy_from_slice(&self.0);
+        let mut mac = Hmac::<Sha256>::new(&block.into());
+        for part in parts {
+            mac.update(&(part.len() as u64).to_be_bytes());
+            mac.update(part);
+        }
+        mac
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use super::*;
+
+    const PARTS: [&[u8]; 2] = [b"one", b"two"];
+
+    #[test]
+    fn a_key_is_made_once_for_its_owner_alone() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("seal.key");
+        let keys: Vec<_> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..8).map(|_| scope.spawn(|| SealKey::of(&path).unwrap())).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        let tag = keys[0].tag(&PARTS);
+        assert!(keys.iter().all(|key| key.holds(&PARTS, &tag)));
+        assert_eq!(fs::read_dir(home.path()).unwrap().count(), 1, "no draft is left");
+        let about = fs::metadata(&path).unwrap();
+        assert_eq!((about.permissions().mode() & 0o777, about.len()), (0o600, 32));
+        assert!(!keys[0].holds(&[b"onet", b"wo"], &tag), "parts are told apart");
+        assert_eq!(format!("{:?}", keys[0]), "SealKey");
+        fs::remove_file(&path).unwrap();
+        assert!(!SealKey::of(&path).unwrap().holds(&PARTS, &tag), "a new one is another one");
+    }
+
+    #[test]
+    fn the_tag_is_hmac_sha256() {
+        // By another implementation, of the lengths and the parts:
+        // python3 -c "import hmac; print(hmac.new(bytes(range(32)), bytes(7) + b'\x03one' + bytes(7) + b'\x03two', 'sha256').hexdigest())"
+        let key = SealKey(std::array::from_fn(|index| u8::try_from(index).unwrap()));
+        let text: String = key.tag(&PARTS).iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(text, "a698cbb88b346b86f7efa009450d380caf929a1d1ef11f76e987f2c554db3af8");
+    }
+
+    #[test]
+    fn what_is_no_key_is_not_used_and_not_replaced() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("seal.key");
+        for bad in [b"".as_slice(), &[1; 31], &[1; 33]] {
+            fs::write(&path, bad).unwrap();
+            let refused = SealKey::of(&path).unwrap_err();
+            assert!(matches!(refused, FileError::SealKey { .. }) && refused.hint().is_some(), "{refused}");
+            assert_eq!(fs::read(&path).unwrap(), bad);
+        }
+        fs::write(home.path().join("elsewhere"), [1; 32]).unwrap();
+        fs::remove_file(&path).unwrap();
+        symlink("elsewhere", &path).unwrap();
+        SealKey::of(&path).unwrap_err();
+    }
+}
