@@ -219,7 +219,8 @@ fn who_has_made_the_same_is_left_in_peace() {
 
 #[test]
 fn an_edit_in_the_last_moment_stops_the_living() {
-    let edits: [(&str, fn(&Path)); 4] = [
+    type Edit = (&'static str, fn(&Path));
+    let edits: [Edit; 4] = [
         ("in/replaced", |path| fs::write(path, "theirs").unwrap()),
         ("in/replaced", |path| fs::remove_file(path).unwrap()),
         ("gone", |path| fs::write(path, "theirs").unwrap()),

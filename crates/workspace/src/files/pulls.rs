@@ -152,11 +152,11 @@ impl Pulls {
             if record.notes.is_some() {
                 continue;
             }
-            let place = record.directory.clone();
-            match self.settle_one(record) {
+            let place = &record.directory;
+            match self.settle_one(&record) {
                 Ok(()) => {}
                 Err(error) if error.is_gone() => {
-                    info!(path = %place.display(), "a pull was cut off in a directory that is gone")
+                    info!(path = %place.display(), "a pull was cut off in a directory that is gone");
                 }
                 Err(error) => {
                     warn!(path = %place.display(), error = %chain(&error), "a pull that was cut off cannot be settled");
@@ -166,7 +166,7 @@ impl Pulls {
         Ok(())
     }
 
-    fn settle_one(&self, record: Record) -> Result<(), FileError> {
+    fn settle_one(&self, record: &Record) -> Result<(), FileError> {
         let place = &record.directory;
         let root = Root::open(place).map_err(|source| FileError::Host {
             operation: "open",

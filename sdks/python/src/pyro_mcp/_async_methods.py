@@ -122,7 +122,7 @@ class AsyncMethods(AsyncBase):
         - `on_event`: Is told what happens beside the output: phases, progress, that the command has begun.
         - `max_output_bytes`: At most so much of each output in the result; all of it is counted.
 
-        Raises, beside what any operation may raise: InvalidSizeError, MissingCommandError,
+        Raises, beside what any operation may raise: InvalidSizeError, LimitReachedError, MissingCommandError,
         NotYetSupportedError, UnknownEnvironmentError, EnvironmentDamagedError, EnvironmentFailedError,
         HostRequirementError, DiskFullError, StartFailedError, MachineLostError, MachineExpiredError,
         GuestMisbehavedError, GuestRefusedError.
@@ -178,7 +178,7 @@ class AsyncMethods(AsyncBase):
         - `stdin`: True if `write_stdin` of the stream will be used.
         - `on_event`: Is told what happens beside the output: phases, progress, that the command has begun.
 
-        Raises, beside what any operation may raise: InvalidSizeError, MissingCommandError,
+        Raises, beside what any operation may raise: InvalidSizeError, LimitReachedError, MissingCommandError,
         NotYetSupportedError, UnknownEnvironmentError, EnvironmentDamagedError, EnvironmentFailedError,
         HostRequirementError, DiskFullError, StartFailedError, MachineLostError, MachineExpiredError,
         GuestMisbehavedError, GuestRefusedError.
@@ -831,7 +831,7 @@ class AsyncMethods(AsyncBase):
         - `lines`: At most so many lines; with `grep`, so many that match.
         - `max_bytes`: At most so many bytes.
         - `stream`: Which of its outputs.
-        - `tail`: The last so many lines.
+        - `tail`: The last so many lines; with `grep`, the last so many that match.
 
         Raises, beside what any operation may raise: UnknownWorkspaceError, AmbiguousNameError,
         InvalidSizeError, UnknownSequenceError, BadPatternError.

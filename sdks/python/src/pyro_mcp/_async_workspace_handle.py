@@ -315,7 +315,7 @@ class AsyncWorkspaceHandle:
         - `lines`: At most so many lines; with `grep`, so many that match.
         - `max_bytes`: At most so many bytes.
         - `stream`: Which of its outputs.
-        - `tail`: The last so many lines.
+        - `tail`: The last so many lines; with `grep`, the last so many that match.
 
         Raises, beside what any operation may raise: UnknownWorkspaceError, AmbiguousNameError,
         InvalidSizeError, UnknownSequenceError, BadPatternError.

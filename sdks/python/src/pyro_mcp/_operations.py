@@ -124,6 +124,7 @@ WORKSPACE_STATUS: Operation[types.Workspace] = Operation(
 WORKSPACE_SUMMARY: Operation[types.WorkspaceSummary] = Operation(
     "workspace_summary",
     False,
+    True,
     {},
     {"max_chars": 4000},
     (("files", "first", "*", "path",),),
@@ -131,6 +132,7 @@ WORKSPACE_SUMMARY: Operation[types.WorkspaceSummary] = Operation(
 
 WORKSPACE_WAIT: Operation[types.WorkspaceRevision] = Operation(
     "workspace_wait",
+    True,
     True,
     {},
     {},

@@ -1544,7 +1544,7 @@ class WorkspaceLogs(TypedDict):
     workspace_id: str
     #: How many commands are on this page.
     count: int
-    #: How many commands the workspace has on record.
+    #: How many commands the workspace has on record; with `failed`, how many of those failed.
     total_count: int
     #: In order of their numbers.
     entries: list[LogEntry]
