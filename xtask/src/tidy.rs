@@ -41,6 +41,7 @@ const HOSTS: &[&str] = &[
     "sh.rustup.rs",
     "www.apache.org",
     "spdx.org",
+    "json-schema.org",
     "specifications.freedesktop.org",
     "docs.kernel.org",
     "www.qemu.org",

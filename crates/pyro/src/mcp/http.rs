@@ -16,12 +16,15 @@ use hyper::{
 };
 use hyper_util::{rt::TokioIo, service::TowerToHyperService};
 use pyro_api::{ErrorBody, ErrorCode};
-use rmcp::transport::streamable_http_server::{
-    StreamableHttpServerConfig, StreamableHttpService, session::local::LocalSessionManager,
+use rmcp::{
+    ServerHandler,
+    transport::streamable_http_server::{
+        StreamableHttpServerConfig, StreamableHttpService, session::local::LocalSessionManager,
+    },
 };
 use tokio::net::TcpListener;
 
-use super::{attach::random_hex, server::Server};
+use super::attach::random_hex;
 use crate::output;
 
 /// The only path.
@@ -108,7 +111,7 @@ pub(crate) fn address(text: &str, hosts: &[String]) -> Result<SocketAddr, ErrorB
 }
 
 /// Listens until the process ends.
-pub(crate) async fn serve(server: Server, options: HttpOptions) -> Result<(), ErrorBody> {
+pub(crate) async fn serve(server: impl ServerHandler + Clone, options: HttpOptions) -> Result<(), ErrorBody> {
     let cannot = |error: std::io::Error| {
         ErrorBody::new(ErrorCode::HostRequirement, format!("cannot listen at {}: {error}", options.address))
     };

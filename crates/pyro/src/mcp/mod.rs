@@ -9,10 +9,12 @@
 //! - [`excerpt`], [`answer`]: nothing that a tool returns is longer than its budget, and everything is said once.
 //! - [`host_paths`]: which files of the host a model may name.
 //! - [`prompts`], [`resources`]: ways to begin, and files and logs by address.
+//! - [`conformance`]: what the official conformance suite calls, for a profile that only tests use.
 
 mod answer;
 mod attach;
 mod command_answer;
+mod conformance;
 mod excerpt;
 mod follow;
 mod host_paths;
@@ -28,6 +30,7 @@ mod tool;
 mod tools;
 
 pub(crate) use answer::ResultForm;
+pub(crate) use conformance::Conformance;
 pub(crate) use host_paths::HostPaths;
 pub(crate) use http::{HttpOptions, Token, address as http_address, serve as serve_http};
 pub(crate) use profile::Profile;

@@ -70,7 +70,7 @@ impl Server {
 }
 
 /// Serves one client on standard input and output until it goes.
-pub(crate) async fn serve_stdio(server: Server) -> Result<(), ErrorBody> {
+pub(crate) async fn serve_stdio(server: impl ServerHandler) -> Result<(), ErrorBody> {
     let failed = |error: &dyn std::fmt::Display| {
         ErrorBody::new(
             ErrorCode::InvalidRequest,

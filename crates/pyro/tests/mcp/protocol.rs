@@ -57,6 +57,23 @@ fn profiles_have_their_tools() {
 }
 
 #[test]
+fn the_profile_of_the_conformance_suite_has_more_and_is_named_nowhere() {
+    let daemon = Daemon::idle();
+    let mut client = Client::new(&daemon, &["--profile", "conformance"]);
+    let tools = client.ask("tools/list", &json!({}))["tools"].clone();
+    for name in ["vm_create", "test_image_content"] {
+        assert!(names(&tools).contains(&name), "{name}: {tools}");
+    }
+    let picture = client.call("test_image_content", &json!({}));
+    assert_eq!(picture["content"][0]["mimeType"], "image/png", "{picture}");
+    for words in [&["--profile", "everything"][..], &["--help"]] {
+        let output = server(&daemon, words).output().unwrap();
+        let told = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        assert!(told.contains("workspace-full") && !told.contains("conformance"), "{told}");
+    }
+}
+
+#[test]
 fn nonsense_costs_only_itself() {
     let daemon = Daemon::idle();
     let mut client = Client::new(&daemon, &[]);
@@ -100,5 +117,9 @@ fn files_are_read_by_address() {
     let read = client.ask("resources/read", &json!({"uri": uri}));
     assert_eq!((&read["contents"][0]["text"], &read["contents"][0]["uri"]), (&json!("hi"), &json!(uri)));
     let nothing = client.ask("resources/read", &json!({"uri": "file:///etc/passwd"}));
-    assert_eq!((&nothing["code"], &nothing["data"]["uri"]), (&json!(-32002), &json!("file:///etc/passwd")), "{nothing}");
+    assert_eq!(
+        (&nothing["code"], &nothing["data"]["uri"]),
+        (&json!(-32002), &json!("file:///etc/passwd")),
+        "{nothing}"
+    );
 }

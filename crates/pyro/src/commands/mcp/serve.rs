@@ -3,10 +3,11 @@
 use std::{path::PathBuf, time::Duration};
 
 use clap::Args;
+use rmcp::ServerHandler;
 
 use crate::{
     commands::client,
-    mcp::{self, HostPaths, HttpOptions, Profile, ResultForm, Server, Token},
+    mcp::{self, Conformance, HostPaths, HttpOptions, Profile, ResultForm, Server, Token},
     output::{Failure, Status},
     settings::Settings,
 };
@@ -44,6 +45,13 @@ pub(super) async fn perform(arguments: Arguments, settings: &Settings) -> Result
     let paths = HostPaths::allowing(&arguments.allow_path)?;
     let patience = Duration::from_secs(arguments.answer_within);
     let server = Server::new(arguments.profile, arguments.results, patience, client(settings), paths);
+    match arguments.profile {
+        Profile::Conformance => serve(Conformance::beside(server)?, arguments).await,
+        _ => serve(server, arguments).await,
+    }
+}
+
+async fn serve(server: impl ServerHandler + Clone, arguments: Arguments) -> Result<Status, Failure> {
     match &arguments.http {
         None => mcp::serve_stdio(server).await?,
         Some(text) => {
