@@ -12,7 +12,9 @@ mod demo;
 mod dependencies;
 mod fuzz;
 mod generate;
+mod installed;
 mod licences;
+mod mcp;
 mod prepare;
 mod python;
 mod sdk;
@@ -42,6 +44,8 @@ Usage: cargo xtask TASK [options]
                           --as-root: run the guest-backed suite a second time as root
   sdk [--release] [--account NAME] [FILTER...]
                           of those, the ones of the Python SDK
+  mcp [--release] [--account NAME] [FILTER...]
+                          of those, the ones of the MCP server with clients of others
   wheel [--release]       build the Python package with the programs in it
   bench [ARGS...]         prepare, build, measure, compare with benches/budgets.toml (--json for programs)
   check                   formatting, lints, tidiness, licences, dependencies, generated reference
@@ -63,6 +67,7 @@ fn main() -> ExitCode {
         "demo" => demo::run(arguments),
         "test" => test::run(arguments),
         "sdk" => sdk::run(arguments),
+        "mcp" => mcp::run(arguments),
         "wheel" => wheel::run(arguments),
         "bench" => bench::run(arguments),
         "check" => arguments.finish().and_then(|()| check::run()),

@@ -74,14 +74,14 @@ fn python() -> std::process::Command {
 }
 
 /// A copy of the package and the programs that any account can read.
-struct Package {
-    stage: Stage,
+pub(crate) struct Package {
+    pub(crate) stage: Stage,
     pyro: PathBuf,
     guest: PathBuf,
 }
 
 impl Package {
-    fn staged(built: &Built) -> Result<Self> {
+    pub(crate) fn staged(built: &Built) -> Result<Self> {
         let stage = Stage::new()?;
         for file in checkout::files()? {
             if let Ok(inside) = file.strip_prefix("sdks/python") {
@@ -93,9 +93,15 @@ impl Package {
     }
 
     fn live(&self, account: &Account, filters: &[String]) -> Result<Tally> {
-        let mut tests = self.tests(account, "live")?;
-        tests.args(filters).env("PYRO_TEST_PYRO", &self.pyro).env("PYRO_TEST_GUEST", &self.guest);
-        Tally::of(&mut tests)
+        let mut tests = self.on_machines(account, "live")?;
+        Tally::of(tests.args(filters))
+    }
+
+    /// Tests of a directory that need machines.
+    pub(crate) fn on_machines(&self, account: &Account, directory: &str) -> Result<std::process::Command> {
+        let mut tests = self.tests(account, directory)?;
+        tests.env("PYRO_TEST_PYRO", &self.pyro).env("PYRO_TEST_GUEST", &self.guest);
+        Ok(tests)
     }
 
     fn wheel(&self, account: &Account, wheel: &Path) -> Result<Tally> {

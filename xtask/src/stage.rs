@@ -62,6 +62,29 @@ impl Stage {
             .with_context(|| format!("stage {}", file.display()))?;
         Ok(staged)
     }
+
+    /// Puts the files of a directory in, at a place below, without the links among them. They are many and some are large, so
+    /// they are the same files where that can be.
+    pub(crate) fn tree(&self, directory: &Path, place: &Path) -> Result<PathBuf> {
+        let staged = self.0.join(place);
+        DirBuilder::new()
+            .mode(0o755)
+            .create(&staged)
+            .with_context(|| format!("make {}", staged.display()))?;
+        let entries =
+            fs::read_dir(directory).with_context(|| format!("look into {}", directory.display()))?;
+        for entry in entries {
+            let entry = entry.with_context(|| format!("look into {}", directory.display()))?;
+            let (file, place) = (entry.path(), place.join(entry.file_name()));
+            let kind = entry.file_type().with_context(|| format!("look at {}", file.display()))?;
+            if kind.is_dir() {
+                self.tree(&file, &place)?;
+            } else if kind.is_file() && fs::hard_link(&file, self.0.join(&place)).is_err() {
+                self.copy(&file, &place)?;
+            }
+        }
+        Ok(staged)
+    }
 }
 
 impl Drop for Stage {

@@ -19,7 +19,7 @@ use crate::{
     account::Account,
     arguments::Arguments,
     build::{self, Built},
-    checkout, prepare, sdk,
+    checkout, mcp, prepare, sdk,
     stage::Stage,
     step,
     tally::Tally,
@@ -52,6 +52,7 @@ pub(crate) fn run(mut arguments: Arguments) -> Result<()> {
         summary.part("guest-backed suite as root", || guest_backed(&current, &built, &suite, &filters))?;
     }
     sdk::test(&mut summary, &account, &built, &filters)?;
+    mcp::test(&mut summary, &account, &built, &filters)?;
     summary.conclude(filters.is_empty())
 }
 

@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 
-use crate::{arguments::Arguments, build, checkout, step};
+use crate::{arguments::Arguments, build, checkout, installed, step};
 
 /// The oldest glibc that the wheel runs with, as the tag of wheels has it.
 const COMPATIBILITY: &str = "manylinux_2_28";
@@ -63,28 +63,19 @@ pub(crate) fn tools(name: &str) -> Result<PathBuf> {
     // What is compiled is for one version of the interpreter.
     let interpreter = step::output("python3 --version", Command::new("python3").arg("--version"))?;
     let wanted = format!("# {}{versions}", String::from_utf8_lossy(&interpreter));
-    let directory = checkout::target().join("python").join(name);
-    let installed = directory.join("installed.txt");
-    if fs::read_to_string(&installed).is_ok_and(|had| had == wanted) {
-        return Ok(directory);
-    }
-    if directory.exists() {
-        fs::remove_dir_all(&directory).with_context(|| format!("empty {}", directory.display()))?;
-    }
-    let mut pip = Command::new("python3");
-    pip.args([
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--disable-pip-version-check",
-        "--no-deps",
-        "--only-binary",
-        ":all:",
-    ]);
-    pip.arg("--target").arg(&directory).arg("--requirement").arg(&list);
-    step::run(&format!("install the Python tools of {name}"), &mut pip)?;
-    // Last, so that an installation that broke off is none.
-    fs::write(&installed, wanted).with_context(|| format!("write {}", installed.display()))?;
-    Ok(directory)
+    installed::once(checkout::target().join("python").join(name), &wanted, |directory| {
+        let mut pip = Command::new("python3");
+        pip.args([
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+            "--no-deps",
+            "--only-binary",
+            ":all:",
+        ]);
+        pip.arg("--target").arg(directory).arg("--requirement").arg(&list);
+        step::run(&format!("install the Python tools of {name}"), &mut pip).map(drop)
+    })
 }
