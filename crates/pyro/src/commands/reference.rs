@@ -111,7 +111,8 @@ fn mcp() -> String {
         let mut profiles = String::from("full");
         for (tools, name) in &small {
             if tools.iter().any(|other| other.name == tool.name) {
-                profiles = profiles + ", " + name;
+                profiles.push_str(", ");
+                profiles.push_str(name);
             }
         }
         let required: Vec<&str> = tool

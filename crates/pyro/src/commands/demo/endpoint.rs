@@ -53,8 +53,8 @@ impl Endpoint {
     /// Understands the address of an API, as OpenAI's library takes it.
     pub(super) fn parse(base_url: &str, model: &str, token: Option<String>) -> Result<Self, ErrorBody> {
         let refuse = |text: String| ErrorBody::new(ErrorCode::Usage, text);
-        let uri: Uri = base_url
-            .parse()
+        let uri = base_url
+            .parse::<Uri>()
             .map_err(|error| refuse(format!("{base_url:?} is no address of an API: {error}")))?;
         match (uri.scheme_str(), uri.host()) {
             (Some("http"), Some(host)) => Ok(Self {
@@ -82,12 +82,12 @@ impl Endpoint {
             "model": self.model, "messages": messages, "tools": tools, "temperature": 0, "stream": false,
         });
         let answer = self.post(question.to_string().into()).await?;
-        understood(&answer).ok_or_else(|| self.failed(format!("answered no message: {}", shown(&answer))))
+        understood(&answer).ok_or_else(|| self.failed(&format!("answered no message: {}", shown(&answer))))
     }
 
     async fn connect(&self) -> Result<TcpStream, ErrorBody> {
         TcpStream::connect((self.host.as_str(), self.port)).await.map_err(|error| {
-            self.failed(format!("cannot be reached: {error}")).with_hint(format!(
+            self.failed(&format!("cannot be reached: {error}")).with_hint(format!(
                 "start a server there (`ollama serve`, `ollama pull {}`), or name another with --base-url",
                 self.model
             ))
@@ -95,7 +95,7 @@ impl Endpoint {
     }
 
     async fn post(&self, question: Bytes) -> Result<Bytes, ErrorBody> {
-        let broken = |error: hyper::Error| self.failed(chain_text(&error));
+        let broken = |error: hyper::Error| self.failed(&chain_text(&error));
         let stream = TokioIo::new(self.connect().await?);
         let (mut sender, connection) = hyper::client::conn::http1::handshake(stream).await.map_err(broken)?;
         // Its errors are those of the request and of the body.
@@ -108,19 +108,19 @@ impl Endpoint {
         }
         let request = request
             .body(Full::new(question))
-            .map_err(|error| self.failed(format!("cannot be asked: {error}")))?;
+            .map_err(|error| self.failed(&format!("cannot be asked: {error}")))?;
         let response = sender.send_request(request).await.map_err(broken)?;
         let status = response.status();
         let body = Limited::new(response.into_body(), MOST_BYTES).collect().await;
         driver.abort();
-        let bytes = body.map_err(|error| self.failed(format!("broke off: {error}")))?.to_bytes();
+        let bytes = body.map_err(|error| self.failed(&format!("broke off: {error}")))?.to_bytes();
         if status.is_success() {
             return Ok(bytes);
         }
-        Err(self.failed(format!("answered {status}: {}", shown(&bytes))))
+        Err(self.failed(&format!("answered {status}: {}", shown(&bytes))))
     }
 
-    fn failed(&self, what: String) -> ErrorBody {
+    fn failed(&self, what: &str) -> ErrorBody {
         let Self { host, port, path, .. } = self;
         ErrorBody::new(
             ErrorCode::HostRequirement,
