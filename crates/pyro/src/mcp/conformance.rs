@@ -239,7 +239,7 @@ impl ServerHandler for Conformance {
         request: ReadResourceRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<ReadResourceResponse, ErrorData> {
-        let (name, arguments) = template(&request.uri).unwrap_or((&request.uri, JsonObject::new()));
+        let (name, arguments) = template(&request.uri).unwrap_or_else(|| (&request.uri, JsonObject::new()));
         match self.fixtures.answer::<ReadResourceResult>(name, &arguments) {
             Some(answer) => Ok(answer.into()),
             None => self.server.read_resource(request, context).await,

@@ -70,7 +70,7 @@ pub(in crate::daemon) async fn summarize(
         WorkspaceState::Started => match changed_files(host, &id, request.since.map(|_| begin)).await {
             Ok(changed) => changes = changed,
             Err(error) => {
-                summary.notes.push(format!("files cannot be compared: {}", shortened(&error.error)))
+                summary.notes.push(format!("files cannot be compared: {}", shortened(&error.error)));
             }
         },
         _ => summary.notes.push("files cannot be compared while there is no machine".to_owned()),
@@ -136,7 +136,7 @@ fn file_counts(changes: &[Change]) -> Option<SummaryFiles> {
             ChangeStatus::Added | ChangeStatus::Copied => counts.added += 1,
             ChangeStatus::Deleted => counts.deleted += 1,
             ChangeStatus::Modified | ChangeStatus::TypeChanged | ChangeStatus::Renamed => {
-                counts.modified += 1
+                counts.modified += 1;
             }
         }
     }
