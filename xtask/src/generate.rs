@@ -25,6 +25,9 @@ const CLIENT_PAGES: &[(&str, &[&str])] = &[
     ("vm-run.json", &["claude-code", "--profile", "vm-run"]),
 ];
 
+/// Commands that help does not list, since a daemon comes and goes by itself; the reference has them all the same.
+const UNLISTED: &[&str] = &["daemon"];
+
 /// Columns of the help texts, whatever the terminal.
 const COLUMNS: &str = "100";
 
@@ -101,6 +104,9 @@ fn describe(pyro: &PathBuf) -> Result<String> {
         "# Command line\n\nWritten by `cargo xtask generate` from the program's own help; do not edit.\n",
     );
     describe_command(pyro, &[], &mut page)?;
+    for command in UNLISTED {
+        describe_command(pyro, &[(*command).to_owned()], &mut page)?;
+    }
     Ok(page)
 }
 

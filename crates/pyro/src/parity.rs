@@ -61,6 +61,7 @@ const NO_TOOL: &[(&str, &str)] = &[
     ("status", "the daemon is the user's"),
     ("shutdown", "the daemon is the user's"),
     ("gc", "the daemon is the user's"),
+    ("workspace_wait", "clients subscribe to resources"),
     ("workspace_output", "workspace_exec with output_id"),
     ("workspace_job_list", "workspace_logs has what runs"),
     ("workspace_job_wait", "workspace_exec with job_id"),
@@ -81,6 +82,7 @@ const NO_TOOL: &[(&str, &str)] = &[
 
 /// Arguments of tools that are no field of their operation's request, and what they ask for.
 const ARGUMENTS: &[(&str, &str, &str)] = &[
+    ("vm_run", "idempotency_key", "vm_create"),
     ("vm_run", "job_id", "workspace_job_wait"),
     ("vm_run", "kill", "workspace_job_kill"),
     ("vm_run", "output_id", "workspace_output"),
@@ -105,6 +107,7 @@ const METHODS: &[(&str, &str)] = &[
     ("run", "run_in_vm"),
     ("vm_reap_expired", "reap_expired"),
     ("workspace_output", "read_workspace_output"),
+    ("workspace_summary", "summarize_workspace"),
     ("workspace_file_mkdir", "make_workspace_directory"),
     ("gc", "collect_garbage"),
     ("status", "status_daemon"),

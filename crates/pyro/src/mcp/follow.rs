@@ -237,11 +237,16 @@ impl<'c> Following<'c> {
         let is_lost = matches!(error, ClientError::Lost { .. });
         let body = ErrorBody::from(error);
         match self.job {
-            Some(job) if is_lost => body
-                .with_hint(format!(
-                    "the command goes on and was not run twice; call again with job_id {job} to wait for it"
-                ))
-                .with_work(Work::Running, Some(job.to_string())),
+            Some(job) if is_lost => {
+                let mut body = body
+                    .with_hint(format!(
+                        "the command goes on and was not run twice; call again with job_id {job} to wait for it"
+                    ))
+                    .with_work(Work::Running, Some(job.to_string()));
+                // To wait again does no harm.
+                body.retryable = true;
+                body
+            }
             None if is_lost => body
                 .with_hint("call again with the same arguments: if the command runs, the call attaches to it")
                 .with_work(Work::Unknown, None),

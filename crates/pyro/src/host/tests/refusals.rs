@@ -20,7 +20,6 @@ fn what_is_malformed_is_refused_with_its_place() {
         (HostName::Cursor, "{'a': 1}", "JSON"),
         (HostName::Cursor, "{a: 1}", "JSON"),
         (HostName::VsCode, "{\"servers\": {\"a\": {} \"b\": {}}}", "JSON"),
-        (HostName::OpenCode, "{\"a\": \"\n\"}", "JSON"),
         (HostName::Codex, "[mcp_servers", "line 1"),
         (HostName::Codex, "a = 1\na = 2\n", "line 2"),
         (HostName::Codex, "[mcp_servers.pyro]\n[mcp_servers.pyro]\n", "line 2"),

@@ -86,7 +86,10 @@ fn a_machine_of_which_nobody_can_tell_whose_it_is_is_spared_and_keeps_nobody_fro
         }
         assert!(unclear.exists() && !orphan.exists());
         let told = crate::diagnosis::unclear_machines(&home.layout()).unwrap();
-        assert_eq!(told.into_iter().map(|found| found.path).collect::<Vec<_>>(), std::slice::from_ref(&unclear));
+        assert_eq!(
+            told.into_iter().map(|found| found.path).collect::<Vec<_>>(),
+            std::slice::from_ref(&unclear)
+        );
         host.workspaces().delete(id.as_str(), false).await.unwrap();
         fs::remove_dir_all(&unclear).unwrap();
         home.assert_nothing_is_left(&host).await;
