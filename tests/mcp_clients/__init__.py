@@ -17,7 +17,7 @@ import subprocess
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from live import ENVIRONMENT, Scratch, setting
+from live import ENVIRONMENT, Scratch, setting, stop_and_wait
 from pyro_mcp import Pyro, errors
 
 # As they are offered, the smallest first.
@@ -77,7 +77,7 @@ class Home:
     def remove(self) -> None:
         """Ends the daemon and takes everything away."""
         with contextlib.suppress(errors.DaemonUnavailableError):
-            self.pyro.stop_daemon(force=True)
+            stop_and_wait(self.pyro, force=True)
         self.scratch.remove()
 
 

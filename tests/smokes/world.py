@@ -9,7 +9,7 @@ import shutil
 import tempfile
 import unittest
 
-from live import Scratch, setting
+from live import Scratch, setting, stop_and_wait
 from pyro_mcp import Pyro, errors
 
 
@@ -48,7 +48,7 @@ class World:
     def end(self) -> None:
         """Ends the daemon and takes everything away."""
         try:
-            self.pyro.stop_daemon(force=True)
+            stop_and_wait(self.pyro, force=True)
         except errors.DaemonUnavailableError:
             pass
         self.pyro.close()

@@ -14,11 +14,14 @@ from live import ENVIRONMENT, Scratch, setting
 
 # Run by the interpreter of the virtual environment.
 PROGRAM = f"""
-import json, pyro_mcp
+import json, os, pyro_mcp, select
 with pyro_mcp.Pyro() as pyro:
     result = pyro.run_in_vm({ENVIRONMENT!r}, ["cat", "/etc/os-release"], timeout_seconds=300)
     status = pyro.status_daemon()
+    daemon = os.pidfd_open(status["pid"])
     pyro.stop_daemon()
+    # Until then it writes where it lives.
+    select.select([daemon], [], [], 30)
 print(json.dumps([pyro_mcp.__file__, result, status["version"]]))
 """
 

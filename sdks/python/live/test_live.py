@@ -6,7 +6,6 @@ import asyncio
 import io
 import os
 import pathlib
-import select
 import shutil
 import signal
 import tempfile
@@ -17,7 +16,7 @@ from typing import Any, ClassVar
 from pyro_mcp import AsyncPyro, Output, Pyro, errors
 from pyro_mcp.types import Workspace
 
-from . import ENVIRONMENT, Scratch
+from . import ENVIRONMENT, Scratch, stop_and_wait, wait_for_end
 
 scratch: Scratch
 
@@ -31,11 +30,7 @@ def setUpModule() -> None:
 def kill_and_wait(pid: int) -> None:
     process = os.pidfd_open(pid)
     os.kill(pid, signal.SIGKILL)
-    # Readable when the process has ended, and its socket with it.
-    ended, _, _ = select.select([process], [], [], 30)
-    os.close(process)
-    if not ended:
-        raise AssertionError(f"process {pid} is left")
+    wait_for_end(process)
 
 
 class Live(unittest.TestCase):
@@ -50,7 +45,7 @@ class Live(unittest.TestCase):
     @classmethod
     def stop(cls) -> None:
         try:
-            cls.pyro.stop_daemon(force=True)
+            stop_and_wait(cls.pyro, force=True)
         except errors.DaemonUnavailableError:
             pass
 
@@ -71,7 +66,7 @@ class Daemon(Live):
         self.assertIn(ENVIRONMENT, names)
         status = pyro.status_daemon()
         self.assertEqual((status["socket"], status["api_version"]), (pyro.socket, 1))
-        self.assertTrue(pyro.stop_daemon()["stopping"])
+        self.assertTrue(stop_and_wait(pyro))
 
     def test_many_ask_at_once_and_there_is_one(self) -> None:
         pids: list[int] = []
@@ -96,7 +91,7 @@ class Daemon(Live):
         pyro.list_workspaces()
         self.assertEqual(pyro.status_daemon()["socket"], pyro.socket)
         self.assertTrue(pyro.socket.startswith(str(runtime)))
-        pyro.stop_daemon()
+        stop_and_wait(pyro)
 
 
 class Machines(Live):
@@ -235,6 +230,7 @@ class Workspaces(Live):
         self.it.exec("echo broke >&2; exit 3")
         self.assertTrue(self.it.wait(after=revision["revision"])["changed"])
         after = self.it.summarize(since=before["cursor"])
+        assert after["commands"] is not None
         self.assertEqual(after["commands"]["failed"], 1)
         self.assertEqual(after["failures"][0]["output_end"], "broke")
         self.assertFalse(self.it.wait(after=self.it.wait()["revision"], timeout_seconds=0)["changed"])

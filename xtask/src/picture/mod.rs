@@ -18,7 +18,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-use crate::{arguments::Arguments, build, checkout, prepare, step};
+use crate::{arguments::Arguments, build::Programs, checkout, prepare, step};
 use recording::Recording;
 
 /// Directory of the sessions, from the root of the repository.
@@ -31,9 +31,10 @@ const PROJECT_NAME: &str = "project";
 /// Entry of the task.
 pub(crate) fn run(mut arguments: Arguments) -> Result<()> {
     let records = arguments.flag("--record");
+    let programs = Programs::named(&mut arguments)?;
     arguments.finish()?;
     if records {
-        record()?;
+        record(&programs)?;
     }
     for (place, drawn) in drawings()? {
         fs::write(&place, drawn).with_context(|| format!("write {}", place.display()))?;
@@ -77,9 +78,9 @@ fn sessions() -> Result<Vec<PathBuf>> {
 }
 
 /// Runs every session, each in a directory and with a home of its own. Environments are made once, before.
-fn record() -> Result<()> {
+fn record(programs: &Programs) -> Result<()> {
     prepare::run()?;
-    let built = build::build("release")?;
+    let built = programs.build()?;
     let scratch = Scratch::make()?;
     for session in sessions()? {
         let text = fs::read_to_string(&session).with_context(|| format!("read {}", session.display()))?;

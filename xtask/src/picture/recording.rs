@@ -120,7 +120,8 @@ impl Recorder<'_> {
         reader.read_to_string(&mut printed).with_context(|| format!("read what `{line}` prints"))?;
         // A command that fails may be what is to be shown.
         child.wait().with_context(|| format!("wait for `{line}`"))?;
-        Ok(printed)
+        // Where it was recorded is nobody's business.
+        Ok(printed.replace(&self.place.display().to_string(), "~"))
     }
 }
 

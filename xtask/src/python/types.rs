@@ -77,7 +77,7 @@ pub(super) fn file(operations: &[Value], schemas: &Schemas<'_>) -> Result<String
         }
     }
     let mut file = head("What operations answer, as types. All of them are plain dictionaries.");
-    file.push_str("\nfrom typing import Literal, TypedDict\n");
+    file.push_str("\nfrom typing import TYPE_CHECKING, Literal, TypedDict\n\nif TYPE_CHECKING:\n    from ._text import Command\n");
     let mut aliases = String::new();
     let mut classes = String::new();
     for name in names.union(&requests) {

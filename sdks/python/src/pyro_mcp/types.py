@@ -5,7 +5,10 @@ Written by `cargo xtask generate` from the table of operations; do not edit.
 
 from __future__ import annotations
 
-from typing import Literal, TypedDict
+from typing import TYPE_CHECKING, Literal, TypedDict
+
+if TYPE_CHECKING:
+    from ._text import Command
 
 #: What a workspace is compared with.
 Against = Literal["baseline", "host"]
