@@ -131,13 +131,16 @@ pub(super) async fn create(
     let pulling = Box::new(move |phase, fraction| {
         drop(events.try_send(CreateEvent::Pulling { phase, fraction }));
     });
+    // Asked first: of what nobody waits for any more nothing is made, even if its turn has come meanwhile.
     let prepared = tokio::select! {
-        prepared = Prepared::new(&shared.resources, &request.environment, shape, pulling, || ()) => prepared?,
+        biased;
         () = nobody_waits(&io) => return Err(Error::Cancelled),
+        prepared = Prepared::new(&shared.resources, &request.environment, shape, pulling, || ()) => prepared?,
     };
     let turn = tokio::select! {
-        turn = shared.resources.turn_to_start() => turn?,
+        biased;
         () = nobody_waits(&io) => return Err(Error::Cancelled),
+        turn = shared.resources.turn_to_start() => turn?,
     };
 
     let record = enter(shared, &request, name, labels, &prepared).await?;
