@@ -15,6 +15,7 @@ mod output;
 #[cfg(test)]
 mod parity;
 mod process_traits;
+mod random;
 mod settings;
 mod user_ids;
 

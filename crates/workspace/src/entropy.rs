@@ -16,3 +16,10 @@ pub(crate) fn fill(bytes: &mut [u8]) -> io::Result<()> {
     }
     Ok(())
 }
+
+/// A name that nobody guesses and nothing else has: so many random bytes, as two hexadecimal digits each.
+pub(crate) fn token<const BYTES: usize>() -> io::Result<String> {
+    let mut bytes = [0; BYTES];
+    fill(&mut bytes)?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}

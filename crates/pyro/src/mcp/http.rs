@@ -24,7 +24,7 @@ use rmcp::{
 };
 use tokio::net::TcpListener;
 
-use crate::output;
+use crate::{output, random};
 
 /// The only path.
 const PATH: &str = "/mcp";
@@ -75,7 +75,7 @@ impl Token {
 
     /// One that nobody knows yet; it is told on standard error.
     pub(crate) fn new() -> Result<Self, ErrorBody> {
-        let token = random_hex()?;
+        let token = random::word()?;
         output::note(format!("token: {token}"));
         Ok(Self(token))
     }
@@ -87,16 +87,6 @@ impl Token {
         let differs = token.iter().zip(given).fold(0, |differs, (ours, theirs)| differs | (ours ^ theirs));
         given.len() == token.len() && differs == 0
     }
-}
-
-fn random_hex() -> Result<String, ErrorBody> {
-    let mut bytes = [0_u8; 16];
-    let read = std::fs::File::open("/dev/urandom")
-        .and_then(|mut random| std::io::Read::read_exact(&mut random, &mut bytes));
-    read.map_err(|error| {
-        ErrorBody::new(ErrorCode::HostRequirement, format!("cannot read /dev/urandom: {error}"))
-    })?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// An address to listen at: a port, on the loopback, or an address and a port. Others than the loopback need to be said

@@ -53,9 +53,7 @@ impl Claims {
 
     fn try_write(&self, place: &Path) -> io::Result<Claim> {
         DirBuilder::new().recursive(true).mode(0o700).create(&self.directory)?;
-        let mut random = [0; TOKEN_BYTES];
-        entropy::fill(&mut random)?;
-        let token = random.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        let token = entropy::token::<TOKEN_BYTES>()?;
         let claim = Claim { path: self.directory.join(&token), token };
         let mut file = File::create_new(&claim.path)?;
         let written = std::path::absolute(place)

@@ -164,13 +164,20 @@ impl FileError {
         matches!(self, Self::Host { source, .. } if gone.contains(&source.kind()))
     }
 
+    /// What is wrong with a change to a directory of the host.
+    pub(super) fn change(place: &Path) -> impl Fn(transaction::Error) -> Self {
+        let path = place.to_owned();
+        move |source| Self::Change { path: path.clone(), source: Box::new(source) }
+    }
+
     /// What the caller can do about it.
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::Change { path, .. } if self.is_untrusted_journal() => {
                 let staging = path.join(transaction::STAGING_NAME);
                 return Some(format!(
-                    "if `{}` came with a repository or an archive, remove it; if a pull of yours was cut off here, give the                      directory the path that it had then, or take what you miss out of `old` in it before you remove it",
+                    "if `{}` came with a repository or an archive, remove it; if a pull of yours was cut off here, give the \
+                     directory the path that it had then, or take what you miss out of `old` in it before you remove it",
                     staging.display()
                 ));
             }

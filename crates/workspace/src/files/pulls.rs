@@ -117,7 +117,7 @@ impl Pulls {
             let seal = self.seal(&directory)?;
             let recovered =
                 transaction::recover(root, Trust::Sealed(&seal), Durability::Machine, &fault::reach_name);
-            let spared = recovered.map_err(failed_in(place))?.spared;
+            let spared = recovered.map_err(FileError::change(place))?.spared;
             let record = seal.found().and_then(|token| Record::read(&self.directory.join(token)).transpose());
             if let Some(record) = record {
                 let record = record.map_err(self.failed("read"))?;
@@ -133,7 +133,7 @@ impl Pulls {
         let mut earlier = self.earlier(&directory)?;
         if is_staged(&directory) {
             let seal = self.seal(&directory)?;
-            if transaction::is_cut_off(root, Trust::Sealed(&seal)).map_err(failed_in(place))? {
+            if transaction::is_cut_off(root, Trust::Sealed(&seal)).map_err(FileError::change(place))? {
                 earlier.notes.push(format!(
                     "an earlier pull into `{}` was cut off: the next pull or push that is no dry run settles it first, and \
                      until then files from before and after it lie beside each other",
@@ -285,9 +285,7 @@ impl Earlier {
 impl Record {
     fn write(records: &Path, directory: PathBuf) -> io::Result<Self> {
         DirBuilder::new().recursive(true).mode(0o700).create(records)?;
-        let mut random = [0; TOKEN_BYTES];
-        entropy::fill(&mut random)?;
-        let token = random.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        let token = entropy::token::<TOKEN_BYTES>()?;
         let record = Self { path: records.join(&token), token, directory, notes: None };
         record.put()?;
         Ok(record)
@@ -392,11 +390,6 @@ fn canonical(place: &Path) -> Result<PathBuf, FileError> {
 /// Whether a transaction left something there.
 fn is_staged(directory: &Path) -> bool {
     fs::symlink_metadata(directory.join(transaction::STAGING_NAME)).is_ok()
-}
-
-fn failed_in(place: &Path) -> impl Fn(transaction::Error) -> FileError {
-    let path = place.to_owned();
-    move |source| FileError::Change { path: path.clone(), source: Box::new(source) }
 }
 
 #[cfg(test)]

@@ -59,16 +59,14 @@ impl SealKey {
 
     /// Makes the file appear whole. Somebody may be faster, and then it is theirs.
     fn make(path: &Path) -> io::Result<()> {
-        let mut random = [0; KEY_BYTES + 8];
-        entropy::fill(&mut random)?;
-        let (key, token) = random.split_at(KEY_BYTES);
-        let token: String = token.iter().map(|byte| format!("{byte:02x}")).collect();
+        let mut key = [0; KEY_BYTES];
+        entropy::fill(&mut key)?;
         if let Some(above) = path.parent() {
             DirBuilder::new().recursive(true).mode(0o700).create(above)?;
         }
-        let draft = path.with_extension(format!("draft-{token}"));
+        let draft = path.with_extension(format!("draft-{}", entropy::token::<8>()?));
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
-        let made = file.write_all(key).and_then(|()| file.sync_all()).and_then(|()| {
+        let made = file.write_all(&key).and_then(|()| file.sync_all()).and_then(|()| {
             match renameat_with(CWD, &draft, CWD, path, RenameFlags::NOREPLACE) {
                 Ok(()) => path.parent().map_or(Ok(()), |above| fs::File::open(above)?.sync_all()),
                 Err(rustix::io::Errno::EXIST) => fs::remove_file(&draft),

@@ -26,10 +26,8 @@ pub(crate) fn keep(layout: &Layout, boot: &BootFiles, digest: &str) -> Result<Bo
     }
     let failed = |source| Error::Store { operation: "keep the environment in", path: place.clone(), source };
     // Its name is nobody else's, so that two who keep the same at once do not meet.
-    let mut random = [0; 6];
-    crate::entropy::fill(&mut random).map_err(failed)?;
-    let suffix: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
-    let partial = layout.kept_environments().join(format!("{PARTIAL_PREFIX}{suffix}-{digest}"));
+    let token = crate::entropy::token::<6>().map_err(failed)?;
+    let partial = layout.kept_environments().join(format!("{PARTIAL_PREFIX}{token}-{digest}"));
     let fill = || -> io::Result<()> {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&partial)?;
         link_or_copy(&boot.vmlinux, &partial.join(VMLINUX))?;

@@ -29,6 +29,7 @@ use crate::{
         stream::{Ended, Sink, Streaming, Watcher, passes_stdin},
     },
     output::{self, Failure, Status},
+    random,
     settings::Settings,
 };
 
@@ -112,7 +113,7 @@ impl Arguments {
 pub(super) async fn perform(arguments: Arguments, settings: &Settings) -> Result<Status, Failure> {
     let mut request = arguments.to_request(passes_stdin(arguments.interactive, arguments.no_stdin))?;
     if request.idempotency_key.is_none() && !request.attach {
-        request.idempotency_key = Some(reattach::new_key()?);
+        request.idempotency_key = Some(random::word()?);
     }
     let client = client(settings);
     if arguments.json || arguments.detach {

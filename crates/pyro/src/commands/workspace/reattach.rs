@@ -1,9 +1,7 @@
 //! Following a command that runs on by itself, also when the daemon that was asked first is gone.
 
-use std::io::Read as _;
-
 use pyro_api::{
-    Client, ClientError, ErrorBody, ErrorCode,
+    Client, ClientError,
     operation::{KillJob, WaitForJob},
     workspace::{
         command::CommandRef,
@@ -99,16 +97,6 @@ async fn wait(
     place.advance(waiting.delivered());
     let interruption = waiting.interruption();
     followed.map_err(|ended| interruption.map_or(ended, |interruption| Ended::Here(interruption.into())))
-}
-
-/// A key that no other call has.
-pub(super) fn new_key() -> Result<String, ErrorBody> {
-    let mut bytes = [0_u8; 16];
-    let read = std::fs::File::open("/dev/urandom").and_then(|mut random| random.read_exact(&mut bytes));
-    read.map_err(|error| {
-        ErrorBody::new(ErrorCode::HostRequirement, format!("cannot read /dev/urandom: {error}"))
-    })?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// One line on how a command ended.

@@ -48,8 +48,8 @@ pub(super) fn carry_out<R: Read>(
     may_commit: impl FnOnce() -> bool,
 ) -> Result<Written, FileError> {
     let options = Options { durability, owner: None };
-    let change =
-        Transaction::begin(&host.root, trust, options, &fault::reach_name).map_err(host_failed(host))?;
+    let change = Transaction::begin(&host.root, trust, options, &fault::reach_name)
+        .map_err(FileError::change(&host.path))?;
     let mut staging = Staging { host, plan, change, digests: BTreeMap::new(), content_bytes: 0 };
     staging.clear()?;
     for archive in archives {
@@ -74,7 +74,7 @@ struct Staging<'a> {
 impl Staging<'_> {
     /// Plans what goes, and makes directories.
     fn clear(&mut self) -> Result<(), FileError> {
-        let failed = host_failed(self.host);
+        let failed = FileError::change(&self.host.path);
         for (path, take) in &self.plan.takes {
             if !self.is_below(path, Take::is_cleared_for_directory) {
                 self.change.expect(path, take.seen.as_ref());
@@ -130,7 +130,7 @@ impl Staging<'_> {
         let Some((take, now)) = wanted.filter(|_| !self.digests.contains_key(path)) else {
             return Err(FileError::GuestArchive { reason: format!("`{path}` was not asked for") });
         };
-        let failed = host_failed(self.host);
+        let failed = FileError::change(&self.host.path);
         let digest = match (&member.kind, now.kind()) {
             (Kind::File { .. }, EntryKind::File) => {
                 let mut contents = Digesting { reader, digest: Sha256::new() };
@@ -176,7 +176,7 @@ impl Staging<'_> {
             let goes_with = take.clears_directory() && self.goes_with_directory(path);
             if (gives_way || goes_with) && !all_go(self.host, path, &self.plan.takes)? {
                 let error = pyro_tree::transaction::Error::Changed { path: path.clone() };
-                return Err(host_failed(self.host)(error));
+                return Err(FileError::change(&self.host.path)(error));
             }
         }
         let entries = self.plan.takes.iter().map(|(path, take)| {
@@ -184,7 +184,7 @@ impl Staging<'_> {
             in_common(path, take.now.as_ref(), digest)
         });
         let written = Written { entries: entries.collect(), content_bytes: self.content_bytes };
-        self.change.commit().map_err(host_failed(self.host))?;
+        self.change.commit().map_err(FileError::change(&self.host.path))?;
         Ok(written)
     }
 }
@@ -226,11 +226,6 @@ impl<R: Read> Read for Digesting<'_, R> {
         self.digest.update(&buffer[..length]);
         Ok(length)
     }
-}
-
-fn host_failed(host: &HostTree) -> impl Fn(pyro_tree::transaction::Error) -> FileError {
-    let path = host.path.clone();
-    move |source| FileError::Change { path: path.clone(), source: Box::new(source) }
 }
 
 fn changed_in_guest(path: &RelativePath) -> FileError {

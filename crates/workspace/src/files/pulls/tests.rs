@@ -77,11 +77,12 @@ impl Home {
         let under_way = self.pulls().begin(&self.at(name)).unwrap();
         let begun = change(&self.at(name), under_way.trust(), "");
         drop(under_way);
-        let begun = begun.map_err(failed_in(&self.at(name)));
+        let begun = begun.map_err(FileError::change(&self.at(name)));
         for refused in [begun, self.recover(name).map(drop), self.look(name).map(drop)] {
             let refused = refused.unwrap_err();
             assert!(refused.is_untrusted_journal(), "{}", chain(&refused));
             let hint = refused.hint().unwrap();
+            assert!(!hint.contains("  "), "{hint}");
             assert!(hint.contains(self.at(name).join(STAGING_NAME).to_str().unwrap()), "{hint}");
         }
         // A lock is all that may be made.
