@@ -40,6 +40,22 @@ impl Connection {
     }
 }
 
+/// For how long somebody wants a command.
+#[derive(Clone, Debug)]
+pub(super) struct Wanted {
+    /// Whether it goes on when the caller that began it goes.
+    pub(super) stays: bool,
+    /// Nobody wants it any more: it is to be killed.
+    pub(super) unwanted: CancellationToken,
+}
+
+impl Wanted {
+    /// One whose caller has gone already.
+    pub(super) fn for_ever() -> Self {
+        Self { stays: true, unwanted: CancellationToken::new() }
+    }
+}
+
 /// A command that has not ended.
 #[derive(Debug)]
 pub(super) struct Job {
@@ -48,7 +64,8 @@ pub(super) struct Job {
     pub(super) record: watch::Sender<CommandRecord>,
     pub(super) stdout: Arc<Spool>,
     pub(super) stderr: Arc<Spool>,
-    /// Nobody wants it any more: it is to be killed.
+    /// As in [`Wanted`], both.
+    pub(super) stays: bool,
     pub(super) unwanted: CancellationToken,
     errand: Mutex<Errand>,
 }
@@ -69,7 +86,7 @@ impl Job {
         workspace: &Path,
         record: CommandRecord,
         limits: SpoolLimits,
-        unwanted: CancellationToken,
+        Wanted { stays, unwanted }: Wanted,
     ) -> io::Result<Self> {
         let spool = |kind| Spool::open(Place::new(workspace, record.sequence, kind), limits).map(Arc::new);
         Ok(Self {
@@ -77,6 +94,7 @@ impl Job {
             stdout: spool(OutputKind::Stdout)?,
             stderr: spool(OutputKind::Stderr)?,
             record: watch::Sender::new(record),
+            stays,
             unwanted,
             errand: Mutex::default(),
         })

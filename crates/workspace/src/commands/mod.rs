@@ -57,7 +57,7 @@ pub use self::{
     spool::SpoolLimits,
 };
 use self::{
-    job::{Guest, Job},
+    job::{Guest, Job, Wanted},
     shared::Shared,
     supervisor::Input,
 };
@@ -149,7 +149,7 @@ impl Commands {
         request.admit()?;
         let ExecIo { events, stdin, cancel } = io;
         let detached = request.detach;
-        let stays = detached || request.attach || request.idempotency_key.is_some();
+        let stays = request.stays();
         let (unwanted, broken_off) = (CancellationToken::new(), CancellationToken::new());
         let asker = CancellationToken::new();
         let asking = asker.clone().drop_guard();
@@ -387,7 +387,7 @@ impl Commands {
         for record in shared.store.active_commands(&shared.workspace).await? {
             if shared.job(record.sequence).is_none() {
                 info!(workspace = %shared.workspace, command = record.sequence, "takes up a command");
-                shared.supervise(record, CancellationToken::new(), None, None).await?;
+                shared.supervise(record, Wanted::for_ever(), None, None).await?;
             }
         }
         Ok(())
@@ -416,7 +416,7 @@ impl Commands {
         } else {
             shared.store.insert_found_command(&shared.workspace, &record).await?;
         }
-        shared.supervise(record, CancellationToken::new(), None, None).await.map(drop)
+        shared.supervise(record, Wanted::for_ever(), None, None).await.map(drop)
     }
 
     /// The machine is gone: settles everything that ran in it, with what was received. Returns when that is written

@@ -99,6 +99,11 @@ impl fmt::Debug for ExecRequest {
 }
 
 impl ExecRequest {
+    /// Whether the command goes on without the caller that began it.
+    pub(super) fn stays(&self) -> bool {
+        self.detach || self.attach || self.idempotency_key.is_some()
+    }
+
     /// A command with the contract's defaults: 30 s, no input, in the foreground.
     pub fn new(command: CommandLine) -> Self {
         Self {

@@ -15,7 +15,7 @@ use tracing::warn;
 
 use super::{
     CommandLimits, CommandRecord, CommandState, ExecEvent, ExecRequest, OutputRecord, Redactor,
-    job::{Connection, Guest, Job},
+    job::{Connection, Guest, Job, Wanted},
     patience::Stalls,
     spool::{Follower, Piece, Place, Spool},
     supervisor::{Input, Supervisor},
@@ -182,7 +182,8 @@ impl Shared {
                 let start = request.message(&record.job_id());
                 let begun = async {
                     fault::reach(FaultPoint::CommandRecorded).map_err(|source| self.store_error(source))?;
-                    self.supervise(record.clone(), unwanted, Some(start), input).await
+                    let wanted = Wanted { stays: request.stays(), unwanted };
+                    self.supervise(record.clone(), wanted, Some(start), input).await
                 };
                 match begun.await {
                     Ok(job) => Ok(Begun { record, job: Some(job), repeated: false }),
@@ -197,11 +198,11 @@ impl Shared {
         }
     }
 
-    /// A command that runs and is the same as what is asked.
+    /// A command that runs and is the same as what is asked, and that nobody's going ends.
     fn running_same(&self, digest: &str) -> Option<Arc<Job>> {
         let is_same = |job: &&Arc<Job>| {
             let record = job.record.borrow();
-            record.state.is_active() && record.request_digest == digest
+            job.stays && record.state.is_active() && record.request_digest == digest
         };
         self.lock_jobs().values().find(is_same).cloned()
     }
@@ -210,13 +211,13 @@ impl Shared {
     pub(super) async fn supervise(
         self: &Arc<Self>,
         record: CommandRecord,
-        unwanted: CancellationToken,
+        wanted: Wanted,
         start: Option<message::Start>,
         input: Option<Input>,
     ) -> Result<Arc<Job>, Error> {
         let shared = Arc::clone(self);
         let job = task::blocking(move || {
-            Job::open(&shared.directory, record, shared.limits.spool, unwanted)
+            Job::open(&shared.directory, record, shared.limits.spool, wanted)
                 .map_err(|source| shared.store_error(source))
         })
         .await?;

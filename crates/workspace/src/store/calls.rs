@@ -51,8 +51,9 @@ pub(super) fn insert(transaction: &Transaction<'_>, record: &WorkspaceRecord) ->
         .execute(sql, params![key, call.digest, record.id.as_str(), to_ns(record.created_at)])
         .map_err(&failed)?;
     let newest = transaction.last_insert_rowid();
-    let sql = "UPDATE one_shot_calls SET stdout = NULL, stderr = NULL
-               WHERE rowid <= ?1 AND (stdout IS NOT NULL OR stderr IS NOT NULL)";
+    // Both are kept or neither is.
+    let sql = "UPDATE one_shot_calls INDEXED BY kept_call_outputs SET stdout = NULL, stderr = NULL
+               WHERE stdout IS NOT NULL AND rowid <= ?1";
     transaction.execute(sql, [newest.saturating_sub(MOST_OUTPUTS)]).map_err(&failed)?;
     let sql = "DELETE FROM one_shot_calls WHERE rowid <= ?1 AND command IS NOT NULL";
     transaction.execute(sql, [newest.saturating_sub(MOST_KEYS)]).map(drop).map_err(&failed)

@@ -91,6 +91,7 @@ pub(super) const MIGRATIONS: &[&str] = &["
         stderr BLOB
     ) STRICT;
     CREATE INDEX one_shot_calls_by_machine ON one_shot_calls (machine);
+    CREATE INDEX kept_call_outputs ON one_shot_calls (machine) WHERE stdout IS NOT NULL;
 "];
 
 /// How long another process may hold the database, such as somebody's look into it.

@@ -20,7 +20,8 @@ pub struct Revision {
 pub(crate) struct Changes(watch::Sender<Revision>);
 
 impl Default for Changes {
-    /// Begins with the time, microseconds since 1970: behind all that an earlier daemon can have counted.
+    /// Begins with the time, microseconds since 1970: behind all that an earlier daemon can have counted, if the
+    /// clock was not set back between the two.
     fn default() -> Self {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let last = u64::try_from(since.as_micros()).unwrap_or_default();

@@ -42,15 +42,24 @@ impl Workspaces {
     }
 }
 
+/// Something is done with files; dropped, it tells.
+struct TellsOfChange<'a>(&'a Commands);
+
+impl Drop for TellsOfChange<'_> {
+    fn drop(&mut self) {
+        self.0.changes().of_files();
+    }
+}
+
 /// Operations that ask the guest for one thing.
 macro_rules! ask_the_guest {
-    (then $then:ident: $($(#[doc = $doc:literal])+ $method:ident($($argument:ident: $type:ty),+) -> $answer:ty;)+) => {
+    (changes $changes:literal: $($(#[doc = $doc:literal])+ $method:ident($($argument:ident: $type:ty),+) -> $answer:ty;)+) => {
         impl WorkspaceFiles {
             $(
                 $(#[doc = $doc])+
                 pub async fn $method(&self, $($argument: $type),+) -> Result<$answer, Error> {
+                    let _told = self.telling($changes);
                     let outcome = self.in_use.files().$method($($argument),+).await;
-                    self.$then();
                     self.told(outcome).await
                 }
             )+
@@ -59,7 +68,7 @@ macro_rules! ask_the_guest {
 }
 
 ask_the_guest! {
-    then leave_as_they_are:
+    changes false:
     /// What is at a path; links are not followed.
     stat(request: PathRef) -> Entry;
     /// What is in a directory.
@@ -77,7 +86,7 @@ ask_the_guest! {
 }
 
 ask_the_guest! {
-    then tell_of_change:
+    changes true:
     /// Replaces or makes a file in one step.
     write(request: Write, content: Bytes) -> Written;
     /// The same, piece by piece: the file is replaced when `pieces` is closed and `is_whole` says so.
@@ -128,8 +137,8 @@ impl WorkspaceFiles {
         request: PushRequest,
         progress: impl Fn(TransferProgress) + Send + Sync + 'static,
     ) -> Result<PushOutcome, Error> {
+        let _told = self.telling(true);
         let pushed = self.in_use.files().push(request, &self.seed, &self.git, &self.pulls, progress).await;
-        self.tell_of_change();
         self.told(pushed).await
     }
 
@@ -152,12 +161,10 @@ impl WorkspaceFiles {
         self.told(self.in_use.files().export(request, &self.claims, progress).await).await
     }
 
-    /// Nobody needs to look again.
-    fn leave_as_they_are(&self) {}
-
-    /// Whoever waits for a change may look again, also if it failed: half of it may be done.
-    fn tell_of_change(&self) {
-        self.commands.changes().of_files();
+    /// Of what changes something: whoever waits for a change may look again when it ends, also if it failed or its caller
+    /// went. Half of it may be done.
+    fn telling(&self, changes: bool) -> Option<TellsOfChange<'_>> {
+        changes.then(|| TellsOfChange(&self.commands))
     }
 
     /// The outcome for the caller; a talk that broke off is mostly the end of the machine.

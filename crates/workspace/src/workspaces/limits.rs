@@ -65,8 +65,24 @@ impl Limits {
         self.admit_machine(usage, shape)
     }
 
-    /// Whether one more machine of this size fits.
+    /// Whether one more machine of a workspace fits, of this size.
     pub fn admit_machine(&self, usage: &Usage, shape: MachineShape) -> Result<(), Error> {
+        self.admit_memory(usage, shape)?;
+        if usage.disk_bytes >= self.disk_budget_bytes {
+            return Err(Error::LimitReached {
+                limit: "disk_budget_mib",
+                reason: format!(
+                    "the disks of workspaces take {} MiB, and the budget is {} MiB",
+                    usage.disk_bytes >> 20,
+                    self.disk_budget_bytes >> 20
+                ),
+            });
+        }
+        Ok(())
+    }
+
+    /// Whether the memory of one more machine fits. Of a run nothing else counts: its disk goes with it.
+    pub fn admit_memory(&self, usage: &Usage, shape: MachineShape) -> Result<(), Error> {
         let wanted_mib = u64::from(shape.mem_mib);
         if usage.memory_mib + usage.runs.memory_mib + wanted_mib > self.memory_budget_mib {
             let RunUsage { machines, memory_mib } = usage.runs;
@@ -80,16 +96,6 @@ impl Limits {
                 reason: format!(
                     "started workspaces have {} MiB{runs}, this machine wants {wanted_mib} MiB, and the budget is {} MiB",
                     usage.memory_mib, self.memory_budget_mib
-                ),
-            });
-        }
-        if usage.disk_bytes >= self.disk_budget_bytes {
-            return Err(Error::LimitReached {
-                limit: "disk_budget_mib",
-                reason: format!(
-                    "the disks of workspaces take {} MiB, and the budget is {} MiB",
-                    usage.disk_bytes >> 20,
-                    self.disk_budget_bytes >> 20
                 ),
             });
         }

@@ -317,10 +317,18 @@ impl WorkspaceFilter {
 
 impl Shared {
     fn usage(&self) -> Usage {
+        self.usage_with(|record| disk::WorkspaceDisk::of(&self.resources.layout, &record.id).used_bytes())
+    }
+
+    /// The same without a look at any disk.
+    fn usage_of_memory(&self) -> Usage {
+        self.usage_with(|_record| 0)
+    }
+
+    fn usage_with(&self, disk_bytes: impl Fn(&WorkspaceRecord) -> u64) -> Usage {
         let mut usage = Usage { runs: self.runs.usage(), ..Usage::default() };
         for seen in self.registry.all() {
-            let disk = disk::WorkspaceDisk::of(&self.resources.layout, &seen.record.id);
-            usage.add(&seen.record, disk.used_bytes());
+            usage.add(&seen.record, disk_bytes(&seen.record));
         }
         usage
     }

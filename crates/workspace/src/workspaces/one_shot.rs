@@ -62,7 +62,7 @@ impl OneShots {
                     return Err(Error::CallTaken { key: key.clone() });
                 }
                 Some(KnownCall { kept: Some(kept), .. }) => return Ok(Called::Gone(Box::new(kept))),
-                Some(known) => self.resolve(&known.machine).ok(),
+                Some(known) => self.machine_of(key, &known).await?,
                 None => None,
             },
             None => self.running_for(&call).await?,
@@ -70,6 +70,19 @@ impl OneShots {
         match found {
             Some(id) => self.0.view_of(&id).await.map(Called::Found),
             None => self.create(request, io).await.map(Called::Made),
+        }
+    }
+
+    /// The machine that a key got; none if it was given no command before it went, so that the key is free.
+    async fn machine_of(&self, key: &str, known: &KnownCall) -> Result<Option<WorkspaceId>, Error> {
+        match self.resolve(&known.machine) {
+            Ok(id) => Ok(Some(id)),
+            // It went in this moment, and what became of its command is written down by now; or nobody knows it, and then
+            // nobody knows what ran in it.
+            Err(unknown) => match self.0.shared.store.known_call(key).await? {
+                Some(_) => Err(unknown),
+                None => Ok(None),
+            },
         }
     }
 

@@ -40,7 +40,7 @@ impl Drop for RunRoom {
 impl Workspaces {
     /// Whether a run's machine fits now, so that what cannot fit is refused at once; [`Self::room_for_run`] decides.
     pub(crate) fn would_admit_run(&self, shape: MachineShape) -> Result<(), Error> {
-        self.shared.limits.admit_machine(&self.shared.usage(), shape)
+        self.shared.limits.admit_memory(&self.shared.usage_of_memory(), shape)
     }
 
     /// Decides whether a run's machine fits, and takes its room before anybody else gets it.

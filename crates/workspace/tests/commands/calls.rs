@@ -150,6 +150,22 @@ async fn a_call_without_a_key_attaches_only_to_the_same_command_that_runs() {
 }
 
 #[tokio::test]
+async fn a_call_attaches_to_none_that_ends_with_its_caller() {
+    let workspace = Workspace::start().await;
+    let go = workspace.fifo("go");
+    let script = format!("cat {go}");
+    let (first, mut call) = exec(&workspace.commands, shell(&script));
+    let first = tokio::spawn(first);
+    assert_eq!(call.accepted().await, 1);
+    let (second, mut again) = exec(&workspace.commands, ExecRequest { attach: true, ..shell(&script) });
+    let second = tokio::spawn(second);
+    assert_eq!(soon(again.events.recv()).await, Some(ExecEvent::Accepted { sequence: 2, repeated: false }));
+    first.abort();
+    second.abort();
+    drop((soon(first).await, soon(second).await));
+}
+
+#[tokio::test]
 async fn a_repeated_call_attaches_or_gets_the_result_and_another_is_refused() {
     let workspace = Workspace::start().await;
     let (go, log) = (workspace.fifo("go"), workspace.home.path().join("log"));

@@ -46,6 +46,24 @@ async fn delete(host: &Host, id: &WorkspaceId) {
 }
 
 #[test]
+fn a_key_whose_machine_is_not_known_makes_no_second_one() {
+    in_namespace("a_key_whose_machine_is_not_known_makes_no_second_one", || async {
+        let home = Home::new();
+        let host = home.host().await;
+        let id = made(call(&host, Some("k"), "a").await);
+        // As between the end of a machine and the second look at its key, or when its record cannot be read.
+        host.workspaces().shared.registry.remove(&id);
+        let again = call(&host, Some("k"), "a").await;
+        assert!(matches!(again, Err(Error::UnknownWorkspace { .. })), "{again:?}");
+        home.close(host).await;
+        let host = home.host().await;
+        assert_eq!(found(call(&host, Some("k"), "a").await), id);
+        delete(&host, &id).await;
+        home.close(host).await;
+    });
+}
+
+#[test]
 fn a_key_makes_one_machine_for_ever() {
     in_namespace("a_key_makes_one_machine_for_ever", || async {
         let home = Home::new();
