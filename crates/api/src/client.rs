@@ -128,6 +128,13 @@ impl Client {
         self
     }
 
+    /// The same, which finds a daemon or fails.
+    #[must_use]
+    pub fn finding_only(mut self) -> Self {
+        self.starter = None;
+        self
+    }
+
     /// Asks a unary operation.
     pub async fn call<C: Call>(&self, request: &C::Request) -> Result<C::Result, ClientError> {
         let operation = C::OPERATION;

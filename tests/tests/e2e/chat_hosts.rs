@@ -9,7 +9,7 @@ use std::{
 use pyro_e2e::{Home, Invocation, Outcome, Settings};
 use serde_json::Value;
 
-/// Every host, where a user's configuration of it is below the home directory, and what its flags must be.
+/// Every host, where a user's configuration of it is below the home directory.
 const HOSTS: &[(&str, &str)] = &[
     ("claude-code", ".claude.json"),
     ("codex", ".codex/config.toml"),
@@ -176,6 +176,43 @@ fn a_server_that_does_not_answer_is_told_with_what_it_said() {
         .output()
         .succeeds();
     host(&home, &["doctor", "cursor"]).output().succeeds();
+}
+
+#[test]
+fn what_a_project_names_is_not_started() {
+    let home = Home::bare();
+    let (trap, sprung) = (home.scratch().join("trap"), home.scratch().join("sprung"));
+    fs::write(&trap, format!("#!/bin/sh\n: > {}\n", sprung.display())).unwrap();
+    fs::set_permissions(&trap, fs::Permissions::from_mode(0o755)).unwrap();
+    let file = user(&home).join(".mcp.json");
+    let entry = |program: &str, environment: &str| {
+        format!(
+            r#"{{"mcpServers": {{"pyro": {{"command": "{program}", "args": ["mcp", "serve"], "env": {environment}}}}}}}"#
+        )
+    };
+    let doctor = || host(&home, &["doctor", "claude-code", "--json"]).output();
+    fs::write(&file, entry(trap.to_str().unwrap(), "{}")).unwrap();
+    assert_eq!(faults(&doctor()), ["other_program"]);
+    assert!(!sprung.exists(), "a program of the project was started");
+    // Nor this program with variables that could make another one of it.
+    fs::write(&file, entry(&program(), r#"{"LD_PRELOAD": "./trap.so"}"#)).unwrap();
+    assert_eq!(doctor().json()["hosts"][0]["configurations"][1]["server"], Value::Null);
+    fs::write(&file, entry(&program(), "{}")).unwrap();
+    assert_eq!(doctor().json()["hosts"][0]["configurations"][1]["server"]["tools"], 15);
+}
+
+#[test]
+fn a_server_that_never_stops_talking_is_not_listened_to_for_ever() {
+    let home = Home::bare();
+    connect(&home, "cursor", &[]);
+    let talker = home.scratch().join("talker");
+    fs::write(&talker, "#!/bin/sh\nwhile echo '{\"jsonrpc\":\"2.0\",\"method\":\"x\"}'; do :; done\n")
+        .unwrap();
+    fs::set_permissions(&talker, fs::Permissions::from_mode(0o755)).unwrap();
+    replace_in(&user(&home).join(".cursor/mcp.json"), &program(), talker.to_str().unwrap());
+    let outcome = host(&home, &["doctor", "cursor", "--json", "--timeout-seconds", "1"]).output();
+    assert_eq!(faults(&outcome), ["other_program", "no_answer"]);
+    assert!(outcome.text().contains("in time"), "{outcome}");
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! What goes wrong around a chat: the client dies, the daemon dies, names and output are no text, and much comes at once.
 
+use std::time::{Duration, Instant};
+
 use pyro_e2e::{ENVIRONMENT, Home, Signal};
 use serde_json::{Value, json};
 
@@ -7,6 +9,8 @@ use super::mcp::Chat;
 
 /// Answers soon, so that a command that runs on is told as running.
 const IMPATIENT: &[&str] = &["--answer-within", "1"];
+/// Generous: only a fault reaches it.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 fn workspace(home: &Home, flags: &[&str]) -> Chat {
     let mut chat = Chat::with(home, flags);
@@ -18,27 +22,35 @@ fn exec(command: &str) -> Value {
     json!({"workspace_id": "w", "command": command, "timeout_seconds": 2000})
 }
 
+/// Looks again until there is something: each look asks the daemon, and most find it.
+fn as_soon_as<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(Instant::now() < until, "{what} within {PATIENCE:?}");
+    }
+}
+
 /// The command that runs in the workspace, as soon as one does.
 fn running_job(home: &Home) -> String {
-    loop {
+    as_soon_as("a command runs", || {
         let list = home.pyro(["workspace", "job", "list", "w", "--running", "--json"]).output().succeeds();
-        if let Some(job) =
-            list.json()["jobs"].as_array().unwrap().iter().find(|job| job["state"] == "running")
-        {
-            return job["job_id"].as_str().unwrap().to_owned();
-        }
-    }
+        let list = list.json();
+        let job = list["jobs"].as_array().unwrap().iter().find(|job| job["state"] == "running")?;
+        Some(job["job_id"].as_str().unwrap().to_owned())
+    })
 }
 
 /// The lines that commands have written, as soon as there is one.
 fn log(chat: &mut Chat) -> Value {
-    loop {
-        let read = json!({"name": "workspace_file_read", "arguments": {"workspace_id": "w", "path": "log"}});
+    let read = json!({"name": "workspace_file_read", "arguments": {"workspace_id": "w", "path": "log"}});
+    as_soon_as("a command writes", || {
         let read = chat.ask("tools/call", &read);
-        if read["isError"] == false && read["structuredContent"]["content"] != "" {
-            return read["structuredContent"]["content"].clone();
-        }
-    }
+        let is_there = read["isError"] == false && read["structuredContent"]["content"] != "";
+        is_there.then(|| read["structuredContent"]["content"].clone())
+    })
 }
 
 fn delete(home: &Home) {

@@ -209,7 +209,7 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("W20", "scrubbing of disks"),
     ("W23", "the demo with a model: `tests/smokes/test_demo.py`"),
     ("W24", "services"),
-    ("P8", "MCP"),
+    ("P8", "calls side by side, a ping between them: `crates/pyro/tests/mcp/faults.rs`"),
     ("P11", "archives in memory: `crates/tree/tests` bound it, and nothing else packs"),
     ("P12", "shells"),
     ("P13", "disk tools"),
@@ -217,7 +217,7 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("P15", "port proxies"),
     ("P17", "snapshots"),
     ("P18", "round trips of a patch: the protocol has one request for all of it"),
-    ("P19", "MCP"),
+    ("P19", "one payload in a result of a tool: `crates/pyro/tests/mcp/commands.rs`"),
     ("P21", "networks"),
 ];
 

@@ -115,17 +115,17 @@ fn change(
     let (shape, keys) = host.shape.settle(&document, &location.keys, &wish.name)?;
     let existing = document.at(&keys)?;
     let place = dotted(&keys);
-    let Some(entry) = existing.filter(|entry| !entry.is_object()) else {
-        let found = existing.map(|entry| shape.read(entry));
-        let wanted = wanted(host, location, found.as_ref(), wish, same_program)?;
-        let changes = shape.changes(existing, &wanted);
-        if existing.is_some() && changes.is_empty() {
-            return Ok(Outcome::Unchanged);
-        }
-        admit(place, existing, &changes.iter().map(|change| change.key).collect::<Vec<_>>())?;
-        return Ok(Outcome::Changed(document.changed(&keys, &changes)?));
-    };
-    Err(super::document::no_map(&keys, entry).into())
+    if let Some(entry) = existing.filter(|entry| !entry.is_object()) {
+        return Err(super::document::no_map(&keys, entry).into());
+    }
+    let found = existing.map(|entry| shape.read(entry));
+    let wanted = wanted(host, location, found.as_ref(), wish, same_program)?;
+    let changes = shape.changes(existing, &wanted);
+    if existing.is_some() && changes.is_empty() {
+        return Ok(Outcome::Unchanged);
+    }
+    admit(place, existing, &changes.iter().map(|change| change.key).collect::<Vec<_>>())?;
+    Ok(Outcome::Changed(document.changed(&keys, &changes)?))
 }
 
 /// What an entry should start: what it says already, as far as that can be understood, with what was wished.

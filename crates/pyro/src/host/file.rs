@@ -99,7 +99,9 @@ impl ConfigurationFile {
             return Err(FileFault::ReadOnly { path: self.path.clone() });
         }
         let backup = self.keep(before, &metadata)?;
-        let new = self.beside(text, metadata.mode() & 0o7777, Some(&metadata))?;
+        let new = self.beside(text, metadata.mode() & 0o7777, Some(&metadata)).inspect_err(|_| {
+            let _removed = fs::remove_file(&backup);
+        })?;
         let unchanged = fs::read(&self.target).is_ok_and(|now| now == before.as_bytes());
         let renamed = if unchanged { fs::rename(&new, &self.target) } else { Ok(()) };
         if !unchanged || renamed.is_err() {

@@ -119,8 +119,13 @@ impl Conversation {
         self.say(&json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params}))?;
         loop {
             let left = self.deadline.saturating_duration_since(Instant::now());
+            let late = || format!("the server did not answer `{method}` in time");
+            // One that never stops talking always has a line ready.
+            if left.is_zero() {
+                return Err(late());
+            }
             let line = self.lines.recv_timeout(left).map_err(|error| match error {
-                RecvTimeoutError::Timeout => format!("the server did not answer `{method}` in time"),
+                RecvTimeoutError::Timeout => late(),
                 RecvTimeoutError::Disconnected => format!("the server did not answer `{method}`"),
             })?;
             let message: Value = serde_json::from_str(&line)
@@ -142,9 +147,12 @@ impl Conversation {
     }
 }
 
+/// Lines kept for whoever reads them; then the server waits, as with any pipe.
+const LINES_AHEAD: usize = 16;
+
 /// Lines as they come; the end of the channel is the end of the stream.
 fn lines_of(stream: impl Read + Send + 'static) -> Receiver<String> {
-    let (sender, lines) = mpsc::channel();
+    let (sender, lines) = mpsc::sync_channel(LINES_AHEAD);
     thread::spawn(move || {
         let mut reader = BufReader::new(stream);
         loop {

@@ -43,6 +43,7 @@ pub(super) async fn exec(
 ) -> Result<Followed, ErrorBody> {
     let request = WorkspaceExecRequest { attach: request.idempotency_key.is_none(), ..request.clone() };
     let mut following = Following::new(call, &request.workspace, max_chars);
+    following.runs_once = request.idempotency_key.is_some();
     let exchange = call.client.stream::<ExecInWorkspace>(&request).await;
     let mut exchange = exchange.map_err(|error| following.lost(error))?;
     let report = following.until_patience_ends(&mut exchange).await?;
@@ -109,6 +110,8 @@ struct Following<'c> {
     workspace: WorkspaceRef,
     deadline: Instant,
     kills_when_cancelled: bool,
+    /// However often it is asked for.
+    runs_once: bool,
     job: Option<CommandRef>,
     /// Whether an earlier call began the command that this one asked for.
     attached: bool,
@@ -123,6 +126,7 @@ impl<'c> Following<'c> {
             workspace: workspace.clone(),
             deadline: call.deadline,
             kills_when_cancelled: true,
+            runs_once: false,
             job: None,
             attached: false,
             stdout: HeadAndTail::new(max_chars),
@@ -247,8 +251,15 @@ impl<'c> Following<'c> {
                 body.retryable = true;
                 body
             }
+            None if is_lost && self.runs_once => {
+                let mut body = body
+                    .with_hint("call again with the same arguments: the command runs once")
+                    .with_work(Work::Unknown, None);
+                body.retryable = true;
+                body
+            }
             None if is_lost => body
-                .with_hint("call again with the same arguments: if the command runs, the call attaches to it")
+                .with_hint("the command may have run: look at the logs before you call again")
                 .with_work(Work::Unknown, None),
             _ => body,
         }

@@ -212,7 +212,7 @@ pub(super) async fn again(
     if followed.report.state.is_live() {
         return Ok(answer);
     }
-    end(&call.client, vm_id, answer).await
+    Ok(end(&call.client, vm_id, answer).await)
 }
 
 /// A part of what a command has written.
@@ -248,29 +248,31 @@ async fn settle(
             Ok(_) => {}
             // Somebody who followed the same command was faster.
             Err(error) if is_gone(&error) => return Ok(answer.cleaned_up(vm_id)),
-            Err(error) => return Err(error),
+            // What runs on was promised its time.
+            Err(error) if runs_on => return Err(error),
+            Err(_) => {}
         }
     }
     if runs_on {
         return Ok(answer);
     }
-    end(&call.client, vm_id, answer).await
+    Ok(end(&call.client, vm_id, answer).await)
 }
 
 /// Deletes a machine whose command has ended, or leaves that to whoever else waits for the same command. If an output was
-/// cut, only the machine ends; what it wrote stays for its time.
-async fn end(client: &Client, vm_id: &str, answer: CommandAnswer) -> Result<CommandAnswer, ErrorBody> {
+/// cut, only the machine ends; what it wrote stays for its time. The answer is told whatever becomes of the machine, which
+/// goes some time after its last caller at the latest.
+async fn end(client: &Client, vm_id: &str, answer: CommandAnswer) -> CommandAnswer {
     if answer.is_cut() {
         let stopped = client.call::<StopVm>(&VmStopRequest { vm_id: vm_id.to_owned() }).await;
         return match stopped.map_err(ErrorBody::from) {
-            Err(error) if is_gone(&error) => Ok(answer.cleaned_up(vm_id)),
-            Err(error) => Err(error),
-            Ok(_) => Ok(answer),
+            Err(error) if is_gone(&error) => answer.cleaned_up(vm_id),
+            Ok(_) | Err(_) => answer,
         };
     }
-    match delete(client, vm_id, true).await? {
-        true => Ok(answer.cleaned_up(vm_id)),
-        false => Ok(answer),
+    match delete(client, vm_id, true).await {
+        Ok(true) => answer.cleaned_up(vm_id),
+        Ok(false) | Err(_) => answer,
     }
 }
 

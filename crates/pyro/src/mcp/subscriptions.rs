@@ -32,7 +32,8 @@ pub(super) const MOST_SUBSCRIPTIONS: usize = 64;
 
 /// What changes within this time is told in one word.
 const PAUSE: Duration = Duration::from_millis(200);
-/// How long after the daemon was lost it is asked again.
+/// How long after the daemon was lost it is looked for again. Nothing tells that there is one, and none is started only to be
+/// listened to.
 const DAEMON_PAUSE: Duration = Duration::from_secs(1);
 
 /// The subscriptions of a client that asks for each by itself, as revisions before 2026-07-28 do.
@@ -97,15 +98,19 @@ pub(super) async fn listen(client: &Client, context: SubscriptionContext) {
     let (tell, mut told) = mpsc::channel(MOST_SUBSCRIPTIONS);
     let mut watches = tokio::task::JoinSet::new();
     for uri in uris {
-        // Who is there now cannot be told of by a failure: the request was accepted. It is told of when it comes to be.
-        let Ok(watched) = Watched::begin(client, &uri).await else { continue };
-        watches.spawn(watched.follow(Listener::Request(tell.clone(), uri)));
+        let (client, tell) = (client.clone(), tell.clone());
+        watches.spawn(async move {
+            // What is not there cannot be told of by a failure any more: the request was accepted.
+            if let Ok(watched) = Watched::begin(&client, &uri).await {
+                watched.follow(Listener::Request(tell, uri)).await;
+            }
+        });
     }
+    drop(tell);
     loop {
         tokio::select! {
             () = context.cancelled() => return,
-            uri = told.recv() => {
-                let Some(uri) = uri else { return };
+            Some(uri) = told.recv() => {
                 if context.sink().notify_resource_updated(uri).await.is_err() {
                     return;
                 }
@@ -153,7 +158,8 @@ impl Watched {
         let revision = wait(client, &now).await.map_err(super::resources::failed)?;
         // By its id, so that another one of that name is not taken for it.
         let workspace = WorkspaceRef::new(&revision.workspace_id).map_err(super::resources::failed)?;
-        let mut watched = Self { client: client.clone(), workspace, address, revision, file: None };
+        let client = client.clone().finding_only();
+        let mut watched = Self { client, workspace, address, revision, file: None };
         watched.file = watched.look().await.unwrap_or_default();
         Ok(watched)
     }

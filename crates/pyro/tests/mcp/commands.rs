@@ -249,6 +249,26 @@ fn a_daemon_that_is_lost_costs_no_command() {
     assert_eq!(begun, 1, "nothing is run twice");
 }
 
+#[test]
+fn what_is_lost_before_it_is_known_to_run_is_asked_again_only_if_it_runs_once() {
+    let daemon = Daemon::answering(|_, _| Answer::Frames(vec![]));
+    let mut client = Client::new(&daemon, &[]);
+    for (key, retryable, hint) in [(Some("mine"), true, "runs once"), (None, false, "logs")] {
+        let mut arguments = json!({"workspace_id": "fix", "command": "make test"});
+        if let Some(key) = key {
+            arguments["idempotency_key"] = json!(key);
+        }
+        let content = client.call("workspace_exec", &arguments)["structuredContent"].clone();
+        assert_eq!(
+            (&content["code"], &content["work"]),
+            (&json!("daemon_lost"), &json!("unknown")),
+            "{content}"
+        );
+        assert_eq!(content["retryable"], retryable, "{content}");
+        assert!(content["hint"].as_str().unwrap().contains(hint), "{content}");
+    }
+}
+
 fn machine(state: &str, more: &Value) -> Value {
     let mut machine = json!({
         "vm_id": "0123456789ab", "environment": "debian:12", "environment_version": null, "vcpu_count": 1,

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::{
     Request, Uri,
-    header::{AUTHORIZATION, CONTENT_TYPE, HOST},
+    header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue},
 };
 use hyper_util::rt::TokioIo;
 use pyro_api::{ErrorBody, ErrorCode, error::chain_text};
@@ -21,11 +21,13 @@ const MOST_SHOWN_CHARS: usize = 500;
 /// Where a model is.
 #[derive(Debug)]
 pub(super) struct Endpoint {
+    /// As it stands in an address: an IPv6 one in brackets.
     host: String,
     port: u16,
     path: String,
     model: String,
-    token: Option<String>,
+    /// Never shown.
+    authorization: Option<HeaderValue>,
 }
 
 /// What a model has said.
@@ -56,13 +58,19 @@ impl Endpoint {
         let uri = base_url
             .parse::<Uri>()
             .map_err(|error| refuse(format!("{base_url:?} is no address of an API: {error}")))?;
+        let authorization = token.map(|token| HeaderValue::from_str(&format!("Bearer {token}"))).transpose();
+        let mut authorization =
+            authorization.map_err(|_| refuse("the token has characters that no header has".to_owned()))?;
+        if let Some(value) = &mut authorization {
+            value.set_sensitive(true);
+        }
         match (uri.scheme_str(), uri.host()) {
             (Some("http"), Some(host)) => Ok(Self {
-                host: host.trim_start_matches('[').trim_end_matches(']').to_owned(),
+                host: host.to_owned(),
                 port: uri.port_u16().unwrap_or(80),
                 path: format!("{}/chat/completions", uri.path().trim_end_matches('/')),
                 model: model.to_owned(),
-                token,
+                authorization,
             }),
             (Some("https"), _) => Err(refuse(format!("{base_url} is reached over TLS, which this demo does not speak"))
                 .with_hint("name an endpoint on this host or in its network with http://, or examples/clients for others")),
@@ -86,7 +94,8 @@ impl Endpoint {
     }
 
     async fn connect(&self) -> Result<TcpStream, ErrorBody> {
-        TcpStream::connect((self.host.as_str(), self.port)).await.map_err(|error| {
+        let host = self.host.trim_start_matches('[').trim_end_matches(']');
+        TcpStream::connect((host, self.port)).await.map_err(|error| {
             self.failed(&format!("cannot be reached: {error}")).with_hint(format!(
                 "start a server there (`ollama serve`, `ollama pull {}`), or name another with --base-url",
                 self.model
@@ -103,8 +112,8 @@ impl Endpoint {
         let mut request = Request::post(&self.path)
             .header(HOST, format!("{}:{}", self.host, self.port))
             .header(CONTENT_TYPE, "application/json");
-        if let Some(token) = &self.token {
-            request = request.header(AUTHORIZATION, format!("Bearer {token}"));
+        if let Some(authorization) = &self.authorization {
+            request = request.header(AUTHORIZATION, authorization);
         }
         let request = request
             .body(Full::new(question))
@@ -180,7 +189,16 @@ mod tests {
             ("localhost", 11434, "/v1/chat/completions")
         );
         let bare = parse("http://[::1]").unwrap();
-        assert_eq!((bare.host.as_str(), bare.port, bare.path.as_str()), ("::1", 80, "/chat/completions"));
+        assert_eq!((bare.host.as_str(), bare.port, bare.path.as_str()), ("[::1]", 80, "/chat/completions"));
+    }
+
+    #[test]
+    fn a_token_is_never_shown() {
+        let endpoint = Endpoint::parse("http://localhost", "m", Some("geheim".into())).unwrap();
+        assert!(!format!("{endpoint:?}").contains("geheim"), "{endpoint:?}");
+        let odd = Endpoint::parse("http://localhost", "m", Some("a\nb".into())).unwrap_err();
+        assert_eq!(odd.code, ErrorCode::Usage);
+        assert!(!format!("{odd:?}").contains("a\\nb"), "{odd:?}");
     }
 
     #[test]

@@ -62,7 +62,11 @@ pub(super) async fn perform(arguments: &Arguments, settings: &Settings) -> Resul
     let mut signals = Signals::watch()?;
 
     output::line(format!("[demo] model={} environment={}", arguments.model, arguments.environment))?;
-    let work = Work::begin(&tools, &arguments.environment, project.path(), arguments.verbose).await?;
+    let begun = Work::begin(&tools, &arguments.environment, project.path(), arguments.verbose);
+    let work = tokio::select! {
+        work = begun => work?,
+        status = signals.next() => return Err(Failure::Interrupted(status)),
+    };
     let worked = tokio::select! {
         worked = tokio::time::timeout(patience, work.go_on(&endpoint, arguments.max_steps)) => {
             worked.unwrap_or_else(|_| Err(out_of_time(patience)))

@@ -8,9 +8,9 @@ use serde::Serialize;
 use super::surroundings::{Looked, Surroundings, look_for};
 use crate::{
     host::{
-        Found, Host, HostName, Launch, Location,
+        Found, Host, HostName, Launch, Location, Scope,
         probe::{self, Answer, Start},
-        problem::{Fault, Problem, examine},
+        problem::{Fault, Problem, ProgramState, examine},
         serve_options::ServeOptions,
     },
     mcp::Profile,
@@ -20,7 +20,8 @@ use crate::{
 
 /// Look whether hosts start pyro, and whether what they start answers
 ///
-/// Each server is started exactly as its entry says, greeted, asked for its tools and ended. Exits with 0 only if the
+/// Each server is started exactly as its entry says, greeted, asked for its tools and ended. Of an entry in a project, which is
+/// by whoever wrote the project, only this very program is started, and with no variables set for it. Exits with 0 only if the
 /// host is connected and all its entries are right; without a host, if no entry of any host is wrong.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -151,7 +152,7 @@ fn configuration(
             report.exists = file.text.is_some();
             if let Some(entry) = entry {
                 report.entry = true;
-                fill(&mut report, host, &entry.found, arguments, surroundings);
+                fill(&mut report, host, location.scope, &entry.found, arguments, surroundings);
             }
         }
     }
@@ -161,6 +162,7 @@ fn configuration(
 fn fill(
     report: &mut Configuration,
     host: &Host,
+    scope: Scope,
     found: &Found,
     arguments: &Arguments,
     surroundings: &Surroundings,
@@ -177,13 +179,20 @@ fn fill(
     let hopeless = |problem: &Problem| {
         matches!(problem.code, Fault::ProgramMissing | Fault::WrongArguments | Fault::WrongType)
     };
-    if report.problems.iter().any(hopeless) {
+    if report.problems.iter().any(hopeless) || !is_trusted(scope, launch, surroundings) {
         return;
     }
     match start(host, found, launch, arguments, surroundings) {
         Ok(answer) => report.server = Some(answer),
         Err(why) => report.problems.push(Problem::new(Fault::NoAnswer, why)),
     }
+}
+
+/// Whether an entry may be started. A project's file is by whoever wrote the project, and nobody was asked about it.
+fn is_trusted(scope: Scope, launch: &Launch, surroundings: &Surroundings) -> bool {
+    let is_only_this =
+        || surroundings.program_state(&launch.program) == ProgramState::This && launch.environment.is_empty();
+    scope != Scope::Project || is_only_this()
 }
 
 fn start(
@@ -261,6 +270,8 @@ fn answered(one: &Configuration) -> String {
             "{} {} answered with {} tools ({profile}) after {} ms",
             answer.name, answer.version, answer.tools, answer.milliseconds
         ),
-        None => format!("an entry ({profile})"),
+        None => {
+            format!("an entry ({profile}), not started: it is the project's, and not this program as it is")
+        }
     }
 }

@@ -16,6 +16,9 @@ use crate::{
 /// Less than the minute after which most clients give a call up.
 const USUAL_PATIENCE_SECONDS: u64 = 40;
 
+/// Most clients that come back do so within it.
+const USUAL_ABANDON_SECONDS: u64 = 60;
+
 /// Serve a chat client, on standard input and output unless --http is given
 ///
 /// Speaks every revision of the protocol. All state is the daemon's: servers can be started and stopped at any time, and
@@ -35,7 +38,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "SECONDS", default_value_t = USUAL_PATIENCE_SECONDS, value_parser = clap::value_parser!(u64).range(1..=3600))]
     answer_within: u64,
     /// End the machine of a `vm_run` so long after its last caller went away, unless its job was returned as running
-    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    #[arg(long, value_name = "SECONDS", default_value_t = USUAL_ABANDON_SECONDS, value_parser = clap::value_parser!(u64).range(1..=3600))]
     abandon_after: u64,
     /// Listen for HTTP, at /mcp: a port on the loopback, or an address and a port
     #[arg(long, value_name = "ADDR")]
@@ -56,12 +59,26 @@ impl Arguments {
 
     /// Words for all that is not as usual, profile and directories aside.
     pub(crate) fn unusual_words(&self) -> Vec<String> {
+        // All of them by name, so that a new one is not forgotten here.
+        let Self {
+            profile: _,
+            allow_path: _,
+            results,
+            answer_within,
+            abandon_after,
+            http: _,
+            token_file: _,
+            allow_host: _,
+        } = self;
         let mut words = Vec::new();
-        if self.results == ResultForm::Text {
+        if *results == ResultForm::Text {
             words.extend(["--results".to_owned(), "text".to_owned()]);
         }
-        if self.answer_within != USUAL_PATIENCE_SECONDS {
-            words.extend(["--answer-within".to_owned(), self.answer_within.to_string()]);
+        if *answer_within != USUAL_PATIENCE_SECONDS {
+            words.extend(["--answer-within".to_owned(), answer_within.to_string()]);
+        }
+        if *abandon_after != USUAL_ABANDON_SECONDS {
+            words.extend(["--abandon-after".to_owned(), abandon_after.to_string()]);
         }
         words
     }

@@ -144,12 +144,12 @@ fn what_is_wrong_is_found_and_mended() {
 
 #[test]
 fn options_that_are_not_ours_to_say_stay() {
-    let text = r#"{"mcpServers": {"pyro": {"command": "/old/pyro", "args": ["mcp", "serve", "--results=text", "--answer-within", "20", "--profile", "vm-run"], "env": {}}}}"#;
+    let text = r#"{"mcpServers": {"pyro": {"command": "/old/pyro", "args": ["mcp", "serve", "--results=text", "--answer-within", "20", "--abandon-after", "300", "--profile", "vm-run"], "env": {}}}}"#;
     let host = HostName::ClaudeCode.host();
     let wish = Wish { profile: Some(Profile::WorkspaceFull), ..wish() };
     let mended = changed(mend(host, &location(host, Scope::User), text, &wish, same));
     let words = "\"mcp\", \"serve\", \"--profile\", \"workspace-full\", \"--allow-path\", \"/h/projects\", \
-                 \"--results\", \"text\", \"--answer-within\", \"20\"";
+                 \"--results\", \"text\", \"--answer-within\", \"20\", \"--abandon-after\", \"300\"";
     assert!(mended.contains(words), "{mended}");
     assert!(mended.contains("\"env\": {}"), "{mended}");
 }

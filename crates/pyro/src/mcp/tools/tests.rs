@@ -168,8 +168,7 @@ fn what_is_missing_has_a_reason_that_is_still_true() {
         let of_that_noun = |name: &str| name.split('_').any(|word| word == noun);
         assert!(!OPERATIONS.iter().any(|operation| of_that_noun(operation.name)), "{reason}");
     }
-    for (name, reason) in MISSING {
-        assert!(reason.contains("no"), "{name}: {reason}");
+    for (name, _reason) in MISSING {
         assert!(!OPERATIONS.iter().any(|operation| operation.name == *name), "{name} is an operation by now");
     }
 }
