@@ -93,13 +93,14 @@ async fn a_file_worker_ends_with_the_session_that_it_served() {
 }
 
 /// An agent that was prepared, and the process id of the worker that it started ahead.
-fn prepared(place: &tempfile::TempDir) -> (Agent, String) {
+async fn prepared(place: &tempfile::TempDir) -> (Agent, String) {
     let started = place.path().join("started");
     rustix::fs::mkfifoat(rustix::fs::CWD, &started, 0o600.into()).unwrap();
     let script = format!("#!/bin/sh\necho $$\n[ -p {0} ] && echo $$ > {0}\ncat\n", started.display());
     let mut agent = Agent::new(stand_in_that(place, &script)).unwrap();
     agent.prepare();
-    let ahead = fs::read_to_string(&started).unwrap();
+    let pipe = started.clone();
+    let ahead = soon(tokio::task::spawn_blocking(move || fs::read_to_string(pipe))).await.unwrap().unwrap();
     // The next one need not tell.
     fs::remove_file(&started).unwrap();
     (agent, ahead)
@@ -117,7 +118,7 @@ async fn first_line(host: &mut Host<DuplexStream>, worker: &str) -> String {
 #[tokio::test]
 async fn the_first_file_worker_is_there_before_it_is_asked_for() {
     let place = tempfile::tempdir().unwrap();
-    let (mut agent, ahead) = prepared(&place);
+    let (mut agent, ahead) = prepared(&place).await;
     let (stream, mut guest) = tokio::io::duplex(64 * 1024);
     tokio::spawn(async move { agent.serve(&mut guest).await });
     let mut host = Host::connect(stream, 1).await;
@@ -131,7 +132,7 @@ async fn the_first_file_worker_is_there_before_it_is_asked_for() {
 async fn a_file_worker_that_died_before_it_was_asked_for_is_replaced() {
     use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
     let place = tempfile::tempdir().unwrap();
-    let (mut agent, ahead) = prepared(&place);
+    let (mut agent, ahead) = prepared(&place).await;
     let pid = Pid::from_raw(ahead.trim().parse().unwrap()).unwrap();
     kill_process(pid, Signal::KILL).unwrap();
     waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT).unwrap();

@@ -1,5 +1,5 @@
 //! The journal: a version, the steps in order, an end, and the seal if it has one. Every field ends with a zero byte, which no
-//! path has. A journal without the seal that is wanted is not even read.
+//! path has. A journal without the seal that is wanted is not even parsed.
 //!
 //! A journal of another version is refused: without the stamps of version 2 nobody can tell what was edited since, and version 1
 //! had no seal, so on the host none of it is distinguishable from a forged one.
