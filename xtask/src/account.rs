@@ -91,6 +91,14 @@ impl Account {
         Ok(command)
     }
 
+    /// The same for tests, some of which interrupt themselves: whoever started this may ignore interrupts, as the shell of a
+    /// background job does.
+    pub(crate) fn test_command(&self, program: &Path) -> Result<Command> {
+        let mut command = self.command(Path::new("/usr/bin/env"))?;
+        command.arg("--default-signal=HUP,INT,QUIT,TERM").arg(program);
+        Ok(command)
+    }
+
     fn lookup(name_or_uid: &str) -> Result<Self> {
         let output = Command::new("getent").args(["passwd", name_or_uid]).output().context("run getent")?;
         let line = String::from_utf8_lossy(&output.stdout);

@@ -34,7 +34,7 @@ use arguments::Arguments;
 const HELP: &str = "\
 Usage: cargo xtask TASK [options]
 
-Tasks that try the programs take --release, --profile P, or --shipped for those that the wheel carries.
+--shipped tries the programs that the wheel carries.
 
   prepare                 install what this host lacks (root), or print the line that does
   build [--release | --profile P]
@@ -48,9 +48,9 @@ Tasks that try the programs take --release, --profile P, or --shipped for those 
                           --as-root: run the guest-backed suite a second time as root
   sdk [--release | --shipped] [--account NAME] [FILTER...]
                           of those, the ones of the Python SDK
-  mcp [--release] [--account NAME] [FILTER...]
+  mcp [--release | --shipped] [--account NAME] [FILTER...]
                           of those, the ones of the MCP server with clients of others
-  smoke [--release] [--account NAME] [STORY...]
+  smoke [--release | --shipped] [--account NAME] [STORY...]
                           of those, the use cases of docs/use-cases and the examples of clients
   wheel [--release]       build the Python package with the programs in it
   bench [ARGS...]         prepare, build, measure, compare with benches/budgets.toml (--json for programs)

@@ -2,7 +2,8 @@
 //! the official conformance suite.
 //!
 //! Their versions are in `sdks/python/requirements` and `tests/mcp_clients/package-lock.json`. So is that of the interpreter that two of
-//! them need: distributions have it too old, and with another one everywhere a failure would say little.
+//! them need: distributions have it too old, and with another one everywhere a failure would say little. In `package.json` another
+//! package stands in for vite, which only the Inspector's page needs and which does not install from every registry.
 
 use std::{
     fs,
@@ -15,12 +16,12 @@ use anyhow::{Context, Result};
 use crate::{
     account::Account,
     arguments::Arguments,
-    build::{Built, Programs},
-    checkout, installed, prepare,
+    build::Built,
+    checkout, installed,
     sdk::Package,
     step,
     tally::Tally,
-    test::Summary,
+    test::{Summary, run_alone},
     wheel,
 };
 
@@ -28,16 +29,8 @@ use crate::{
 const TESTS: &str = "tests/mcp_clients";
 
 /// Entry of the task.
-pub(crate) fn run(mut arguments: Arguments) -> Result<()> {
-    let programs = Programs::named(&mut arguments)?;
-    let named = arguments.option("--account")?;
-    let filters = arguments.names()?;
-    let account = Account::ordinary(named.as_deref())?;
-    prepare::prepare_for(&account)?;
-    let built = programs.build()?;
-    let mut summary = Summary::default();
-    test(&mut summary, &account, &built, &filters)?;
-    summary.conclude(filters.is_empty())
+pub(crate) fn run(arguments: Arguments) -> Result<()> {
+    run_alone(arguments, test)
 }
 
 /// All of it, as one part.
@@ -53,11 +46,7 @@ pub(crate) fn test(
     summary.part(&format!("MCP clients of others as `{}`", account.name), || {
         let package = Package::staged(built)?;
         let stage = &package.stage;
-        for file in checkout::files()? {
-            if let Ok(inside) = file.strip_prefix(TESTS) {
-                stage.copy(&checkout::root().join(&file), &Path::new("mcp_clients").join(inside))?;
-            }
-        }
+        stage.part(Path::new(TESTS), Path::new("mcp_clients"))?;
         let mut tests = package.on_machines(account, "mcp_clients")?;
         tests.args(filters);
         tests.env("PYTHONPATH", stage.tree(&python, Path::new("python"))?);

@@ -7,26 +7,18 @@ use anyhow::{Context, Result};
 use crate::{
     account::Account,
     arguments::Arguments,
-    build::{Built, Programs},
-    checkout, prepare,
+    build::Built,
+    checkout,
     stage::Stage,
     step,
     tally::Tally,
-    test::Summary,
+    test::{Summary, run_alone},
     wheel,
 };
 
 /// Entry of the task.
-pub(crate) fn run(mut arguments: Arguments) -> Result<()> {
-    let programs = Programs::named(&mut arguments)?;
-    let named = arguments.option("--account")?;
-    let filters = arguments.names()?;
-    let account = Account::ordinary(named.as_deref())?;
-    prepare::prepare_for(&account)?;
-    let built = programs.build()?;
-    let mut summary = Summary::default();
-    test(&mut summary, &account, &built, &filters)?;
-    summary.conclude(filters.is_empty())
+pub(crate) fn run(arguments: Arguments) -> Result<()> {
+    run_alone(arguments, test)
 }
 
 /// All of it, part by part. The wheel takes a build of its own, so it is left out when somebody asks for single tests.
@@ -86,11 +78,7 @@ pub(crate) struct Package {
 impl Package {
     pub(crate) fn staged(built: &Built) -> Result<Self> {
         let stage = Stage::new()?;
-        for file in checkout::files()? {
-            if let Ok(inside) = file.strip_prefix("sdks/python") {
-                stage.copy(&checkout::root().join(&file), inside)?;
-            }
-        }
+        stage.part(Path::new("sdks/python"), Path::new(""))?;
         let (pyro, guest) = (stage.add(&built.pyro)?, stage.add(&built.guest)?);
         Ok(Self { stage, pyro, guest })
     }
@@ -116,12 +104,10 @@ impl Package {
     }
 
     fn tests(&self, account: &Account, directory: &str) -> Result<std::process::Command> {
-        let mut tests = account.command(Path::new("/usr/bin/env"))?;
-        // Interrupts as in `test`; and the interpreter that this account finds.
-        tests
-            .args(["--default-signal=HUP,INT,QUIT,TERM", "python3"])
-            .arg(self.stage.path().join("run_tests.py"));
-        tests.arg(directory).env("PYTHONDONTWRITEBYTECODE", "1").env("PYRO_TEST_HOME", account.test_home());
+        // The interpreter that this account finds.
+        let mut tests = account.test_command(Path::new("python3"))?;
+        tests.arg(self.stage.path().join("run_tests.py")).arg(directory);
+        tests.env("PYTHONDONTWRITEBYTECODE", "1").env("PYRO_TEST_HOME", account.test_home());
         Ok(tests)
     }
 }

@@ -8,7 +8,7 @@
 //! - `PYRO_TEST_HOME`: a directory kept from run to run, for the environments that all tests share.
 
 use std::{
-    path::{Path, PathBuf},
+    path::PathBuf,
     time::{Duration, Instant},
 };
 
@@ -57,6 +57,22 @@ pub(crate) fn run(mut arguments: Arguments) -> Result<()> {
     summary.conclude(filters.is_empty())
 }
 
+/// Parts of all tests, of a kind that can also be asked for alone.
+pub(crate) type Parts = fn(&mut Summary, &Account, &Built, &[String]) -> Result<()>;
+
+/// Entry of the tasks that run one kind of parts.
+pub(crate) fn run_alone(mut arguments: Arguments, parts: Parts) -> Result<()> {
+    let programs = Programs::named(&mut arguments)?;
+    let named = arguments.option("--account")?;
+    let filters = arguments.names()?;
+    let account = Account::ordinary(named.as_deref())?;
+    prepare::prepare_for(&account)?;
+    let built = programs.build()?;
+    let mut summary = Summary::default();
+    parts(&mut summary, &account, &built, &filters)?;
+    summary.conclude(filters.is_empty())
+}
+
 /// Everything that cargo can run by itself.
 fn unit_tests(built: &Built, filters: &[String]) -> Result<Tally> {
     let mut cargo = checkout::cargo();
@@ -92,9 +108,7 @@ fn guest_backed(account: &Account, built: &Built, suite: &[PathBuf], filters: &[
     let guest = stage.add(&built.guest)?;
     let mut tally = Tally::default();
     for binary in suite {
-        // Whoever started this may ignore interrupts, as the shell of a background job does; tests send some.
-        let mut command = account.command(Path::new("/usr/bin/env"))?;
-        command.arg("--default-signal=HUP,INT,QUIT,TERM").arg(stage.add(binary)?);
+        let mut command = account.test_command(&stage.add(binary)?)?;
         command.args(filters);
         command.env("PYRO_TEST_PYRO", &pyro).env("PYRO_TEST_GUEST", &guest);
         command.env("PYRO_TEST_HOME", account.test_home());
@@ -117,7 +131,8 @@ impl Summary {
         Ok(())
     }
 
-    /// Prints the table and the closing line. `whole`: no filter was given, so a part without a test is a fault.
+    /// Prints the table and the closing line. `whole`: no filter was given, so a part without a test is a fault. With one,
+    /// nothing at all is.
     pub(crate) fn conclude(&self, whole: bool) -> Result<()> {
         println!();
         let mut total = Tally::default();
@@ -136,6 +151,7 @@ impl Summary {
         }
         match self.0.iter().find(|(_, tally, _)| *tally == Tally::default()) {
             Some((name, ..)) if whole => bail!("{name}: no test ran"),
+            _ if total == Tally::default() => bail!("no test has such a name"),
             _ => Ok(()),
         }
     }
@@ -160,5 +176,6 @@ mod tests {
             summary(&[good, Tally::default()]).conclude(false).is_ok(),
             "a filter may leave a part empty"
         );
+        assert!(summary(&[Tally::default()]).conclude(false).is_err(), "but not everything");
     }
 }

@@ -16,16 +16,18 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 
-use crate::{arguments::Arguments, build::Programs, checkout, prepare, step};
+use crate::{arguments::Arguments, build::Programs, checkout, prepare, stage::Stage};
 use recording::Recording;
 
 /// Directory of the sessions, from the root of the repository.
 const PICTURES: &str = "docs/pictures";
 /// The project that sessions work on, from the root of the repository.
 const PROJECT: &str = "examples/projects/python-package";
-/// In a session's directory.
+/// Where a session's commands run, below a directory that goes.
+const WORK: &str = "work";
+/// In there.
 const PROJECT_NAME: &str = "project";
 
 /// Entry of the task.
@@ -60,6 +62,13 @@ fn drawings() -> Result<Vec<(PathBuf, String)>> {
             let cast = session.with_extension("cast");
             let text = fs::read_to_string(&cast).with_context(|| format!("read {}", cast.display()))?;
             let recording = Recording::read(&text).with_context(|| format!("read {}", cast.display()))?;
+            let script =
+                fs::read_to_string(&session).with_context(|| format!("read {}", session.display()))?;
+            ensure!(
+                recording.is_of(parse(&script)),
+                "{} was recorded of another session; run `cargo xtask pictures --record`",
+                cast.display()
+            );
             Ok((session.with_extension("svg"), svg::draw(&recording)))
         })
         .collect()
@@ -81,14 +90,14 @@ fn sessions() -> Result<Vec<PathBuf>> {
 fn record(programs: &Programs) -> Result<()> {
     prepare::run()?;
     let built = programs.build()?;
-    let scratch = Scratch::make()?;
+    let scratch = Stage::new()?;
     for session in sessions()? {
         let text = fs::read_to_string(&session).with_context(|| format!("read {}", session.display()))?;
         let (title, commands) = parse(&text);
-        let place = scratch.0.join("work");
-        copy_project(&place.join(PROJECT_NAME))?;
+        let place = scratch.path().join(WORK);
+        scratch.part(Path::new(PROJECT), &Path::new(WORK).join(PROJECT_NAME))?;
         let recorder =
-            recording::Recorder { pyro: &built.pyro, home: &scratch.0.join("home"), place: &place };
+            recording::Recorder { pyro: &built.pyro, home: &scratch.path().join("home"), place: &place };
         let recording = recorder.record(title, &commands)?;
         let cast = session.with_extension("cast");
         fs::write(&cast, recording.write()).with_context(|| format!("write {}", cast.display()))?;
@@ -106,39 +115,6 @@ fn parse(session: &str) -> (&str, Vec<recording::Command<'_>>) {
         None => recording::Command { line, is_shown: true },
     });
     (title, commands.collect())
-}
-
-fn copy_project(target: &Path) -> Result<()> {
-    for file in checkout::files()? {
-        let Ok(inside) = file.strip_prefix(PROJECT) else { continue };
-        let copy = target.join(inside);
-        let parent = copy.parent().unwrap_or(target);
-        fs::create_dir_all(parent)
-            .and_then(|()| fs::copy(checkout::root().join(&file), &copy).map(drop))
-            .with_context(|| format!("copy {}", file.display()))?;
-    }
-    Ok(())
-}
-
-/// A directory that goes with its daemon.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn make() -> Result<Self> {
-        let path = step::output(
-            "make a directory for the recordings",
-            std::process::Command::new("mktemp").args(["-d", "--tmpdir", "pyro-pictures-XXXXXXXX"]),
-        )?;
-        Ok(Self(PathBuf::from(String::from_utf8(path).context("the name of the directory")?.trim_end())))
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        if let Err(error) = fs::remove_dir_all(&self.0) {
-            eprintln!("{} stays: {error}", self.0.display());
-        }
-    }
 }
 
 #[cfg(test)]

@@ -13,11 +13,20 @@ use serde_json::{Value, json};
 /// Columns of the terminal that is shown.
 pub(super) const COLUMNS: usize = 100;
 
+/// Before a command.
+const PROMPT: &str = "$ ";
+
 /// One line of a session.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Command<'a> {
     pub(super) line: &'a str,
     pub(super) is_shown: bool,
+}
+
+impl Command<'_> {
+    fn shown(&self) -> String {
+        format!("{PROMPT}{}\r\n", self.line)
+    }
 }
 
 /// A session that was run.
@@ -63,6 +72,13 @@ impl Recording {
         [header.to_string()].into_iter().chain(events).map(|line| line + "\n").collect()
     }
 
+    /// Whether it shows this title and these commands.
+    pub(super) fn is_of(&self, (title, commands): (&str, Vec<Command<'_>>)) -> bool {
+        let wanted = commands.iter().filter(|command| command.is_shown).map(Command::shown);
+        let shown = self.events.iter().filter(|event| event.text.starts_with(PROMPT));
+        self.title == title && wanted.eq(shown.map(|event| event.text.clone()))
+    }
+
     /// Everything that was printed.
     pub(super) fn text(&self) -> String {
         self.events.iter().map(|event| event.text.as_str()).collect::<String>().replace("\r\n", "\n")
@@ -81,10 +97,20 @@ impl Recorder<'_> {
     /// Runs the commands one after the other, as a shell would; the daemon that they start is ended.
     pub(super) fn record(&self, title: &str, commands: &[Command<'_>]) -> Result<Recording> {
         let recorded = self.run_all(title, commands);
-        let ended = self.shell("pyro daemon stop").map(drop);
+        let ended = self.end_daemon();
         let recording = recorded?;
         ended?;
         Ok(recording)
+    }
+
+    /// And waits until it has ended: before, it still writes where it lives.
+    fn end_daemon(&self) -> Result<()> {
+        let (status, _) = self.shell("pyro daemon status --json")?;
+        let status: Value = serde_json::from_str(&status).context("read the state of the daemon")?;
+        let line = format!("pyro daemon stop && tail --pid={} -f /dev/null", status["pid"]);
+        let (told, has_worked) = self.shell(&line)?;
+        ensure!(has_worked, "the daemon of the recording stays: {told}");
+        Ok(())
     }
 
     fn run_all(&self, title: &str, commands: &[Command<'_>]) -> Result<Recording> {
@@ -94,9 +120,11 @@ impl Recorder<'_> {
         for command in commands {
             eprintln!("==> {}", command.line);
             let begin = Instant::now();
-            let printed = self.shell(command.line)?;
+            let (printed, has_worked) = self.shell(command.line)?;
+            // One that is shown may fail: that may be what is to be shown.
+            ensure!(has_worked || command.is_shown, "`{}` failed: {printed}", command.line);
             if command.is_shown {
-                events.push(Event { seconds, text: format!("$ {}\r\n", command.line) });
+                events.push(Event { seconds, text: command.shown() });
                 seconds += begin.elapsed().as_secs_f64();
                 events.push(Event { seconds, text: printed.replace('\n', "\r\n") });
             }
@@ -104,8 +132,8 @@ impl Recorder<'_> {
         Ok(Recording { title: title.to_owned(), events })
     }
 
-    /// What a command prints, on both its outputs.
-    fn shell(&self, line: &str) -> Result<String> {
+    /// What a command prints, on both its outputs, and whether it succeeds.
+    fn shell(&self, line: &str) -> Result<(String, bool)> {
         let programs = self.pyro.parent().context("a program without a directory")?;
         let path = format!("{}:{}", programs.display(), std::env::var("PATH").unwrap_or_default());
         let (mut reader, writer) = std::io::pipe().context("make a pipe")?;
@@ -118,10 +146,9 @@ impl Recorder<'_> {
         drop(shell);
         let mut printed = String::new();
         reader.read_to_string(&mut printed).with_context(|| format!("read what `{line}` prints"))?;
-        // A command that fails may be what is to be shown.
-        child.wait().with_context(|| format!("wait for `{line}`"))?;
+        let status = child.wait().with_context(|| format!("wait for `{line}`"))?;
         // Where it was recorded is nobody's business.
-        Ok(printed.replace(&self.place.display().to_string(), "~"))
+        Ok((printed.replace(&self.place.display().to_string(), "~"), status.success()))
     }
 }
 
