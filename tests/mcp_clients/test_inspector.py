@@ -59,7 +59,3 @@ class Inspector(unittest.TestCase):
         begin = ("--method", "prompts/get", "--prompt-name", "cold-start-validation", "--prompt-args", "source=/src/x")
         text = self.ask(server, *begin)["messages"][0]["content"]["text"]
         self.assertIn("/src/x", text)
-
-
-if __name__ == "__main__":
-    unittest.main()

@@ -133,7 +133,8 @@ class OnMachines(unittest.IsolatedAsyncioTestCase):
         result = await client.call_tool(tool, {"workspace_id": self.workspace, **arguments})
         self.assertFalse(result.is_error, result.content)
         assert result.structured_content is not None
-        return result.structured_content
+        content: dict[str, Any] = result.structured_content
+        return content
 
     async def work(self, way: Way, name: str, *arguments: str) -> None:
         """Each profile with workspaces, and each way, does this with a file of its own."""
@@ -221,7 +222,3 @@ class OnMachines(unittest.IsolatedAsyncioTestCase):
             job_id = next(job["job_id"] for job in jobs if command in job["command"])
             ended = await anyio.to_thread.run_sync(workspace.wait_job, job_id)
             self.assertEqual((ended["state"], ended["signal"]), ("finished", 9))
-
-
-if __name__ == "__main__":
-    unittest.main()

@@ -69,7 +69,3 @@ class Stories(Smoke):
 
     def test_untrusted_inspection_through_the_sdk(self) -> None:
         self.through_the_sdk(untrusted_inspection.STORY)
-
-
-if __name__ == "__main__":
-    unittest.main()

@@ -21,7 +21,7 @@ with pyro_mcp.Pyro() as pyro:
     daemon = os.pidfd_open(status["pid"])
     pyro.stop_daemon()
     # Until then it writes where it lives.
-    select.select([daemon], [], [], 30)
+    assert select.select([daemon], [], [], 30)[0], "the daemon stays"
 print(json.dumps([pyro_mcp.__file__, result, status["version"]]))
 """
 

@@ -40,9 +40,12 @@ def stop_and_wait(pyro: Pyro, force: bool = False) -> bool:
     """Until the daemon has ended: before, it still writes where it lives. Whether it said that it stops."""
     process = os.pidfd_open(pyro.status_daemon()["pid"])
     try:
-        return pyro.stop_daemon(force=force)["stopping"]
-    finally:
-        wait_for_end(process)
+        stopping = pyro.stop_daemon(force=force)["stopping"]
+    except BaseException:
+        os.close(process)
+        raise
+    wait_for_end(process)
+    return stopping
 
 
 class Scratch:
