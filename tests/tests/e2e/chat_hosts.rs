@@ -40,10 +40,17 @@ fn connect(home: &Home, name: &str, flags: &[&str]) -> Value {
 /// The codes of what is wrong with the user's entry of a host.
 #[track_caller]
 fn faults(outcome: &Outcome) -> Vec<String> {
+    faults_in(outcome, 0)
+}
+
+/// The same of one of its configurations; the user's comes first, then the project's.
+#[track_caller]
+fn faults_in(outcome: &Outcome, configuration: usize) -> Vec<String> {
     assert_eq!(outcome.code(), 1, "{outcome}");
     let report = outcome.json();
     assert_eq!(report["ok"], false, "{outcome}");
-    let problems = report["hosts"][0]["configurations"][0]["problems"].as_array().unwrap().clone();
+    let problems =
+        report["hosts"][0]["configurations"][configuration]["problems"].as_array().unwrap().clone();
     problems.iter().map(|problem| problem["code"].as_str().unwrap().to_owned()).collect()
 }
 
@@ -192,7 +199,7 @@ fn what_a_project_names_is_not_started() {
     };
     let doctor = || host(&home, &["doctor", "claude-code", "--json"]).output();
     fs::write(&file, entry(trap.to_str().unwrap(), "{}")).unwrap();
-    assert_eq!(faults(&doctor()), ["other_program"]);
+    assert_eq!(faults_in(&doctor(), 1), ["other_program"]);
     assert!(!sprung.exists(), "a program of the project was started");
     // Nor this program with variables that could make another one of it.
     fs::write(&file, entry(&program(), r#"{"LD_PRELOAD": "./trap.so"}"#)).unwrap();
