@@ -38,6 +38,12 @@ echo pyro > "$1/etc/hostname"
 [ -e "$1/etc/hosts" ] || printf '%s\n' "127.0.0.1 localhost" "::1 localhost ip6-localhost ip6-loopback" > "$1/etc/hosts"
 rm -f "$1"/boot/initrd.img-* "$1"/var/cache/debconf/*-old "$1"/var/cache/ldconfig/aux-cache"#;
 
+/// Takes two programs out of root's login: `id`, for what the shell can tell by itself, and `mesg`, for a terminal that nobody has.
+/// Every command line of a tool runs in a login shell, and emulated, a program that is started for the first time takes some 0.2 s.
+const QUICK_LOGIN: &str = r#"set -eu
+[ ! -e "$1/etc/profile" ] || sed -i 's|\[ "$(id -u)" -eq 0 \]|[ -w /etc ]|' "$1/etc/profile"
+[ ! -e "$1/root/.profile" ] || sed -i '/^mesg n/d' "$1/root/.profile""#;
+
 /// Builds the root of `recipe` into the archive `output`.
 pub(crate) fn write_archive(
     recipe: &Recipe,
@@ -106,6 +112,7 @@ fn command_line(program: &Path, recipe: &Recipe, sources: &[String], is_root: bo
     ];
     arguments.extend(EXCLUDED.iter().map(|rule| OsString::from(format!("--dpkgopt={rule}"))));
     arguments.push(format!("--customize-hook={forget_host}").into());
+    arguments.push(format!("--customize-hook={QUICK_LOGIN}").into());
     arguments.push(recipe.suite.into());
     arguments.push("-".into());
     arguments.extend(sources.iter().map(OsString::from));
@@ -336,6 +343,34 @@ mod tests {
         fs::write(&hosts, "10.0.0.1 mine\n").unwrap();
         assert!(run().unwrap().success());
         assert_eq!(fs::read_to_string(&hosts).unwrap(), "10.0.0.1 mine\n");
+    }
+
+    #[test]
+    fn a_login_starts_no_program_and_means_the_same() {
+        let root = tempfile::tempdir().unwrap();
+        let run =
+            || std::process::Command::new("sh").args(["-c", QUICK_LOGIN, "sh"]).arg(root.path()).status();
+        assert!(run().unwrap().success(), "an image without the files");
+        let (all, own) = (root.path().join("etc/profile"), root.path().join("root/.profile"));
+        for file in [&all, &own] {
+            fs::create_dir_all(file.parent().unwrap()).unwrap();
+        }
+        // As the distribution has them.
+        let profile =
+            "if [ \"$(id -u)\" -eq 0 ]; then\n  PATH=\"/root\"\nelse\n  PATH=\"/user\"\nfi\nexport PATH\n";
+        fs::write(&all, profile).unwrap();
+        fs::write(&own, "if [ \"$BASH\" ]; then\n  :\nfi\n\nmesg n 2> /dev/null || true\n").unwrap();
+        assert!(run().unwrap().success());
+        assert_eq!(fs::read_to_string(&own).unwrap(), "if [ \"$BASH\" ]; then\n  :\nfi\n\n");
+        let changed = fs::read_to_string(&all).unwrap();
+        assert_eq!(changed, profile.replace("\"$(id -u)\" -eq 0", "-w /etc"));
+        // For root and for others it means what it meant.
+        let path = |script: &str| {
+            let shell =
+                std::process::Command::new("/bin/sh").args(["-c", &format!("{script}; echo $PATH")]).output();
+            String::from_utf8(shell.unwrap().stdout).unwrap()
+        };
+        assert_eq!(path(&changed), path(&profile.replace("$(id -u)", "$(/usr/bin/id -u)")));
     }
 
     #[test]
