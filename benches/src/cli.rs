@@ -23,12 +23,16 @@ impl Pyro {
 
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.binary);
+        self.at_home(command.args(arguments).stdin(Stdio::null()));
         command
-            .args(arguments)
+    }
+
+    /// Has a program find this binary and its home.
+    pub(crate) fn at_home<'c>(&self, command: &'c mut Command) -> &'c mut Command {
+        command
+            .env("PYRO_BIN", &self.binary)
             .env("PYRO_HOME", &self.home)
             .env("PYRO_ENVIRONMENT_CACHE_DIR", &self.cache)
-            .stdin(Stdio::null());
-        command
     }
 
     /// Runs to a successful end; how long that took, and what it printed.

@@ -153,6 +153,9 @@ impl Live {
         }
         ensure!(read == bytes, "{read} of {bytes} bytes came");
         let taken = begin.elapsed();
+        // Its output may end before it does, and one that runs cannot be removed.
+        let status = self.session.wait(&id).await?;
+        ensure!(status.code == Some(0), "`head` ended with {status:?}");
         self.session.remove(&id).await?;
         Ok(taken)
     }

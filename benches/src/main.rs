@@ -1,12 +1,14 @@
 //! Measurements of speed and size, against a floor taken in the same run.
 //!
-//! `cargo xtask bench [--json] [--rounds N]` builds what is measured and runs this. A home of its own is made and
-//! removed; environments are those of the person who runs it. Exit status 1 means that a bound of `budgets.toml` is
-//! exceeded.
+//! `cargo xtask bench [--json] [--rounds N] [--only GROUP]` builds what is measured and runs this. A home of its own is
+//! made and removed; environments are those of the person who runs it. Exit status 1 means that a bound of `budgets.toml`
+//! is exceeded.
 
 mod arguments;
+mod chat;
 mod cli;
 mod floor;
+mod group;
 mod machine;
 mod measure;
 mod report;
@@ -19,6 +21,7 @@ use anyhow::Context;
 use arguments::Arguments;
 use cli::Pyro;
 use floor::Floor;
+use group::Group;
 use pyro_engine::{
     BootFiles, Engine, Isolation,
     acceleration::{self, Acceleration},
@@ -34,7 +37,7 @@ fn main() -> anyhow::Result<ExitCode> {
     let arguments = Arguments::parse(std::env::args().skip(1))?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let mut report = runtime.block_on(run(&arguments))?;
-    report.judge(BUDGETS)?;
+    report.judge(BUDGETS, arguments.only.is_some())?;
     let mut out = std::io::stdout().lock();
     if arguments.json {
         serde_json::to_writer_pretty(&mut out, &report)?;
@@ -58,18 +61,30 @@ async fn run(arguments: &Arguments) -> anyhow::Result<Report> {
     let boot = boot_files(arguments)?;
     tokio::task::block_in_place(|| measure::cold(&pyro, &mut report))?;
     let mut floor = Floor::new(engine, boot, &home.path().join("data/templates"), &scratch)?;
-    measure::warm(&pyro, &mut floor, arguments.rounds, &mut report).await?;
-    tokio::task::block_in_place(|| measure::version(&pyro, arguments.rounds, &mut report))?;
-    tokio::task::block_in_place(|| measure::burst(&pyro, &mut report))?;
-    let mut live = floor.restore().await?;
-    measure::exec(&mut live, arguments.rounds, &mut report).await?;
-    measure::port(&mut live, &mut report).await?;
-    measure::sizes(&mut live, &arguments.agent, &mut report).await?;
-    live.end().await?;
-    measure::idle_clone(&mut floor, &mut report).await?;
-    measure::first_steps(&mut floor, arguments.rounds, &mut report).await?;
-    workspaces::create(&pyro, &mut floor, &scratch, arguments.rounds, &mut report).await?;
-    tokio::task::block_in_place(|| workspaces::all(&pyro, &scratch, arguments.rounds, &mut report))?;
+    let (rounds, has) = (arguments.rounds, |group: Group| group.is_part_of(arguments.only));
+    if has(Group::Run) {
+        measure::warm(&pyro, &mut floor, rounds, &mut report).await?;
+        tokio::task::block_in_place(|| measure::version(&pyro, rounds, &mut report))?;
+        tokio::task::block_in_place(|| measure::burst(&pyro, &mut report))?;
+    }
+    if has(Group::Exec) {
+        let mut live = floor.restore().await?;
+        measure::exec(&mut live, rounds, &mut report).await?;
+        measure::port(&mut live, &mut report).await?;
+        live.end().await?;
+    }
+    if has(Group::Machines) {
+        measure::sizes(&mut floor, &arguments.agent, &mut report).await?;
+        measure::idle_clone(&mut floor, &mut report).await?;
+        measure::first_steps(&mut floor, rounds, &mut report).await?;
+    }
+    if has(Group::Workspaces) {
+        workspaces::create(&pyro, &mut floor, &scratch, rounds, &mut report).await?;
+        tokio::task::block_in_place(|| workspaces::all(&pyro, &scratch, rounds, &mut report))?;
+    }
+    if has(Group::Chat) {
+        tokio::task::block_in_place(|| chat::all(&pyro, &scratch, &arguments.sdk, rounds, &mut report))?;
+    }
     Ok(report)
 }
 

@@ -13,10 +13,11 @@ use crate::{
     cli::Pyro,
     floor::{Floor, Live},
     report::Report,
-    statistics::Samples,
+    statistics::{Samples, milliseconds},
 };
 
-const RUN_TRUE: [&str; 5] = ["run", "--quiet", "debian:12", "--", "true"];
+/// The words of a warm run that does nothing.
+pub(crate) const RUN_TRUE: [&str; 5] = ["run", "--quiet", "debian:12", "--", "true"];
 const BURST: usize = 10;
 /// What is sent through the port each way, and how large the largest file is.
 pub(crate) const PORT_BYTES: usize = 256 << 20;
@@ -142,10 +143,12 @@ async fn guest_fork_exec(live: &mut Live) -> anyhow::Result<f64> {
 }
 
 /// Sizes: on disk, in the guest, and in the host's memory.
-pub(crate) async fn sizes(live: &mut Live, agent: &Path, report: &mut Report) -> anyhow::Result<()> {
+pub(crate) async fn sizes(floor: &mut Floor, agent: &Path, report: &mut Report) -> anyhow::Result<()> {
     let binary = fs::metadata(agent)?.len();
     report.add("guest_binary_mib", mebibytes(binary), "MiB", "the static agent");
+    let mut live = floor.restore().await?;
     let status = live.run(&["cat", "/proc/1/status"]).await?;
+    live.end().await?;
     let resident = kibibytes(&String::from_utf8_lossy(&status), "VmRSS:").context("no VmRSS of the agent")?;
     report.add(
         "guest_resident_mib",
@@ -183,10 +186,6 @@ pub(crate) async fn idle_clone(floor: &mut Floor, report: &mut Report) -> anyhow
 
 fn kibibytes(text: &str, field: &str) -> Option<u64> {
     text.lines().find_map(|line| line.strip_prefix(field))?.split_whitespace().next()?.parse().ok()
-}
-
-fn milliseconds(duration: Duration) -> f64 {
-    duration.as_secs_f64() * 1000.0
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a size for people")]

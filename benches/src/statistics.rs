@@ -2,13 +2,18 @@
 
 use std::time::Duration;
 
+/// A time as it stands in the table.
+pub(crate) fn milliseconds(taken: Duration) -> f64 {
+    taken.as_secs_f64() * 1000.0
+}
+
 /// Repeated measurements of one thing, milliseconds.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Samples(Vec<f64>);
 
 impl Samples {
     pub(crate) fn push(&mut self, taken: Duration) {
-        self.0.push(taken.as_secs_f64() * 1000.0);
+        self.0.push(milliseconds(taken));
     }
 
     /// The middle one; not a number when there is none.

@@ -11,7 +11,13 @@ use std::{
 
 use anyhow::{Context, ensure};
 
-use crate::{cli::Pyro, floor::Floor, measure::PORT_BYTES, report::Report, statistics::Samples};
+use crate::{
+    cli::Pyro,
+    floor::Floor,
+    measure::PORT_BYTES,
+    report::Report,
+    statistics::{Samples, milliseconds},
+};
 
 const ENVIRONMENT: &str = "debian:12";
 /// A project of middle size: so many files of so many bytes are 120 MiB.
@@ -34,10 +40,6 @@ pub(crate) fn all(pyro: &Pyro, scratch: &Path, rounds: usize, report: &mut Repor
 fn value(report: &Report, name: &str) -> anyhow::Result<f64> {
     let row = report.rows.iter().find(|row| row.name == name);
     row.map(|row| row.value).with_context(|| format!("no figure {name}"))
-}
-
-fn milliseconds(taken: Duration) -> f64 {
-    taken.as_secs_f64() * 1000.0
 }
 
 /// From nothing to the end of the first command, with a small seed, in turn with the engine alone.

@@ -1,4 +1,4 @@
-"""What the package costs: `python3 measure.py`, with a daemon that runs.
+"""What the package costs: `python3 measure.py`, with a daemon that runs; `--json` for programs.
 
 - import: processor time of a fresh interpreter that imports `pyro_mcp` and makes a `Pyro`, less one that does nothing.
 - call: `status_daemon`, less the same bytes over a bare socket.
@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pathlib
 import statistics
@@ -19,29 +20,37 @@ import pyro_mcp  # noqa: E402
 from pyro_mcp import _http, _runtime  # noqa: E402
 
 
-def median_ms(work: Callable[[], object], times: int) -> float:
-    """Median of so many times."""
-    took = []
-    for _ in range(times):
+def medians_ms(times: int, *works: Callable[[], float]) -> list[float]:
+    """Medians of what each work says it took, in seconds. They are done in turn, so that all meet the same load."""
+    took = [[work() for work in works] for _ in range(times)]
+    return [statistics.median(column) * 1000 for column in zip(*took)]
+
+
+def wall(work: Callable[[], object]) -> Callable[[], float]:
+    """How long it takes."""
+
+    def timed() -> float:
         begin = time.perf_counter()
         work()
-        took.append(time.perf_counter() - begin)
-    return statistics.median(took) * 1000
+        return time.perf_counter() - begin
+
+    return timed
 
 
-def interpreter_ms(script: str, times: int) -> float:
-    """Median of the processor time of a fresh interpreter that runs a script."""
+def interpreter(script: str) -> Callable[[], float]:
+    """The processor time of a fresh interpreter that runs a script."""
     environment = {**os.environ, "PYTHONPATH": sys.path[0]}
     # An installed package is compiled.
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
-    took = []
-    for _ in range(times):
+
+    def timed() -> float:
         child = os.posix_spawn(sys.executable, [sys.executable, "-c", script], environment)
         _, status, used = os.wait4(child, 0)
         if status:
             raise SystemExit(f"{script!r} fails")
-        took.append(used.ru_utime + used.ru_stime)
-    return statistics.median(took) * 1000
+        return used.ru_utime + used.ru_stime
+
+    return timed
 
 
 def main() -> None:
@@ -56,10 +65,11 @@ def main() -> None:
             while connected.recv(65536):
                 pass
 
-    empty = interpreter_ms("pass", 41)
-    imported = interpreter_ms("import pyro_mcp; pyro_mcp.Pyro()", 41)
-    exchange = median_ms(bare, 301)
-    call = median_ms(pyro.status_daemon, 301)
+    empty, imported = medians_ms(41, interpreter("pass"), interpreter("import pyro_mcp; pyro_mcp.Pyro()"))
+    exchange, call = medians_ms(301, wall(bare), wall(pyro.status_daemon))
+    if "--json" in sys.argv[1:]:
+        print(json.dumps({"import_ms": imported - empty, "call_ms": call - exchange}))
+        return
     print(f"import: {imported - empty:.1f} ms ({imported:.1f} with the interpreter, {empty:.1f} without the package)")
     print(f"call: {call - exchange:.2f} ms ({call:.2f} for the whole call, {exchange:.2f} over a bare socket)")
 

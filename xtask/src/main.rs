@@ -53,7 +53,7 @@ Usage: cargo xtask TASK [options]
   smoke [--release | --shipped] [--account NAME] [STORY...]
                           of those, the use cases of docs/use-cases and the examples of clients
   wheel [--release]       build the Python package with the programs in it
-  bench [ARGS...]         prepare, build, measure, compare with benches/budgets.toml (--json for programs)
+  bench [ARGS...]         prepare, build, measure, compare with benches/budgets.toml (--json for programs, --only GROUP)
   check [--shipped]       formatting, lints, tidiness, licences, dependencies, generated reference
   generate                write docs/reference and the generated part of sdks/python again
   pictures [--record]     draw docs/pictures again; --record: run their sessions in machines first
