@@ -29,9 +29,17 @@ const PLACES: &[Place] = &[
     // The fake engine holds the real guest agent; behind a feature that only tests ask for.
     Place { name: "pyro-engine", may_use: &["pyro-guest"], never: &["pyro-guest", "hyper", "clap"] },
     Place { name: "pyro-environments", may_use: &[], never: &["tokio", "hyper", "clap"] },
+    Place { name: "pyro-disk", may_use: &[], never: &["tokio", "hyper", "clap"] },
     Place {
         name: "pyro-workspace",
-        may_use: &["pyro-protocol", "pyro-engine", "pyro-environments", "pyro-patch", "pyro-tree"],
+        may_use: &[
+            "pyro-protocol",
+            "pyro-disk",
+            "pyro-engine",
+            "pyro-environments",
+            "pyro-patch",
+            "pyro-tree",
+        ],
         never: &["pyro-guest", "pyro-api", "hyper", "clap", "indicatif"],
     },
     Place { name: "pyro-api", may_use: &[], never: &["clap", "indicatif", "rustls"] },

@@ -124,3 +124,6 @@ fn read_content(
         _ => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests;
