@@ -182,6 +182,8 @@ error_codes! {
     /// A directory of the host has a journal of an unfinished change that was not written there by this user's pyro, or
     /// cannot be read. Nothing was touched; the hint says what to do.
     UntrustedJournal = "untrusted_journal", exit 1, retryable false;
+    /// The disk of a workspace is damaged, or has something that this release cannot read. The disk is as it was.
+    DiskDamaged = "disk_damaged", exit 1, retryable false;
     /// There is something at the output path, and it was not said to replace it.
     OutputExists = "output_exists", exit 1, retryable false;
     /// There is no machine of that id.

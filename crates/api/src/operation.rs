@@ -22,6 +22,7 @@ use crate::{
         command::{OutputPiece, WorkspaceLogs, WorkspaceLogsRequest, WorkspaceOutputRequest},
         create::WorkspaceCreateRequest,
         diff::{WorkspaceDiff, WorkspaceDiffRequest},
+        disk::{DiskExportRequest, DiskExported, DiskList, DiskListRequest, DiskRead, DiskReadRequest},
         exec::{ExecEvent, ExecReport, WorkspaceExecRequest},
         export::{WorkspaceExportRequest, WorkspaceExported},
         files::{
@@ -374,6 +375,18 @@ operations! {
     "workspace_export" ExportFromWorkspace(WorkspaceExportRequest) -> WorkspaceExported, events WorkEvent, Streaming, Reads, Cancel,
         command "workspace export", needs Machine,
         errors [PathNotFound, PathEscapes, WrongFileType, OutputExists, FileFailed, DiskFull];
+    /// Lists a directory on the disk of a stopped workspace, anywhere in its guest.
+    "workspace_disk_list" ListDisk(DiskListRequest) -> DiskList, events NoEvent, Unary, Reads, Cancel,
+        command "workspace disk list", needs Workspace,
+        errors [InvalidSize, WrongState, PathNotFound, PathEscapes, WrongFileType, DiskDamaged];
+    /// Reads a file on the disk of a stopped workspace, or a part of it.
+    "workspace_disk_read" ReadDisk(DiskReadRequest) -> DiskRead, events NoEvent, Unary, Reads, Cancel,
+        command "workspace disk read", needs Workspace,
+        errors [InvalidSize, WrongState, PathNotFound, PathEscapes, WrongFileType, DiskDamaged];
+    /// Takes the disk of a stopped workspace to the host, or all its guest sees.
+    "workspace_disk_export" ExportDisk(DiskExportRequest) -> DiskExported, events WorkEvent, Streaming, Reads, Cancel,
+        command "workspace disk export", needs Workspace,
+        errors [WrongState, OutputExists, FileFailed, DiskFull, DiskDamaged];
     /// Removes what the daemon keeps without need, or says what it would remove and why. Never a workspace.
     "gc" CollectGarbage(GcRequest) -> GcResult, events NoEvent, Unary, Destroys, Finish, command "gc", needs Nothing, errors [];
     /// Makes an unnamed machine, which runs at once; or gives that of an earlier request which was the same.

@@ -20,7 +20,7 @@ use crate::{
         create::NetworkPolicy,
         entry::FileMode,
         identity::{LabelKey, LabelValue, MAX_LABEL_KEY_CHARS, MAX_NAME_CHARS, WorkspaceName, WorkspaceRef},
-        path::{MAX_PATH_BYTES, WorkspacePath},
+        path::{GuestPath, MAX_PATH_BYTES, WorkspacePath},
         summary::Since,
     },
 };
@@ -222,6 +222,20 @@ by_hand! {
     WorkspacePath as "WorkspacePath": {
         "description": format!(
             "A path in /workspace: relative to it, or absolute and below it; no `..`; at most {MAX_PATH_BYTES} bytes."
+        ),
+        "anyOf": [
+            { "type": "string", "minLength": 1, "maxLength": MAX_PATH_BYTES },
+            {
+                "type": "object",
+                "properties": { "base64": { "type": "string", "contentEncoding": "base64" } },
+                "required": ["base64"],
+                "additionalProperties": false
+            }
+        ]
+    };
+    GuestPath as "GuestPath": {
+        "description": format!(
+            "A path anywhere in the guest: absolute, or relative to /workspace; at most {MAX_PATH_BYTES} bytes."
         ),
         "anyOf": [
             { "type": "string", "minLength": 1, "maxLength": MAX_PATH_BYTES },

@@ -13,6 +13,7 @@ use pyro_api::{
     workspace::{
         command::{LogEntry, WorkspaceLogs},
         diff::{DiffEntry, DiffSummary, WorkspaceDiff},
+        disk::{DiskExported, DiskList, DiskRead},
         entry::FileEntry,
         exec::ExecResult,
         export::WorkspaceExported,
@@ -243,6 +244,25 @@ fn transfers_have_every_key() {
         &json!({"workspace_id": "0123456789ab", "workspace_path": "/workspace/a", "output_path": "/out",
             "artifact_type": "file", "entry_count": 1, "bytes_written": 2, "execution_mode": "guest_vsock",
             "format": "tree"}),
+    );
+}
+
+#[test]
+fn disks_have_every_key() {
+    assert_has::<DiskList>(
+        "workspace_id path recursive entries",
+        &json!({"workspace_id": "0123456789ab", "path": "/workspace", "recursive": false, "entries": [],
+            "truncated": false, "next_after": null}),
+    );
+    assert_has::<DiskRead>(
+        "workspace_id path size_bytes max_bytes content truncated",
+        &json!({"workspace_id": "0123456789ab", "path": "/etc/hosts", "size_bytes": 1, "max_bytes": 1, "content": "a",
+            "encoding": "utf-8", "truncated": false, "offset": 0, "bytes_read": 1, "mode": "0644"}),
+    );
+    assert_has::<DiskExported>(
+        "workspace_id output_path disk_format bytes_written",
+        &json!({"workspace_id": "0123456789ab", "output_path": "/out", "disk_format": "ext4", "bytes_written": 2,
+            "allocated_bytes": 1}),
     );
 }
 

@@ -47,6 +47,7 @@ const FLAGS: &[(&str, &str, &str)] = &[
     ("workspace_file_upload", "size_bytes", "the size of what is read"),
     ("workspace_export", "format", "--tar and --patch"),
     ("workspace_export", "output_path", "--output"),
+    ("workspace_disk_export", "output_path", "--output"),
 ];
 
 /// Tools that have another name than their operation.
@@ -97,6 +98,7 @@ const ARGUMENTS: &[(&str, &str, &str)] = &[
     ("workspace_file_list", "grep", "workspace_file_grep"),
     ("workspace_file_read", "base64", "the field encoding"),
     ("workspace_file_write", "replace", "workspace_file_replace"),
+    ("workspace_disk_read", "base64", "the field encoding"),
 ];
 
 /// Of any tool: how long its texts may be. The daemon counts bytes.

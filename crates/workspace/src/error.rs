@@ -3,6 +3,7 @@
 
 use std::{error::Error as StdError, fmt::Write as _, io, path::PathBuf};
 
+use pyro_disk::Error as DiskError;
 use pyro_engine::{EngineError, StallCause};
 use pyro_environments::Error as EnvironmentError;
 
@@ -180,6 +181,20 @@ pub enum Error {
         /// How many run.
         running: usize,
     },
+    /// Its disk is being read, so nothing may write to it.
+    #[error("the disk of workspace `{workspace}` is being read")]
+    DiskRead {
+        /// The workspace.
+        workspace: WorkspaceId,
+    },
+    /// The disk of a stopped workspace cannot be read as it was asked.
+    #[error("cannot read the disk of workspace `{workspace}`")]
+    Disk {
+        /// The workspace.
+        workspace: WorkspaceId,
+        /// Why not.
+        source: DiskError,
+    },
     /// One more does not fit.
     #[error("{limit}: {reason}")]
     LimitReached {
@@ -250,6 +265,8 @@ impl Error {
                 "`pyro workspace start {workspace}` boots it from its disk; nothing on it is lost"
             )),
             Self::Busy { .. } => Some("wait for them, or delete it all the same with `--force`".to_owned()),
+            Self::DiskRead { .. } => Some("wait until that is over, then try again".to_owned()),
+            Self::Disk { source, .. } => disk_hint(source),
             Self::LimitReached { .. } => Some(
                 "stop or delete a workspace, wait for runs to end, or raise the limit (`pyro config show`)"
                     .to_owned(),
@@ -286,6 +303,20 @@ pub fn chain(error: &dyn StdError) -> String {
         cause = error.source();
     }
     text
+}
+
+fn disk_hint(error: &DiskError) -> Option<String> {
+    match error {
+        DiskError::NotFound { .. } => Some("`pyro workspace disk list` shows what there is".to_owned()),
+        DiskError::NotADirectory { .. }
+        | DiskError::NotAFile { .. }
+        | DiskError::BadPath { .. }
+        | DiskError::TooManyLinks { .. }
+        | DiskError::Write { .. } => None,
+        _ => Some(
+            "`pyro workspace start` lets the guest's kernel look at it; the disk is as it was".to_owned(),
+        ),
+    }
 }
 
 fn engine_hint(error: &EngineError) -> Option<String> {

@@ -37,6 +37,7 @@ pub use {
     host::{Host, HostConfig},
     layout::Layout,
     lock::FileLock,
+    pyro_disk::Error as DiskError,
     pyro_tree::seed::Git,
     run::{CommandEnd, PhaseTimes, RunEvent, RunIo, RunOutcome, RunRequest, StartKind},
 };

@@ -8,6 +8,7 @@ import os
 import pathlib
 import shutil
 import signal
+import tarfile
 import tempfile
 import threading
 import unittest
@@ -165,6 +166,23 @@ class Workspaces(Live):
         listed = self.pyro.list_workspaces(name="live", labels={"k": "v"})
         self.assertEqual([found["workspace_id"] for found in listed["workspaces"]], [self.it.workspace_id])
         self.assertEqual(self.pyro.workspace("live").status()["workspace_id"], self.it.workspace_id)
+
+    def test_its_disk_is_looked_at_while_it_is_stopped(self) -> None:
+        self.it.write_file("disk/a.txt", text="on the disk\n")
+        with self.assertRaises(errors.WorkspaceStateError):
+            self.it.list_disk()
+        self.it.stop()
+        try:
+            listed = self.it.list_disk("disk")
+            self.assertEqual([entry["path"] for entry in listed["entries"]], ["/workspace/disk/a.txt"])
+            self.assertEqual(self.it.read_disk("disk/a.txt")["content"], "on the disk\n")
+            with tempfile.TemporaryDirectory() as directory:
+                taken = self.it.export_disk(os.path.join(directory, "root.tar"), merged=True)
+                self.assertEqual(taken["disk_format"], "tar")
+                with tarfile.open(taken["output_path"]) as archive:
+                    self.assertEqual(archive.getmember("workspace/disk/a.txt").size, 12)
+        finally:
+            self.it.start()
 
     def test_commands_have_directory_variables_account_and_input(self) -> None:
         result = self.it.exec(

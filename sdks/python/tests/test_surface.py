@@ -26,7 +26,7 @@ STABLE = """
 
 # Those whose operations do not exist yet, and the server, which is `pyro mcp serve`.
 MISSING = """
-    export_workspace_disk list_workspace_disk read_workspace_disk create_snapshot list_snapshots delete_snapshot
+    create_snapshot list_snapshots delete_snapshot
     reset_workspace open_shell read_shell write_shell signal_shell close_shell start_service list_services status_service
     logs_service stop_service create_server
 """.split()

@@ -32,6 +32,7 @@ mod vms;
 mod workspace_activity;
 mod workspace_changes;
 mod workspace_contents;
+mod workspace_disk;
 mod workspace_faults;
 mod workspace_files;
 mod workspace_history;

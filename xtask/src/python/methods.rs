@@ -133,6 +133,9 @@ pub(super) const METHODS: &[Method] = &[
         hidden: &["output_path"],
         ..method("workspace_export", "export_workspace", Export, &["workspace", "path"])
     },
+    method("workspace_disk_list", "list_workspace_disk", Call, &["workspace", "path"]),
+    method("workspace_disk_read", "read_workspace_disk", Call, &["workspace", "path"]),
+    method("workspace_disk_export", "export_workspace_disk", Work, &["workspace", "output_path"]),
     method("gc", "collect_garbage", Call, &[]),
     method("status", "status_daemon", Ask, &[]),
     method("shutdown", "stop_daemon", Ask, &[]),

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Map, Value};
 
 /// Schemas whose values are bytes: `str` in Python, whatever they hold.
-const BYTES: &[&str] = &["ByteString", "WorkspacePath"];
+const BYTES: &[&str] = &["ByteString", "WorkspacePath", "GuestPath"];
 
 /// The named schemas of the contract.
 pub(super) struct Schemas<'a> {

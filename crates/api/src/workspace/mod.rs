@@ -7,14 +7,16 @@
 //! - [`summary`], [`wait`]: what happened, in few words, and waiting until something does.
 //! - [`entry`], [`files`], [`search`], [`patch`], [`diff`]: what is in `/workspace`, and what became of it.
 //! - [`transfer`], [`sync`], [`export`]: to the host and back.
+//! - [`disk`]: what is on the disk of one that is stopped.
 //!
 //! Every request names its workspace by [`WorkspaceRef`](identity::WorkspaceRef) in the field `workspace` (`workspace_id`
-//! means the same). Paths in a guest are [`WorkspacePath`](path::WorkspacePath)s. Times are seconds since 1970, with
+//! means the same). Paths in `/workspace` are [`WorkspacePath`](path::WorkspacePath)s. Times are seconds since 1970, with
 //! fractions.
 
 pub mod command;
 pub mod create;
 pub mod diff;
+pub mod disk;
 pub mod entry;
 pub mod exec;
 pub mod export;

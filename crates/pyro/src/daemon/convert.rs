@@ -10,7 +10,7 @@ use pyro_api::{
 use pyro_engine::EngineError;
 use pyro_environments::{CATALOGUE_VERSION, Environment, EnvironmentInfo, Source};
 use pyro_workspace::{
-    CommandEnd, Error, RunEvent, RunOutcome, RunRequest, StartKind,
+    CommandEnd, DiskError, Error, RunEvent, RunOutcome, RunRequest, StartKind,
     commands::{Fate, job_id},
     session::SessionError,
 };
@@ -205,7 +205,8 @@ fn code(error: &Error) -> ErrorCode {
         Error::AmbiguousName { .. } => ErrorCode::AmbiguousName,
         Error::WrongState { .. } => ErrorCode::WrongState,
         Error::WorkspaceExpired { .. } => ErrorCode::WorkspaceExpired,
-        Error::Busy { .. } => ErrorCode::WorkspaceBusy,
+        Error::Busy { .. } | Error::DiskRead { .. } => ErrorCode::WorkspaceBusy,
+        Error::Disk { source, .. } => disk_code(source),
         Error::LimitReached { .. } => ErrorCode::LimitReached,
         Error::Stalled { .. } => ErrorCode::WorkspaceStalled,
         Error::UnknownCommand { .. } => ErrorCode::UnknownSequence,
@@ -216,6 +217,22 @@ fn code(error: &Error) -> ErrorCode {
         Error::Index(_) => ErrorCode::StoreFailed,
         Error::Files(error) => super::answers::failures::file_code(error),
         Error::Unable { .. } | Error::Task(_) => ErrorCode::Internal,
+    }
+}
+
+fn disk_code(error: &DiskError) -> ErrorCode {
+    match error {
+        DiskError::NotFound { .. } => ErrorCode::PathNotFound,
+        DiskError::NotADirectory { .. } | DiskError::NotAFile { .. } => ErrorCode::WrongFileType,
+        DiskError::BadPath { .. } => ErrorCode::InvalidRequest,
+        DiskError::TooManyLinks { .. } => ErrorCode::PathEscapes,
+        DiskError::Write { source, .. } => match store_code(source) {
+            ErrorCode::DiskFull => ErrorCode::DiskFull,
+            _ => ErrorCode::FileFailed,
+        },
+        DiskError::Open { source, .. } | DiskError::Read { source, .. } => store_code(source),
+        // Corrupt, of an unknown kind, or with more in it than is looked at; of a newer library as well.
+        _ => ErrorCode::DiskDamaged,
     }
 }
 

@@ -13,11 +13,11 @@ use pyro_api::{
     operation::{
         ApplyPatch, CollectGarbage, CopyFile, CreateVm, CreateWorkspace, DeleteFile, DeleteVm,
         DeleteWorkspace, DiffWorkspace, DownloadFile, EnvImport, EnvInspect, EnvList, EnvPrune, EnvPull,
-        ExecInVm, ExecInWorkspace, ExportFromWorkspace, GetJobLogs, GetVmNetworkInfo, GetVmStatus,
-        GetWorkspaceLogs, GetWorkspaceOutput, GetWorkspaceStatus, GlobFiles, GrepFiles, KillJob, ListFiles,
-        ListJobs, ListWorkspaces, MakeDirectory, MoveFile, PullSync, PushSync, ReadFile, ReapVms,
-        ReplaceInFile, Run, StartVm, StartWorkspace, StatFile, StopVm, StopWorkspace, SummarizeWorkspace,
-        UpdateWorkspace, UploadFile, WaitForChange, WaitForJob, WriteFile,
+        ExecInVm, ExecInWorkspace, ExportDisk, ExportFromWorkspace, GetJobLogs, GetVmNetworkInfo,
+        GetVmStatus, GetWorkspaceLogs, GetWorkspaceOutput, GetWorkspaceStatus, GlobFiles, GrepFiles, KillJob,
+        ListDisk, ListFiles, ListJobs, ListWorkspaces, MakeDirectory, MoveFile, PullSync, PushSync, ReadDisk,
+        ReadFile, ReapVms, ReplaceInFile, Run, StartVm, StartWorkspace, StatFile, StopVm, StopWorkspace,
+        SummarizeWorkspace, UpdateWorkspace, UploadFile, WaitForChange, WaitForJob, WriteFile,
     },
 };
 use serde::Serialize;
@@ -108,6 +108,8 @@ handler! {
         ReplaceInFile workspace_file_replace;
         ApplyPatch workspace_patch_apply;
         DiffWorkspace workspace_diff;
+        ListDisk workspace_disk_list;
+        ReadDisk workspace_disk_read;
         CollectGarbage gc;
         CreateVm vm_create;
         StartVm vm_start;
@@ -130,6 +132,7 @@ handler! {
         PushSync workspace_sync_push;
         PullSync workspace_sync_pull;
         ExportFromWorkspace workspace_export;
+        ExportDisk workspace_disk_export;
         ExecInVm vm_exec;
     }
 }

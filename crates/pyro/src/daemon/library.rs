@@ -20,6 +20,7 @@ use pyro_api::{
         command::{OutputPiece, WorkspaceLogs, WorkspaceLogsRequest, WorkspaceOutputRequest},
         create::WorkspaceCreateRequest,
         diff::{WorkspaceDiff, WorkspaceDiffRequest},
+        disk::{DiskExportRequest, DiskExported, DiskList, DiskListRequest, DiskRead, DiskReadRequest},
         exec::{ExecReport, WorkspaceExecRequest},
         export::{WorkspaceExportRequest, WorkspaceExported},
         files::{
@@ -52,7 +53,7 @@ use pyro_workspace::{
 use tokio::sync::{OnceCell, mpsc};
 
 use super::{
-    answers::{changes, commands, files, lifecycle, summary, transfer, vm},
+    answers::{changes, commands, disk, files, lifecycle, summary, transfer, vm},
     assembly,
     convert::{self, error_body},
     handler::{Handler, StreamOutput, Streams},
@@ -479,6 +480,22 @@ impl Handler for Library {
         streams: Streams,
     ) -> Result<WorkspaceExported, ErrorBody> {
         transfer::export(self.host().await?, request, streams).await
+    }
+
+    async fn workspace_disk_list(&self, request: DiskListRequest) -> Result<DiskList, ErrorBody> {
+        disk::list(self.host().await?, request).await
+    }
+
+    async fn workspace_disk_read(&self, request: DiskReadRequest) -> Result<DiskRead, ErrorBody> {
+        disk::read(self.host().await?, request).await
+    }
+
+    async fn workspace_disk_export(
+        &self,
+        request: DiskExportRequest,
+        streams: Streams,
+    ) -> Result<DiskExported, ErrorBody> {
+        disk::export(self.host().await?, request, streams).await
     }
 
     async fn vm_create(&self, request: VmCreateRequest) -> Result<Vm, ErrorBody> {

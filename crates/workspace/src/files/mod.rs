@@ -37,7 +37,7 @@ mod seed;
 mod transfer;
 mod workers;
 
-pub(crate) use self::{claims::Claims, pulls::Pulls, workers::FileWorkers};
+pub(crate) use self::{claims::Claims, output_place::OutputPlace, pulls::Pulls, workers::FileWorkers};
 pub use self::{
     diff::DiffReport,
     error::FileError,

@@ -30,7 +30,7 @@ const ASIDE_SUFFIX: &str = ".old";
 
 /// A name, and what is being made for it. Dropped before [`OutputPlace::fill`], nothing of it is left.
 #[derive(Debug)]
-pub(super) struct OutputPlace {
+pub(crate) struct OutputPlace {
     /// As it was named.
     path: PathBuf,
     /// The directory in which the name is.
@@ -45,7 +45,7 @@ pub(super) struct OutputPlace {
 
 impl OutputPlace {
     /// Looks whether something may be made at `path`, whose directory must exist. Blocks.
-    pub(super) fn claim(path: &Path, force: bool, claims: &Claims) -> Result<Self, FileError> {
+    pub(crate) fn claim(path: &Path, force: bool, claims: &Claims) -> Result<Self, FileError> {
         let (directory, name) = Self::look(path)?;
         if !force && directory.find(&name).map_err(|error| failed(path, error))?.is_some() {
             return Err(FileError::OutputExists { path: path.to_owned() });
@@ -99,19 +99,19 @@ impl OutputPlace {
     }
 
     /// As it was named.
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
     /// Makes it a file, still empty and private.
-    pub(super) fn file(&self) -> Result<File, FileError> {
+    pub(crate) fn file(&self) -> Result<File, FileError> {
         let file = self.directory.create(&self.temporary, 0o600).map_err(|error| self.failed(error))?;
         reach(FaultPoint::ExportMade, &self.path)?;
         Ok(file)
     }
 
     /// Makes it a directory, still empty and private.
-    pub(super) fn tree(&self) -> Result<Root, FileError> {
+    pub(crate) fn tree(&self) -> Result<Root, FileError> {
         let made = self.directory.make_directory(&self.temporary, 0o700);
         let tree = made
             .and_then(|()| self.directory.descend(&self.temporary))
@@ -121,18 +121,18 @@ impl OutputPlace {
     }
 
     /// Makes it a symbolic link.
-    pub(super) fn link(&self, target: &[u8]) -> Result<(), FileError> {
+    pub(crate) fn link(&self, target: &[u8]) -> Result<(), FileError> {
         self.directory.make_link(&self.temporary, target).map_err(|error| self.failed(error))?;
         reach(FaultPoint::ExportMade, &self.path)
     }
 
     /// Gives what was made its permissions.
-    pub(super) fn set_mode(&self, mode: u32) -> Result<(), FileError> {
+    pub(crate) fn set_mode(&self, mode: u32) -> Result<(), FileError> {
         self.directory.set_mode(&self.temporary, mode).map_err(|error| self.failed(error))
     }
 
     /// Puts what was made in its place. Blocks.
-    pub(super) fn fill(self) -> Result<(), FileError> {
+    pub(crate) fn fill(self) -> Result<(), FileError> {
         reach(FaultPoint::ExportWritten, &self.path)?;
         self.put()?;
         reach(FaultPoint::ExportPlaced, &self.path)

@@ -31,6 +31,7 @@ use super::{
     record::{StopReason, WorkspaceState},
     revival::Revival,
     state::{Verdict, Wish, decide},
+    stopped_disk::{Lending, StoppedDisk},
     view::Seen,
 };
 use crate::{
@@ -70,6 +71,8 @@ pub(super) enum Request {
         answer: oneshot::Sender<Result<(), Error>>,
     },
     Update(WorkspaceUpdate, oneshot::Sender<Result<(), Error>>),
+    /// Read the disk past the guest.
+    Look(oneshot::Sender<Result<StoppedDisk, Error>>),
     /// Something was done that counts as activity and needs no machine.
     Touch,
 }
@@ -85,6 +88,7 @@ pub(super) struct Driver {
     pub(super) requests: mpsc::Receiver<Request>,
     pub(super) seen: watch::Sender<Seen>,
     pub(super) uses: UseCount,
+    pub(super) disk_lent: Lending,
     pub(super) clock: WallClock,
     /// The commands were taken up over the session of now.
     pub(super) is_adopted: bool,
@@ -264,6 +268,7 @@ impl Driver {
                 drop(answer.send(deleted));
                 return is_gone;
             }
+            Request::Look(answer) => drop(answer.send(self.look_at_disk())),
             Request::Touch => self.touch().await,
         }
         false
@@ -301,6 +306,12 @@ impl Driver {
             })?;
         self.touch().await;
         Ok(self.uses.begin(live, talk))
+    }
+
+    /// Lends the disk; no machine starts on it until it is given back.
+    fn look_at_disk(&self) -> Result<StoppedDisk, Error> {
+        self.admit("look at its disk", Wish::Look)?;
+        Ok(StoppedDisk::lend(&self.resources.layout, &self.record, &self.disk_lent))
     }
 
     /// Writes the record, then says and shows what it says.
@@ -365,6 +376,9 @@ impl Driver {
         if !self.admit("start it", Wish::Start)? {
             self.touch().await;
             return Ok(());
+        }
+        if self.disk_lent.is_lent() {
+            return Err(Error::DiskRead { workspace: self.record.id.clone() });
         }
         let resources = Arc::clone(&self.resources);
         let _turn = match turn {

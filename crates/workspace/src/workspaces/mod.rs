@@ -46,6 +46,7 @@ mod registry;
 mod revival;
 mod room;
 mod state;
+mod stopped_disk;
 mod view;
 
 use std::{
@@ -54,6 +55,7 @@ use std::{
     time::Duration,
 };
 
+pub use pyro_disk::{Entry as DiskEntry, Kind as DiskKind, Metadata as DiskMetadata};
 use tokio::sync::oneshot;
 
 pub(crate) use self::{
@@ -70,6 +72,7 @@ pub use self::{
     naming::{LABEL_KEY_CHARS, NAME_CHARS, WorkspaceUpdate, label_key},
     one_shot::{OneShotOutcome, OneShots},
     record::{SeedMode, SeedRecord, StopReason, WorkspaceRecord, WorkspaceState},
+    stopped_disk::{DiskContent, DiskExport, DiskExported, DiskForm, StoppedDisk},
     view::{MachineView, WorkspaceView},
 };
 use self::{
@@ -368,6 +371,7 @@ impl Shared {
             requests,
             seen,
             uses,
+            disk_lent: stopped_disk::Lending::default(),
             clock: clock::WallClock::new(self.resources.clock.clone()),
         };
         tokio::spawn(driver.drive());

@@ -1,17 +1,19 @@
 //! What may be asked of a workspace in which state: the one table, pure.
 //!
-//! | | use | start | stop | delete | update |
-//! | --- | --- | --- | --- | --- | --- |
-//! | creating | – | – | – | – | – |
-//! | started | yes | is so | yes | yes | yes |
-//! | started, stands still: disk full, disk failed, paused | stalled | stalled | stalled | yes | yes |
-//! | started, stands still: broken | stalled | stalled | yes | yes | yes |
-//! | stopping | – | – | yes | yes | – |
-//! | stopping, stands still: disk full, disk failed, paused | – | – | stalled | yes | – |
-//! | stopping, stands still: broken | – | – | yes | yes | – |
-//! | stopped | – | yes | is so | yes | yes |
-//! | starting | – | – | – | yes | – |
-//! | deleting | – | – | – | yes | – |
+//! | | use | start | stop | delete | update | look |
+//! | --- | --- | --- | --- | --- | --- | --- |
+//! | creating | – | – | – | – | – | – |
+//! | started | yes | is so | yes | yes | yes | – |
+//! | started, stands still: disk full, disk failed, paused | stalled | stalled | stalled | yes | yes | – |
+//! | started, stands still: broken | stalled | stalled | yes | yes | yes | – |
+//! | stopping | – | – | yes | yes | – | – |
+//! | stopping, stands still: disk full, disk failed, paused | – | – | stalled | yes | – | – |
+//! | stopping, stands still: broken | – | – | yes | yes | – | – |
+//! | stopped | – | yes | is so | yes | yes | yes |
+//! | starting | – | – | – | yes | – | – |
+//! | deleting | – | – | – | yes | – | – |
+//!
+//! *Look* is at the disk, past the guest: only what no machine writes to can be read.
 //!
 //! A machine that stands still is not shut down: its guest holds what is not on the disk yet, and it goes on. One that
 //! is broken never does, and is ended.
@@ -36,6 +38,8 @@ pub(crate) enum Wish {
     Delete,
     /// Another name, label or time to live.
     Update,
+    /// Have its disk read by the host.
+    Look,
 }
 
 /// What the table says.
@@ -64,6 +68,7 @@ pub(crate) fn decide(state: &WorkspaceState, stall: Option<StallCause>, wish: Wi
             (Some(Broken), Wish::Stop) => Accepted,
             (Some(cause @ (DiskFull | DiskFailed | Paused)), Wish::Stop) => Stalled(cause),
             (Some(cause), Wish::Use | Wish::Start) => Stalled(cause),
+            (_, Wish::Look) => Denied("has a machine, which writes to its disk; stop it first".to_owned()),
         },
         (Stopping { .. }, Wish::Stop) => match stall {
             None | Some(Broken) => Accepted,
@@ -71,7 +76,7 @@ pub(crate) fn decide(state: &WorkspaceState, stall: Option<StallCause>, wish: Wi
         },
         (Stopping { .. }, Wish::Delete) => Accepted,
         (Stopping { .. }, _) => Denied("is stopping".to_owned()),
-        (Stopped { .. }, Wish::Start | Wish::Delete | Wish::Update) => Accepted,
+        (Stopped { .. }, Wish::Start | Wish::Delete | Wish::Update | Wish::Look) => Accepted,
         (Stopped { .. }, Wish::Stop) => AlreadySo,
         (Stopped { reason }, Wish::Use) => Denied(format!("is stopped ({})", reason.explanation())),
         (Starting { .. }, Wish::Delete) => Accepted,
@@ -146,23 +151,23 @@ mod tests {
         let started = WorkspaceState::Started { machine: machine.clone() };
         let stopping = WorkspaceState::Stopping { machine: machine.clone(), reason: StopReason::Requested };
         let rows = [
-            (WorkspaceState::Creating { machine: None }, None, "-----"),
-            (started.clone(), None, "a=aaa"),
-            (started.clone(), Some(StallCause::DiskFull), "sssaa"),
-            (started.clone(), Some(StallCause::DiskFailed), "sssaa"),
-            (started.clone(), Some(StallCause::Paused), "sssaa"),
-            (started, Some(StallCause::Broken), "ssaaa"),
-            (stopping.clone(), None, "--aa-"),
-            (stopping.clone(), Some(StallCause::DiskFull), "--sa-"),
-            (stopping.clone(), Some(StallCause::DiskFailed), "--sa-"),
-            (stopping.clone(), Some(StallCause::Paused), "--sa-"),
-            (stopping, Some(StallCause::Broken), "--aa-"),
-            (WorkspaceState::Stopped { reason: StopReason::Expired }, None, "-a=aa"),
-            (WorkspaceState::Starting { machine }, None, "---a-"),
-            (WorkspaceState::Deleting { machine: None }, None, "---a-"),
+            (WorkspaceState::Creating { machine: None }, None, "------"),
+            (started.clone(), None, "a=aaa-"),
+            (started.clone(), Some(StallCause::DiskFull), "sssaa-"),
+            (started.clone(), Some(StallCause::DiskFailed), "sssaa-"),
+            (started.clone(), Some(StallCause::Paused), "sssaa-"),
+            (started, Some(StallCause::Broken), "ssaaa-"),
+            (stopping.clone(), None, "--aa--"),
+            (stopping.clone(), Some(StallCause::DiskFull), "--sa--"),
+            (stopping.clone(), Some(StallCause::DiskFailed), "--sa--"),
+            (stopping.clone(), Some(StallCause::Paused), "--sa--"),
+            (stopping, Some(StallCause::Broken), "--aa--"),
+            (WorkspaceState::Stopped { reason: StopReason::Expired }, None, "-a=aaa"),
+            (WorkspaceState::Starting { machine }, None, "---a--"),
+            (WorkspaceState::Deleting { machine: None }, None, "---a--"),
         ];
         for (state, stall, expected) in rows {
-            let wishes = [Wish::Use, Wish::Start, Wish::Stop, Wish::Delete, Wish::Update];
+            let wishes = [Wish::Use, Wish::Start, Wish::Stop, Wish::Delete, Wish::Update, Wish::Look];
             let verdicts = wishes.map(|wish| match decide(&state, stall, wish) {
                 Verdict::Accepted => 'a',
                 Verdict::AlreadySo => '=',

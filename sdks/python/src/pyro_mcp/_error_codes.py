@@ -378,6 +378,14 @@ class UntrustedJournalError(PyroError):
     retryable = False
 
 
+class DiskDamagedError(PyroError):
+    """The disk of a workspace is damaged, or has something that this release cannot read. The disk is as it
+    was."""
+
+    code = "disk_damaged"
+    retryable = False
+
+
 class OutputExistsError(PyroError):
     """There is something at the output path, and it was not said to replace it."""
 
@@ -453,6 +461,7 @@ BY_CODE: dict[str, type[PyroError]] = {
     "guest_disk_full": GuestDiskFullError,
     "conflict": ConflictError,
     "untrusted_journal": UntrustedJournalError,
+    "disk_damaged": DiskDamagedError,
     "output_exists": OutputExistsError,
     "unknown_vm": UnknownVmError,
     "internal": InternalError,
@@ -470,6 +479,7 @@ __all__ = [
     "DaemonLostError",
     "DaemonUnavailableError",
     "DirectoryNotEmptyError",
+    "DiskDamagedError",
     "DiskFullError",
     "EnvironmentDamagedError",
     "EnvironmentFailedError",

@@ -1533,6 +1533,91 @@ class Methods(SyncBase):
             "format": format,
         }, output_path, on_progress)
 
+    def list_workspace_disk(
+        self,
+        workspace_id: str,
+        path: Bytes = "/workspace",
+        *,
+        after: Bytes | None = None,
+        limit: int = 20000,
+        recursive: bool = False,
+    ) -> DiskList:
+        """Lists a directory on the disk of a stopped workspace, anywhere in its guest.
+
+        - `workspace_id`: Whose.
+        - `path`: What.
+        - `after`: Only entries after this path, for the next page.
+        - `limit`: At most so many entries.
+        - `recursive`: Also what is in directories below.
+
+        Raises, beside what any operation may raise: UnknownWorkspaceError, AmbiguousNameError,
+        InvalidSizeError, WorkspaceStateError, PathNotFoundError, PathEscapesError, WrongFileTypeError,
+        DiskDamagedError.
+        """
+        return self._call(_operations.WORKSPACE_DISK_LIST, {
+            "workspace": workspace_id,
+            "path": path,
+            "after": after,
+            "limit": limit,
+            "recursive": recursive,
+        })
+
+    def read_workspace_disk(
+        self,
+        workspace_id: str,
+        path: Bytes,
+        *,
+        encoding: WantedEncoding = "utf-8",
+        max_bytes: int = 65536,
+        offset: int = 0,
+    ) -> DiskRead:
+        """Reads a file on the disk of a stopped workspace, or a part of it.
+
+        - `workspace_id`: Whose.
+        - `path`: Which.
+        - `encoding`: How the bytes shall stand in JSON.
+        - `max_bytes`: At most so many bytes.
+        - `offset`: First byte, from 0.
+
+        Raises, beside what any operation may raise: UnknownWorkspaceError, AmbiguousNameError,
+        InvalidSizeError, WorkspaceStateError, PathNotFoundError, PathEscapesError, WrongFileTypeError,
+        DiskDamagedError.
+        """
+        return self._call(_operations.WORKSPACE_DISK_READ, {
+            "workspace": workspace_id,
+            "path": path,
+            "encoding": encoding,
+            "max_bytes": max_bytes,
+            "offset": offset,
+        })
+
+    def export_workspace_disk(
+        self,
+        workspace_id: str,
+        output_path: HostPath,
+        *,
+        force: bool = False,
+        merged: bool = False,
+        on_progress: Callable[[Progress], object] | None = None,
+    ) -> DiskExported:
+        """Takes the disk of a stopped workspace to the host, or all its guest sees.
+
+        - `workspace_id`: Whose.
+        - `output_path`: Absolute path on the host.
+        - `force`: Replace what is at `output_path`.
+        - `merged`: Everything the guest sees, as a tar archive, instead of the writable disk alone.
+        - `on_progress`: Is told how far it has come.
+
+        Raises, beside what any operation may raise: UnknownWorkspaceError, AmbiguousNameError,
+        WorkspaceStateError, OutputExistsError, FileFailedError, DiskFullError, DiskDamagedError.
+        """
+        return self._work(_operations.WORKSPACE_DISK_EXPORT, {
+            "workspace": workspace_id,
+            "output_path": output_path,
+            "force": force,
+            "merged": merged,
+        }, on_progress)
+
     def collect_garbage(
         self,
         *,

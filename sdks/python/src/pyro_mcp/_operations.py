@@ -391,6 +391,33 @@ WORKSPACE_EXPORT: Operation[types.WorkspaceExported] = Operation(
     (("output_path",), ("workspace_path",),),
 )
 
+WORKSPACE_DISK_LIST: Operation[types.DiskList] = Operation(
+    "workspace_disk_list",
+    False,
+    True,
+    {"after": _text.to_json, "path": _text.to_json},
+    {"limit": 20000, "path": "/workspace", "recursive": False},
+    (("entries", "*", "link_target",), ("entries", "*", "path",), ("next_after",), ("path",),),
+)
+
+WORKSPACE_DISK_READ: Operation[types.DiskRead] = Operation(
+    "workspace_disk_read",
+    False,
+    True,
+    {"path": _text.to_json},
+    {"encoding": "utf-8", "max_bytes": 65536, "offset": 0},
+    (("path",),),
+)
+
+WORKSPACE_DISK_EXPORT: Operation[types.DiskExported] = Operation(
+    "workspace_disk_export",
+    True,
+    True,
+    {"output_path": _text.host_path},
+    {"force": False, "merged": False},
+    (("output_path",),),
+)
+
 GC: Operation[types.GcResult] = Operation(
     "gc",
     False,
@@ -516,6 +543,9 @@ METHODS = {
     "workspace_sync_push": "push_workspace_sync",
     "workspace_sync_pull": "pull_workspace_sync",
     "workspace_export": "export_workspace",
+    "workspace_disk_list": "list_workspace_disk",
+    "workspace_disk_read": "read_workspace_disk",
+    "workspace_disk_export": "export_workspace_disk",
     "gc": "collect_garbage",
     "vm_create": "create_vm",
     "vm_start": "start_vm",

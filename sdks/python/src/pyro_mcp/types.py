@@ -22,6 +22,9 @@ ChangeStatus = Literal["added", "modified", "deleted", "type_changed", "renamed"
 #: What became of a command.
 CommandState = Literal["starting", "running", "finished", "never_started", "unknown"]
 
+#: In which form a disk is taken.
+DiskFormat = Literal["ext4", "tar"]
+
 #: How bytes stand in JSON.
 Encoding = Literal["utf-8", "base64"]
 
@@ -190,6 +193,68 @@ class DiffSummary(_DiffSummaryRequired, total=False):
     added_lines: int | None
     #: Lines removed, where they were counted.
     removed_lines: int | None
+
+
+class DiskExported(TypedDict):
+    """A disk was taken out."""
+
+    #: Whose.
+    workspace_id: str
+    #: Where it is on the host.
+    output_path: str
+    #: In which form.
+    disk_format: DiskFormat
+    #: Length of the file.
+    bytes_written: int
+    #: What it takes on the host's disk; less than its length where it has holes.
+    allocated_bytes: int
+
+
+class DiskList(TypedDict):
+    """What is in a directory of a disk."""
+
+    #: Whose.
+    workspace_id: str
+    #: Absolute in the guest.
+    path: str
+    #: As it was asked.
+    recursive: bool
+    #: In order of their paths; a directory stands before what is in it.
+    entries: list[FileEntry]
+    #: Whether there is more.
+    truncated: bool
+    #: There is more: ask for it with this as `after`.
+    next_after: str | None
+
+
+class _DiskReadRequired(TypedDict):
+    #: Whose.
+    workspace_id: str
+    #: Absolute in the guest.
+    path: str
+    #: Size of the whole file.
+    size_bytes: int
+    #: As it was asked.
+    max_bytes: int
+    #: The bytes, as text with replacement characters where they are no UTF-8, unless asked otherwise.
+    content: str
+    #: How they stand in `content`.
+    encoding: Encoding
+    #: Whether there is more of the file.
+    truncated: bool
+    #: Place of the first byte.
+    offset: int
+    #: How many bytes `content` stands for.
+    bytes_read: int
+    #: Permission bits.
+    mode: str
+
+
+class DiskRead(_DiskReadRequired, total=False):
+    """A file of a disk, or a part of one."""
+
+    #: The exact bytes, only where `content` has replacement characters for some of them.
+    content_base64: str | None
 
 
 class _EnvironmentRequired(TypedDict):

@@ -4,6 +4,7 @@
 mod create;
 mod delete;
 mod diff;
+mod disk;
 mod exec;
 mod export;
 mod file;
@@ -63,6 +64,8 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Sync(sync::Command),
     Export(export::Arguments),
+    #[command(subcommand)]
+    Disk(disk::Command),
     Stop(stop::Arguments),
     Start(start::Arguments),
     Delete(delete::Arguments),
@@ -86,6 +89,7 @@ impl Command {
             Self::Diff(arguments) => arguments.json,
             Self::Sync(command) => command.json(),
             Self::Export(arguments) => arguments.json,
+            Self::Disk(command) => command.json(),
             Self::Stop(arguments) => arguments.json,
             Self::Start(arguments) => arguments.json,
             Self::Delete(arguments) => arguments.json,
@@ -110,6 +114,7 @@ pub(crate) async fn perform(command: Command, settings: Settings) -> Result<Stat
         Command::Diff(arguments) => diff::perform(arguments, &settings).await,
         Command::Sync(command) => sync::perform(command, &settings).await,
         Command::Export(arguments) => export::perform(arguments, &settings).await,
+        Command::Disk(command) => disk::perform(command, &settings).await,
         Command::Stop(arguments) => stop::perform(arguments, &settings).await,
         Command::Start(arguments) => start::perform(arguments, &settings).await,
         Command::Delete(arguments) => delete::perform(arguments, &settings).await,

@@ -104,17 +104,17 @@ pub(in crate::daemon) async fn file_read(
 }
 
 /// Bytes as they stand in JSON.
-struct Text {
-    content: String,
-    encoding: Encoding,
+pub(super) struct Text {
+    pub(super) content: String,
+    pub(super) encoding: Encoding,
     /// The bytes once more, where `content` has not all of them.
-    content_base64: Option<String>,
+    pub(super) content_base64: Option<String>,
     /// For how many of the bytes it stands.
-    bytes_read: u64,
+    pub(super) bytes_read: u64,
 }
 
 /// A character that the bound cut in two is left for the next read, which begins with it.
-fn text(bytes: &[u8], wanted: WantedEncoding, is_cut: bool) -> Text {
+pub(super) fn text(bytes: &[u8], wanted: WantedEncoding, is_cut: bool) -> Text {
     let whole = match std::str::from_utf8(bytes) {
         Ok(_) => Some(bytes.len()),
         Err(error) => {

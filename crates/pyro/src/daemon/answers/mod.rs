@@ -3,6 +3,7 @@
 pub(super) mod changes;
 pub(super) mod commands;
 mod convert;
+pub(super) mod disk;
 mod entries;
 pub(super) mod failures;
 pub(super) mod files;

@@ -267,7 +267,7 @@ fn path_bytes(path: &Path) -> ByteString {
 }
 
 /// Works while the client is told of it, unless the client gives up.
-async fn attended<T, A>(
+pub(super) async fn attended<T, A>(
     work: impl Future<Output = Result<T, Error>>,
     telling: impl Future<Output = A>,
     cancel: &CancellationToken,
@@ -281,7 +281,8 @@ async fn attended<T, A>(
 }
 
 /// What is reported at one end, the newest is told at the other: a slow client delays nothing.
-fn reporter() -> (impl Fn(TransferProgress) + Send + Sync + 'static, watch::Receiver<TransferProgress>) {
+pub(super) fn reporter()
+-> (impl Fn(TransferProgress) + Send + Sync + 'static, watch::Receiver<TransferProgress>) {
     let (reports, told) = watch::channel(TransferProgress::default());
     let report = move |progress| {
         reports.send_replace(progress);
@@ -289,7 +290,7 @@ fn reporter() -> (impl Fn(TransferProgress) + Send + Sync + 'static, watch::Rece
     (report, told)
 }
 
-async fn tell(
+pub(super) async fn tell(
     step: &str,
     all_bytes: Option<u64>,
     mut told: watch::Receiver<TransferProgress>,

@@ -17,9 +17,12 @@ use pyro_api::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::listing::{self, refuse};
+use super::{
+    content::Shown,
+    listing::{self, refuse},
+};
 use crate::mcp::{
-    excerpt::{MAX_CHARS, default_max_chars, excerpt},
+    excerpt::{MAX_CHARS, default_max_chars},
     tool::{Hints, Told, Tool, ToolCall, tool},
 };
 
@@ -122,24 +125,11 @@ impl Content {
             guest_data: vec!["content"],
             hint: None,
         };
-        match (file.encoding, wants_bytes) {
-            (Encoding::Base64, false) => {
-                content.truncated = true;
-                content.hint = Some("the file is no text; base64 gives its bytes".to_owned());
-            }
-            // A part of base64 with a mark in it is nothing that could be decoded.
-            (Encoding::Base64, true) => {
-                let most = max_chars.clamp(*MAX_CHARS.start(), *MAX_CHARS.end()) / 4 * 4;
-                content.truncated |= file.content.len() > most;
-                content.content = file.content.chars().take(most).collect();
-            }
-            (Encoding::Utf8, _) => {
-                let cut =
-                    excerpt(&file.content, max_chars, |_| "read it by first_line and last_line".to_owned());
-                content.truncated |= cut.truncated;
-                content.content = cut.text;
-            }
-        }
+        let rest = "read it by first_line and last_line";
+        let shown = Shown::of(&file.content, file.encoding, max_chars, wants_bytes, rest);
+        content.truncated |= shown.is_cut;
+        content.content = shown.content;
+        content.hint = shown.hint;
         if content.truncated && content.hint.is_none() {
             content.hint =
                 Some("there is more: first_line and last_line, or grep of workspace_file_list".to_owned());

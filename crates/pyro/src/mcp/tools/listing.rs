@@ -21,7 +21,7 @@ use crate::mcp::{
 };
 
 /// Most entries that are asked for at once; the budget usually ends a list before.
-const MOST_ENTRIES: u64 = 2000;
+pub(super) const MOST_ENTRIES: u64 = 2000;
 
 /// Longest part of a line that matches.
 const LINE_BYTES: u32 = 500;
@@ -80,7 +80,7 @@ struct Listing {
 
 /// A path, with what a chat needs of it.
 #[derive(Serialize, JsonSchema)]
-struct Entry {
+pub(super) struct Entry {
     path: ByteString,
     artifact_type: ArtifactType,
     size_bytes: u64,

@@ -1,7 +1,9 @@
 //! The table of tools, one file for each noun. Names and arguments are the contract's; where ours does more, it is asked for
 //! with an argument that need not be given.
 
+mod content;
 mod diff;
+mod disk;
 mod environment;
 mod exec;
 mod export;
@@ -30,6 +32,7 @@ pub(super) fn all() -> Vec<Tool> {
         diff::tools(),
         sync::tools(),
         export::tools(),
+        disk::tools(),
         environment::tools(),
         vm::tools(),
     ]

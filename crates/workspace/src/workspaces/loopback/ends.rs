@@ -47,6 +47,35 @@ fn what_is_stopped_starts_again_from_its_disk() {
 }
 
 #[test]
+fn no_machine_starts_on_a_disk_that_is_read() {
+    in_namespace("no_machine_starts_on_a_disk_that_is_read", || async {
+        let home = Home::new();
+        let (host, id) = with_a_file(&home).await;
+        let refused = host.workspaces().disk(id.as_str()).await.map(drop);
+        assert!(matches!(refused, Err(Error::WrongState { state: "started", .. })), "{refused:?}");
+        let stopped = host.workspaces().stop(id.as_str()).await.unwrap();
+        let (one, other) = (
+            host.workspaces().disk(id.as_str()).await.unwrap(),
+            host.workspaces().disk(id.as_str()).await.unwrap(),
+        );
+        for read in [one, other] {
+            let refused = host.workspaces().start(id.as_str()).await.map(drop);
+            assert!(matches!(refused, Err(Error::DiskRead { .. })), "{refused:?}");
+            drop(read);
+        }
+        // A look is no activity.
+        let looked = view(&host, &id).await;
+        assert_eq!(looked.record.last_activity_at, stopped.record.last_activity_at);
+        assert_starts_with_its_file(&host, &id).await;
+        host.workspaces().stop(id.as_str()).await.unwrap();
+        let read = host.workspaces().disk(id.as_str()).await.unwrap();
+        host.workspaces().delete(id.as_str(), false).await.unwrap();
+        drop(read);
+        home.assert_nothing_is_left(&host).await;
+    });
+}
+
+#[test]
 fn a_guest_that_powers_off_is_told_from_a_machine_that_is_lost() {
     in_namespace("a_guest_that_powers_off_is_told_from_a_machine_that_is_lost", || async {
         let home = Home::new();

@@ -10,7 +10,7 @@ mod line_range;
 mod list;
 mod mkdir;
 mod r#move;
-mod read;
+pub(super) mod read;
 mod replace;
 mod stat;
 mod upload;
@@ -96,7 +96,7 @@ pub(super) fn guest_path() -> impl clap::builder::TypedValueParser<Value = Works
 }
 
 /// A path and what is there, in one line.
-fn entry_line(entry: &FileEntry) -> String {
+pub(super) fn entry_line(entry: &FileEntry) -> String {
     let target = entry.link_target.as_ref().map_or_else(String::new, |to| format!(" -> {}", shown(to)));
     format!("{} [{}] size={}{target}", shown(&entry.path), entry.artifact_type, entry.size_bytes)
 }

@@ -54,7 +54,8 @@ pub(crate) struct Arguments {
     pub(crate) json: bool,
 }
 
-fn parse_encoding(text: &str) -> Result<WantedEncoding, String> {
+/// Reads the name of an encoding.
+pub(in crate::commands::workspace) fn parse_encoding(text: &str) -> Result<WantedEncoding, String> {
     WantedEncoding::from_token(text).ok_or_else(|| "it is auto, utf-8 or base64".to_owned())
 }
 
