@@ -27,6 +27,8 @@ const PROJECT_FILE_BYTES: usize = 24 << 10;
 const MANY: usize = 20;
 /// Files of a large and of a small tree of which few are changed.
 const TREES: [usize; 2] = [100_000, 100];
+/// Files of the stopped disk that is listed.
+const LISTED_FILES: usize = 10_000;
 
 /// Everything about workspaces but for their creation.
 pub(crate) fn all(pyro: &Pyro, scratch: &Path, rounds: usize, report: &mut Report) -> anyhow::Result<()> {
@@ -34,6 +36,7 @@ pub(crate) fn all(pyro: &Pyro, scratch: &Path, rounds: usize, report: &mut Repor
     project(pyro, scratch, report)?;
     large_file(pyro, scratch, report)?;
     differences(pyro, scratch, report)?;
+    stopped_disk(pyro, scratch, rounds, report)?;
     many(pyro, rounds, report)
 }
 
@@ -211,16 +214,8 @@ fn large_file(pyro: &Pyro, scratch: &Path, report: &mut Report) -> anyhow::Resul
 fn differences(pyro: &Pyro, scratch: &Path, report: &mut Report) -> anyhow::Result<()> {
     let mut taken = Vec::new();
     for files in TREES {
-        let seed = scratch.join(format!("tree-{files}"));
-        for number in 0..files {
-            let directory = seed.join(format!("d{}", number / 100));
-            if number % 100 == 0 {
-                fs::create_dir_all(&directory)?;
-            }
-            fs::write(directory.join(format!("f{number}")), "one\n")?;
-        }
-        let seed = seed.to_str().context("a path that is no text")?;
-        pyro.timed(&["workspace", "create", ENVIRONMENT, "--name", "b", "--seed-path", seed])?;
+        let seed = tree(scratch, files)?;
+        pyro.timed(&["workspace", "create", ENVIRONMENT, "--name", "b", "--seed-path", &seed])?;
         guest_ms(pyro, "for i in 0 1 2 3 4 5 6 7 8 9; do echo two >> d0/f$i; done")?;
         let mut samples = Samples::default();
         for _ in 0..5 {
@@ -232,6 +227,38 @@ fn differences(pyro: &Pyro, scratch: &Path, report: &mut Report) -> anyhow::Resu
     report.add("diff_100000_ms", taken[0], "ms", "`diff` of 10 changed files among 100,000");
     report.add("diff_100_ms", taken[1], "ms", "`diff` of 10 changed files among 100");
     report.add("diff_large_over_small", taken[0] / taken[1], "ratio", "`diff_100000_ms` / `diff_100_ms`");
+    Ok(())
+}
+
+/// A directory with so many small files, a hundred in each directory of it.
+fn tree(scratch: &Path, files: usize) -> anyhow::Result<String> {
+    let root = scratch.join(format!("tree-{files}"));
+    for number in 0..files {
+        let directory = root.join(format!("d{}", number / 100));
+        if number % 100 == 0 {
+            fs::create_dir_all(&directory)?;
+        }
+        fs::write(directory.join(format!("f{number}")), "one\n")?;
+    }
+    Ok(root.to_str().context("a path that is no text")?.to_owned())
+}
+
+/// The disk of a workspace without a machine.
+fn stopped_disk(pyro: &Pyro, scratch: &Path, rounds: usize, report: &mut Report) -> anyhow::Result<()> {
+    let seed = tree(scratch, LISTED_FILES)?;
+    pyro.timed(&["workspace", "create", ENVIRONMENT, "--name", "b", "--seed-path", &seed])?;
+    pyro.timed(&["workspace", "stop", "b"])?;
+    let mut samples = Samples::default();
+    for _ in 0..rounds {
+        samples.push(pyro.timed(&["workspace", "disk", "list", "b", "--recursive", "--json"])?.0);
+    }
+    pyro.timed(&["workspace", "delete", "b"])?;
+    report.add(
+        "disk_list_10000_ms",
+        samples.median(),
+        "ms",
+        format!("`disk list --recursive` of 10,000 files of a stopped workspace; median of {rounds}"),
+    );
     Ok(())
 }
 

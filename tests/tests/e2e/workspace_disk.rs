@@ -35,7 +35,8 @@ fn changed() -> Home {
     sh(
         &home,
         "echo more >> edited; rm gone; mv src moved; rm -r replaced; mkdir replaced; echo new > replaced/new
-         printf '\\000\\377\\n' > binary; echo 'a b' > 'with space'; ln kept second
+         printf '\\000\\377\\n' > binary; mkdir 'a directory'; echo 'a b' > 'a directory/with space'; ln kept second
+         ln -s $(printf '%0200d' 0) long
          ln -s /etc/hostname outside; ln -s loop loop; mkfifo fifo; chmod 4750 edited
          truncate -s 64M holes; mkdir -p /opt/tool; echo 1 > /opt/tool/version; rm /etc/debian_version
          mkdir /root/private; chmod 700 /root/private; echo x > /root/private/x; echo me > /etc/me; sync",
@@ -114,7 +115,7 @@ fn a_stopped_disk_shows_what_the_guest_saw() {
     assert_eq!(names("/root/private"), ["/root/private/x"]);
 
     assert_eq!(read(&home, "edited")["content"], "editedmore\n");
-    assert_eq!(read(&home, "with space")["content"], "a b\n");
+    assert_eq!(read(&home, "a directory/with space")["content"], "a b\n");
     assert_eq!(read(&home, "moved/link")["content"], "kept", "a link is followed in the guest");
     let binary = read(&home, "binary");
     assert_eq!((&binary["content_base64"], &binary["size_bytes"]), (&json!("AP8K"), &json!(3)), "{binary}");
