@@ -60,12 +60,14 @@ impl Home {
         home
     }
 
-    /// A home with the template and with a copy of the environment that the test may damage.
+    /// A home with the template and with a copy of the environment that the test may damage; what an earlier release made is
+    /// not in it.
     pub fn with_own_environment() -> Self {
         let mut home = Self::warm();
         let own = home.directory.path().join("environments");
         warm::link_tree(&home.environments, &own);
         home.environments = own;
+        home.pyro(["env", "prune"]).output().succeeds();
         home
     }
 

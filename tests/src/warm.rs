@@ -4,6 +4,7 @@
 //! The template's home is named after the binary under test: a new build gets a new one, the old one is removed.
 
 use std::{
+    ffi::OsStr,
     fs::{self, File, Permissions},
     hash::Hasher,
     os::unix::fs::PermissionsExt,
@@ -115,7 +116,8 @@ impl Warm {
     }
 }
 
-/// Makes `to` a tree of hard links to the files of `from`, with the same modes of directories.
+/// Makes `to` a tree of hard links to the files of `from`, with the same modes of directories. Locks are not linked: who holds
+/// one there holds nothing here.
 pub fn link_tree(from: &Path, to: &Path) {
     let failed = |error| panic!("cannot link `{}` to `{}`: {error}", from.display(), to.display());
     fs::create_dir_all(to).unwrap_or_else(failed);
@@ -127,13 +129,18 @@ pub fn link_tree(from: &Path, to: &Path) {
         let kind = entry.file_type().expect("the kind of a file");
         if kind.is_dir() {
             link_tree(&source, &target);
-        } else if kind.is_file() && !entry.file_name().to_string_lossy().ends_with(".lock") {
+        } else if kind.is_file() && !is_lock(&entry.file_name()) {
             fs::hard_link(&source, &target).unwrap_or_else(failed);
         } else if kind.is_symlink() {
             let target_of_link = fs::read_link(&source).expect("a readable link");
             std::os::unix::fs::symlink(target_of_link, &target).unwrap_or_else(failed);
         }
     }
+}
+
+fn is_lock(name: &OsStr) -> bool {
+    let name = name.to_string_lossy();
+    name.ends_with(".lock") || name.starts_with(".lock")
 }
 
 /// Replaces a hard link by a copy of the file, so that it can be damaged without harm to the others.

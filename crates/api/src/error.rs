@@ -135,7 +135,8 @@ error_codes! {
     WrongState = "workspace_state", exit 1, retryable false;
     /// Nobody used the workspace for its lifetime, so its machine was stopped; `workspace start` starts it again.
     WorkspaceExpired = "workspace_expired", exit 1, retryable false;
-    /// Commands run in the workspace, and it was not told to go regardless.
+    /// Commands run in the workspace, and it was not told to go regardless; or its disk is being read, and nothing may start
+    /// on it.
     WorkspaceBusy = "workspace_busy", exit 1, retryable false;
     /// The machine pauses because the host's disk is full; it goes on by itself when there is room.
     WorkspaceStalled = "workspace_stalled", exit 1, retryable true;

@@ -284,8 +284,8 @@ operations! {
     /// Starts a machine from the disk of a workspace.
     "workspace_start" StartWorkspace(WorkspaceStartRequest) -> Workspace, events NoEvent, Unary, Writes, Finish,
         command "workspace start", needs Workspace,
-        errors [WrongState, LimitReached, EnvironmentDamaged, HostRequirement, DiskFull, StartFailed, MachineLost,
-                GuestMisbehaved, GuestRefused];
+        errors [WrongState, WorkspaceBusy, LimitReached, EnvironmentDamaged, HostRequirement, DiskFull, StartFailed,
+                MachineLost, GuestMisbehaved, GuestRefused];
     /// Runs a command in a workspace, at most once, and streams its output.
     "workspace_exec" ExecInWorkspace(WorkspaceExecRequest) -> ExecReport, events ExecEvent, Streaming, Writes, Cancel,
         command "workspace exec", needs Machine,

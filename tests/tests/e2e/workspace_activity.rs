@@ -85,6 +85,9 @@ const TABLE: &[Row] = &[
     ("workspace_output", Look, &["workspace", "output", "w", "1"]),
     ("workspace_job_list", Look, &["workspace", "job", "list", "w"]),
     ("workspace_job_logs", Look, &["workspace", "job", "logs", "w", "1"]),
+    ("workspace_disk_list", Look, &["workspace", "disk", "list", "w"]),
+    ("workspace_disk_read", Look, &["workspace", "disk", "read", "w", "made/e"]),
+    ("workspace_disk_export", Look, &["workspace", "disk", "export", "w", "--output", "D/disk"]),
     ("workspace_delete", None, &[]),
 ];
 

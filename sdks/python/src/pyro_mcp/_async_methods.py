@@ -633,8 +633,9 @@ class AsyncMethods(AsyncBase):
         - `workspace_id`: Which.
 
         Raises, beside what any operation may raise: UnknownWorkspaceError, AmbiguousNameError,
-        WorkspaceStateError, LimitReachedError, EnvironmentDamagedError, HostRequirementError, DiskFullError,
-        StartFailedError, MachineLostError, GuestMisbehavedError, GuestRefusedError.
+        WorkspaceStateError, WorkspaceBusyError, LimitReachedError, EnvironmentDamagedError,
+        HostRequirementError, DiskFullError, StartFailedError, MachineLostError, GuestMisbehavedError,
+        GuestRefusedError.
         """
         return await self._call(_operations.WORKSPACE_START, {"workspace": workspace_id})
 

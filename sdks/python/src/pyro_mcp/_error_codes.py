@@ -215,7 +215,8 @@ class WorkspaceExpiredError(PyroError):
 
 
 class WorkspaceBusyError(PyroError):
-    """Commands run in the workspace, and it was not told to go regardless."""
+    """Commands run in the workspace, and it was not told to go regardless; or its disk is being read, and
+    nothing may start on it."""
 
     code = "workspace_busy"
     retryable = False

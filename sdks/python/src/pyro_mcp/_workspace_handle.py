@@ -122,8 +122,9 @@ class WorkspaceHandle:
         """Starts a machine from the disk of a workspace.
 
         Raises, beside what any operation may raise: UnknownWorkspaceError, AmbiguousNameError,
-        WorkspaceStateError, LimitReachedError, EnvironmentDamagedError, HostRequirementError, DiskFullError,
-        StartFailedError, MachineLostError, GuestMisbehavedError, GuestRefusedError.
+        WorkspaceStateError, WorkspaceBusyError, LimitReachedError, EnvironmentDamagedError,
+        HostRequirementError, DiskFullError, StartFailedError, MachineLostError, GuestMisbehavedError,
+        GuestRefusedError.
         """
         return self._pyro.start_workspace(self.workspace_id)
 
