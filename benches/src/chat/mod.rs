@@ -8,7 +8,6 @@ mod server;
 use std::{
     fs,
     path::Path,
-    thread,
     time::{Duration, Instant},
 };
 
@@ -196,12 +195,10 @@ fn sleep_at_once(server: &mut Server, count: u32) -> anyhow::Result<Duration> {
 fn pings(server: &mut Server, report: &mut Report) -> anyhow::Result<()> {
     let mut samples = Samples::default();
     let running = send_sleep(server, LONG_SLEEP_SECONDS, 0)?;
-    while !server.has_answered(running) {
+    while !server.answers_within(running, BETWEEN_PINGS)? {
         let begin = Instant::now();
         server.ping()?;
         samples.push(begin.elapsed());
-        #[expect(clippy::disallowed_methods, reason = "a pace: there is no event to wait for")]
-        thread::sleep(BETWEEN_PINGS);
     }
     ensure_success(&server.finish_call(running)?)?;
     report.add(

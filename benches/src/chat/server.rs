@@ -5,22 +5,27 @@ use std::{
     io::{BufRead, BufReader, Write},
     path::Path,
     process::{Child, ChildStdin, ChildStdout, Stdio},
+    sync::mpsc::{self, Receiver, RecvTimeoutError},
+    thread,
+    time::{Duration, Instant},
 };
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use serde_json::{Value, json};
 
 use crate::cli::Pyro;
 
 /// The newest revision of the protocol that begins with `initialize` and has `ping`.
 const REVISION: &str = "2025-11-25";
+const HUNG_UP: &str = "`pyro mcp serve` hung up";
 
 /// One server with its only client.
 #[derive(Debug)]
 pub(crate) struct Server {
     child: Child,
     input: ChildStdin,
-    output: BufReader<ChildStdout>,
+    /// What the server says, line by line, until it hangs up.
+    lines: Receiver<String>,
     requests: u64,
     /// Answers that came while another one was waited for.
     early: BTreeMap<u64, Value>,
@@ -41,8 +46,8 @@ impl Server {
             .spawn()
             .context("start `pyro mcp serve`")?;
         let input = child.stdin.take().context("a server without input")?;
-        let output = BufReader::new(child.stdout.take().context("a server without output")?);
-        let mut server = Self { child, input, output, requests: 0, early: BTreeMap::new() };
+        let lines = lines(child.stdout.take().context("a server without output")?);
+        let mut server = Self { child, input, lines, requests: 0, early: BTreeMap::new() };
         let client = json!({ "name": "pyro-benches", "version": env!("CARGO_PKG_VERSION") });
         let hello = json!({ "protocolVersion": REVISION, "capabilities": {}, "clientInfo": client });
         let hello = server.send("initialize", &hello)?;
@@ -75,15 +80,23 @@ impl Server {
         Ok(result["structuredContent"].take())
     }
 
-    /// Whether the answer has come while another one was waited for.
-    pub(crate) fn has_answered(&self, sent: Sent) -> bool {
-        self.early.contains_key(&sent.0)
+    /// Whether the answer is there, or comes in this time.
+    pub(crate) fn answers_within(&mut self, sent: Sent, patience: Duration) -> anyhow::Result<bool> {
+        let deadline = Instant::now() + patience;
+        while !self.early.contains_key(&sent.0) {
+            match self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok(line) => self.take(&line)?,
+                Err(RecvTimeoutError::Timeout) => return Ok(false),
+                Err(RecvTimeoutError::Disconnected) => bail!(HUNG_UP),
+            }
+        }
+        Ok(true)
     }
 
     /// Hangs up and waits for the server to end.
     pub(crate) fn end(self) -> anyhow::Result<()> {
-        let Self { mut child, input, output, .. } = self;
-        drop((input, output));
+        let Self { mut child, input, lines, .. } = self;
+        drop((input, lines));
         let status = child.wait()?;
         ensure!(status.success(), "`pyro mcp serve` ended with {status}");
         Ok(())
@@ -106,21 +119,32 @@ impl Server {
             if let Some(answer) = self.early.remove(&sent.0) {
                 break answer;
             }
-            self.read()?;
+            let line = self.lines.recv().context(HUNG_UP)?;
+            self.take(&line)?;
         };
         ensure!(answer["error"].is_null(), "the server refused: {}", answer["error"]);
         Ok(answer["result"].take())
     }
 
     /// Takes one message. What is no answer is passed over.
-    fn read(&mut self) -> anyhow::Result<()> {
-        let mut line = String::new();
-        self.output.read_line(&mut line).context("read from `pyro mcp serve`")?;
-        ensure!(!line.is_empty(), "`pyro mcp serve` hung up");
-        let message: Value = serde_json::from_str(&line).with_context(|| format!("read {line:?}"))?;
+    fn take(&mut self, line: &str) -> anyhow::Result<()> {
+        let message: Value = serde_json::from_str(line).with_context(|| format!("read {line:?}"))?;
         if let (Some(id), None) = (message["id"].as_u64(), message.get("method")) {
             self.early.insert(id, message);
         }
         Ok(())
     }
+}
+
+/// Reads until the server hangs up or nobody listens.
+fn lines(output: ChildStdout) -> Receiver<String> {
+    let (said, heard) = mpsc::channel();
+    thread::spawn(move || {
+        for line in BufReader::new(output).lines().map_while(Result::ok) {
+            if said.send(line).is_err() {
+                return;
+            }
+        }
+    });
+    heard
 }

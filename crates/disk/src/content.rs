@@ -17,8 +17,8 @@ pub struct OpenFile<'a> {
 pub struct Content {
     /// From the place that was asked for; fewer than asked for only at the end of the file.
     pub bytes: Vec<u8>,
-    /// Size of the whole file.
-    pub size_bytes: u64,
+    /// What is noted of the whole file.
+    pub metadata: Metadata,
 }
 
 impl Root {
@@ -40,12 +40,12 @@ impl Root {
     /// As [`Root::open_file`], and what is wrong with a disk.
     pub fn read(&self, path: &[u8], from: u64, max_bytes: usize) -> Result<Content, Error> {
         let file = self.open_file(path)?;
-        let size_bytes = file.metadata().size_bytes;
-        let left = usize::try_from(size_bytes.saturating_sub(from)).unwrap_or(usize::MAX);
+        let metadata = file.metadata().clone();
+        let left = usize::try_from(metadata.size_bytes.saturating_sub(from)).unwrap_or(usize::MAX);
         let mut bytes = vec![0; left.min(max_bytes)];
         let length = file.read_at(from, &mut bytes)?;
         bytes.truncate(length);
-        Ok(Content { bytes, size_bytes })
+        Ok(Content { bytes, metadata })
     }
 }
 

@@ -162,7 +162,7 @@ fn any_part_of_a_file_can_be_read() {
     let machine = Machine::of_image(64, &[], directory.path());
     let root = machine.root();
     let content = root.read(b"/large", 1_000_001, 11).unwrap();
-    assert_eq!(content.size_bytes, 2_400_000);
+    assert_eq!(content.metadata.size_bytes, 2_400_000);
     assert_eq!(content.bytes, fs::read(directory.path().join("large")).unwrap()[1_000_001..1_000_012]);
     assert_eq!(root.read(b"/large", 2_399_999, 100).unwrap().bytes.len(), 1);
     assert_eq!(root.read(b"/large", u64::MAX, 100).unwrap().bytes.len(), 0);

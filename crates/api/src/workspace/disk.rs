@@ -2,14 +2,12 @@
 //!
 //! Paths reach the whole guest, not only `/workspace`: a [`GuestPath`] that is absolute stands for what it says.
 
-use std::ops::RangeInclusive;
-
 use serde::{Deserialize, Serialize};
 
 use super::{
     command::{Encoding, WantedEncoding},
     entry::{FileEntry, FileMode},
-    files::{DEFAULT_ENTRY_LIMIT, DEFAULT_READ_BYTES, ENTRY_LIMITS, READ_BYTES},
+    files::{ENTRY_LIMITS, READ_BYTES, default_encoding, default_entry_limit, default_read_bytes},
     identity::WorkspaceRef,
     path::GuestPath,
     view::tokens,
@@ -19,9 +17,6 @@ use crate::{
     error::ErrorBody,
     text::ByteString,
 };
-
-/// Bytes that one read of a disk may ask for.
-pub const DISK_READ_BYTES: RangeInclusive<u64> = READ_BYTES;
 
 /// Lists a directory on the disk of a stopped workspace, or names a single file. Links on the way are followed, the last is
 /// shown.
@@ -45,10 +40,6 @@ pub struct DiskListRequest {
     /// Only entries after this path, for the next page.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<GuestPath>,
-}
-
-fn default_entry_limit() -> u64 {
-    DEFAULT_ENTRY_LIMIT
 }
 
 impl DiskListRequest {
@@ -88,9 +79,9 @@ pub struct DiskReadRequest {
     pub workspace: WorkspaceRef,
     /// Which.
     pub path: GuestPath,
-    /// At most so many bytes, within [`DISK_READ_BYTES`].
+    /// At most so many bytes, within [`READ_BYTES`].
     #[serde(default = "default_read_bytes")]
-    #[cfg_attr(feature = "schema", schemars(range(min = *DISK_READ_BYTES.start(), max = *DISK_READ_BYTES.end())))]
+    #[cfg_attr(feature = "schema", schemars(range(min = *READ_BYTES.start(), max = *READ_BYTES.end())))]
     pub max_bytes: u64,
     /// First byte, from 0.
     #[serde(default)]
@@ -100,18 +91,10 @@ pub struct DiskReadRequest {
     pub encoding: WantedEncoding,
 }
 
-fn default_read_bytes() -> u64 {
-    DEFAULT_READ_BYTES
-}
-
-fn default_encoding() -> WantedEncoding {
-    WantedEncoding::Utf8
-}
-
 impl DiskReadRequest {
     /// Everything about the request that can be judged without a host.
     pub fn check(&self) -> Result<(), ErrorBody> {
-        within("max_bytes", self.max_bytes, &DISK_READ_BYTES)?;
+        within("max_bytes", self.max_bytes, &READ_BYTES)?;
         self.path.check()
     }
 }

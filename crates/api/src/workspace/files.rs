@@ -142,11 +142,11 @@ pub struct FileReadRequest {
     pub encoding: WantedEncoding,
 }
 
-fn default_read_bytes() -> u64 {
+pub(super) fn default_read_bytes() -> u64 {
     DEFAULT_READ_BYTES
 }
 
-fn default_encoding() -> WantedEncoding {
+pub(super) fn default_encoding() -> WantedEncoding {
     WantedEncoding::Utf8
 }
 

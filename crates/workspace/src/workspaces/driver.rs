@@ -72,7 +72,7 @@ pub(super) enum Request {
     },
     Update(WorkspaceUpdate, oneshot::Sender<Result<(), Error>>),
     /// Read the disk past the guest.
-    Look(oneshot::Sender<Result<StoppedDisk, Error>>),
+    ReadDisk(oneshot::Sender<Result<StoppedDisk, Error>>),
     /// Something was done that counts as activity and needs no machine.
     Touch,
 }
@@ -268,7 +268,7 @@ impl Driver {
                 drop(answer.send(deleted));
                 return is_gone;
             }
-            Request::Look(answer) => drop(answer.send(self.look_at_disk())),
+            Request::ReadDisk(answer) => drop(answer.send(self.lend_disk())),
             Request::Touch => self.touch().await,
         }
         false
@@ -309,8 +309,8 @@ impl Driver {
     }
 
     /// Lends the disk; no machine starts on it until it is given back.
-    fn look_at_disk(&self) -> Result<StoppedDisk, Error> {
-        self.admit("look at its disk", Wish::Look)?;
+    fn lend_disk(&self) -> Result<StoppedDisk, Error> {
+        self.admit("read its disk", Wish::ReadDisk)?;
         Ok(StoppedDisk::lend(&self.resources.layout, &self.record, &self.disk_lent))
     }
 

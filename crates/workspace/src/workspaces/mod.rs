@@ -72,7 +72,7 @@ pub use self::{
     naming::{LABEL_KEY_CHARS, NAME_CHARS, WorkspaceUpdate, label_key},
     one_shot::{OneShotOutcome, OneShots},
     record::{SeedMode, SeedRecord, StopReason, WorkspaceRecord, WorkspaceState},
-    stopped_disk::{DiskContent, DiskExport, DiskExported, DiskForm, StoppedDisk},
+    stopped_disk::{DiskExport, DiskExported, DiskForm, StoppedDisk},
     view::{MachineView, WorkspaceView},
 };
 use self::{

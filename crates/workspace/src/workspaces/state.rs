@@ -1,6 +1,6 @@
 //! What may be asked of a workspace in which state: the one table, pure.
 //!
-//! | | use | start | stop | delete | update | look |
+//! | | use | start | stop | delete | update | read disk |
 //! | --- | --- | --- | --- | --- | --- | --- |
 //! | creating | – | – | – | – | – | – |
 //! | started | yes | is so | yes | yes | yes | – |
@@ -13,7 +13,7 @@
 //! | starting | – | – | – | yes | – | – |
 //! | deleting | – | – | – | yes | – | – |
 //!
-//! *Look* is at the disk, past the guest: only what no machine writes to can be read.
+//! The disk is read past the guest, so only when no machine writes to it.
 //!
 //! A machine that stands still is not shut down: its guest holds what is not on the disk yet, and it goes on. One that
 //! is broken never does, and is ended.
@@ -39,7 +39,7 @@ pub(crate) enum Wish {
     /// Another name, label or time to live.
     Update,
     /// Have its disk read by the host.
-    Look,
+    ReadDisk,
 }
 
 /// What the table says.
@@ -68,7 +68,9 @@ pub(crate) fn decide(state: &WorkspaceState, stall: Option<StallCause>, wish: Wi
             (Some(Broken), Wish::Stop) => Accepted,
             (Some(cause @ (DiskFull | DiskFailed | Paused)), Wish::Stop) => Stalled(cause),
             (Some(cause), Wish::Use | Wish::Start) => Stalled(cause),
-            (_, Wish::Look) => Denied("has a machine, which writes to its disk; stop it first".to_owned()),
+            (_, Wish::ReadDisk) => {
+                Denied("has a machine, which writes to its disk; stop it first".to_owned())
+            }
         },
         (Stopping { .. }, Wish::Stop) => match stall {
             None | Some(Broken) => Accepted,
@@ -76,7 +78,7 @@ pub(crate) fn decide(state: &WorkspaceState, stall: Option<StallCause>, wish: Wi
         },
         (Stopping { .. }, Wish::Delete) => Accepted,
         (Stopping { .. }, _) => Denied("is stopping".to_owned()),
-        (Stopped { .. }, Wish::Start | Wish::Delete | Wish::Update | Wish::Look) => Accepted,
+        (Stopped { .. }, Wish::Start | Wish::Delete | Wish::Update | Wish::ReadDisk) => Accepted,
         (Stopped { .. }, Wish::Stop) => AlreadySo,
         (Stopped { reason }, Wish::Use) => Denied(format!("is stopped ({})", reason.explanation())),
         (Starting { .. }, Wish::Delete) => Accepted,
@@ -167,7 +169,7 @@ mod tests {
             (WorkspaceState::Deleting { machine: None }, None, "---a--"),
         ];
         for (state, stall, expected) in rows {
-            let wishes = [Wish::Use, Wish::Start, Wish::Stop, Wish::Delete, Wish::Update, Wish::Look];
+            let wishes = [Wish::Use, Wish::Start, Wish::Stop, Wish::Delete, Wish::Update, Wish::ReadDisk];
             let verdicts = wishes.map(|wish| match decide(&state, stall, wish) {
                 Verdict::Accepted => 'a',
                 Verdict::AlreadySo => '=',

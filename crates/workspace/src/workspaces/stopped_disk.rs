@@ -7,13 +7,13 @@
 
 use std::{
     fs::File,
-    io::{self, Write},
+    io::{self, BufWriter, Write},
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
-use pyro_disk::{ArchiveLimits, Disk, Follow, Format, Layer, ListLimits, Listing, Metadata, Root};
+use pyro_disk::{ArchiveLimits, Content, Disk, Format, Layer, ListLimits, Listing, Root};
 use pyro_engine::{BootFiles, DiskFormat, DiskLayer, DiskLayers};
 use tokio_util::sync::CancellationToken;
 
@@ -27,8 +27,10 @@ use crate::{
     task,
 };
 
-/// What an archive of a whole guest may hold. A disk has at most 256 GiB, and a guest of one file each block fewer members.
+/// What an archive of a whole guest may hold: more than an ext4 of 256 GiB, the largest disk, which has an inode for each 16 KiB.
 const ARCHIVE_LIMITS: ArchiveLimits = ArchiveLimits { members: 50_000_000, content_bytes: 1 << 40 };
+
+const BUFFER_BYTES: usize = 256 << 10;
 
 /// Whether a disk is lent; kept by the driver.
 #[derive(Clone, Debug, Default)]
@@ -80,20 +82,11 @@ pub struct DiskExported {
     pub allocated_bytes: u64,
 }
 
-/// A piece of a file.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct DiskContent {
-    /// From the place that was asked for; fewer than asked for only at the end of the file.
-    pub bytes: Vec<u8>,
-    /// What is noted of the file.
-    pub metadata: Metadata,
-}
-
 impl Workspaces {
     /// Borrows the disk of a workspace, which must have no machine. That is no activity: its life goes on as before.
     pub async fn disk(&self, reference: &str) -> Result<StoppedDisk, Error> {
         let id = self.resolve(reference)?;
-        self.ask(&id, Request::Look).await
+        self.ask(&id, Request::ReadDisk).await
     }
 }
 
@@ -128,14 +121,9 @@ impl StoppedDisk {
     }
 
     /// At most so many bytes of the file at an absolute path of the guest, from `offset` on. Links are followed.
-    pub async fn read(&self, path: Vec<u8>, offset: u64, max_bytes: u64) -> Result<DiskContent, Error> {
+    pub async fn read(&self, path: Vec<u8>, offset: u64, max_bytes: u64) -> Result<Content, Error> {
         let max_bytes = usize::try_from(max_bytes).unwrap_or(usize::MAX);
-        self.look(move |root| {
-            let metadata = root.metadata(&path, Follow::Last)?;
-            let content = root.read(&path, offset, max_bytes)?;
-            Ok(DiskContent { bytes: content.bytes, metadata })
-        })
-        .await
+        self.look(move |root| root.read(&path, offset, max_bytes)).await
     }
 
     async fn look<T: Send + 'static>(
@@ -176,8 +164,10 @@ impl StoppedDisk {
                     .map(drop)
                 }),
                 DiskForm::Tree => open_root(&image, &layers).and_then(|root| {
-                    let mut counted = Counted { file: &file, bytes: 0, progress: &progress, cancel: &cancel };
-                    root.write_tar(&mut counted, &ARCHIVE_LIMITS).map(drop)
+                    let counted = Counted { file: &file, bytes: 0, progress: &progress, cancel: &cancel };
+                    // A header for each of some ten thousand files is written by itself.
+                    let mut output = BufWriter::with_capacity(BUFFER_BYTES, counted);
+                    root.write_tar(&mut output, &ARCHIVE_LIMITS).map(drop)
                 }),
             };
             drop(lent);

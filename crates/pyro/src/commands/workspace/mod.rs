@@ -1,6 +1,7 @@
 //! `pyro workspace`: machines that last, with files in them. Wherever a workspace is named, its id does, and its name
 //! where only one has it.
 
+mod content;
 mod create;
 mod delete;
 mod diff;

@@ -6,8 +6,8 @@ use pyro_api::{
     text::ByteString,
     workspace::{
         command::{Encoding, WantedEncoding},
-        disk::{DISK_READ_BYTES, DiskExportRequest, DiskExported, DiskListRequest, DiskReadRequest},
-        files::DEFAULT_READ_BYTES,
+        disk::{DiskExportRequest, DiskExported, DiskListRequest, DiskReadRequest},
+        files::READ_BYTES,
         identity::WorkspaceRef,
         path::GuestPath,
     },
@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     content::Shown,
+    file::most_bytes,
     listing::{Entry, MOST_ENTRIES, fitting},
     sync::stream_to_end,
 };
@@ -124,7 +125,7 @@ struct Read {
     path: GuestPath,
     /// Most bytes to read
     #[serde(default = "most_bytes")]
-    #[schemars(range(min = *DISK_READ_BYTES.start(), max = *DISK_READ_BYTES.end()))]
+    #[schemars(range(min = *READ_BYTES.start(), max = *READ_BYTES.end()))]
     max_bytes: u64,
     /// First byte, from 0
     #[serde(default)]
@@ -136,10 +137,6 @@ struct Read {
     #[serde(default = "default_max_chars")]
     #[schemars(range(min = *MAX_CHARS.start(), max = *MAX_CHARS.end()))]
     max_chars: usize,
-}
-
-fn most_bytes() -> u64 {
-    DEFAULT_READ_BYTES
 }
 
 #[derive(Serialize, JsonSchema)]

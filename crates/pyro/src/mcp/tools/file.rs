@@ -73,7 +73,7 @@ struct Read {
     max_chars: usize,
 }
 
-fn most_bytes() -> u64 {
+pub(super) fn most_bytes() -> u64 {
     DEFAULT_READ_BYTES
 }
 

@@ -5,9 +5,9 @@ use pyro_api::{
     Client, ErrorBody,
     operation::ReadDisk,
     workspace::{
-        command::{Encoding, WantedEncoding},
-        disk::{DISK_READ_BYTES, DiskRead, DiskReadRequest},
-        files::DEFAULT_READ_BYTES,
+        command::WantedEncoding,
+        disk::{DiskRead, DiskReadRequest},
+        files::{DEFAULT_READ_BYTES, READ_BYTES},
         identity::WorkspaceRef,
         path::GuestPath,
     },
@@ -17,7 +17,7 @@ use super::anywhere;
 use crate::{
     commands::{
         client,
-        workspace::{file::read::parse_encoding, output::decoded, view::shown},
+        workspace::{content, file::read::parse_encoding, view::shown},
     },
     output::{self, Failure, Status},
     settings::Settings,
@@ -76,21 +76,14 @@ pub(super) async fn perform(arguments: Arguments, settings: &Settings) -> Result
         output::json(&read)?;
         return Ok(0);
     }
-    let content = exact(&read)?;
-    output::write(&content)?;
-    if !arguments.content_only {
-        if !content.is_empty() && !content.ends_with(b"\n") {
-            output::write(b"\n")?;
-        }
-        output::note(summary(&read));
-    }
+    content::print(&exact(&read)?, (!arguments.content_only).then(|| summary(&read)))?;
     Ok(0)
 }
 
 /// Prints a file of any length, piece by piece. Nothing writes to it meanwhile: a workspace does not start while its disk is read,
 /// and one that is started between two pieces ends this with an error.
 async fn print_all(client: &Client, mut request: DiskReadRequest) -> Result<Status, Failure> {
-    request.max_bytes = *DISK_READ_BYTES.end();
+    request.max_bytes = *READ_BYTES.end();
     request.encoding = WantedEncoding::Base64;
     loop {
         let read = client.call::<ReadDisk>(&request).await?;
@@ -103,10 +96,7 @@ async fn print_all(client: &Client, mut request: DiskReadRequest) -> Result<Stat
 }
 
 fn exact(read: &DiskRead) -> Result<Vec<u8>, ErrorBody> {
-    match &read.content_base64 {
-        Some(exact) => decoded(exact, Encoding::Base64),
-        None => decoded(&read.content, read.encoding),
-    }
+    content::exact(&read.content, read.encoding, read.content_base64.as_deref())
 }
 
 fn summary(read: &DiskRead) -> String {

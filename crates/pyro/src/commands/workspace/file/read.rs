@@ -4,7 +4,7 @@ use clap::Args;
 use pyro_api::{
     operation::{DownloadFile, ReadFile},
     workspace::{
-        command::{Encoding, WantedEncoding},
+        command::WantedEncoding,
         files::{DEFAULT_READ_BYTES, FileRead, FileReadRequest},
         identity::WorkspaceRef,
         path::WorkspacePath,
@@ -17,7 +17,7 @@ use crate::{
     commands::{
         client,
         stream::Sink,
-        workspace::{follow, output::decoded, view::shown},
+        workspace::{content, follow, view::shown},
     },
     output::{self, Failure, Status},
     settings::Settings,
@@ -88,17 +88,8 @@ pub(super) async fn perform(arguments: Arguments, settings: &Settings) -> Result
         output::json(&read)?;
         return Ok(0);
     }
-    let content = match &read.content_base64 {
-        Some(exact) => decoded(exact, Encoding::Base64)?,
-        None => decoded(&read.content, read.encoding)?,
-    };
-    output::write(&content)?;
-    if !arguments.content_only {
-        if !content.is_empty() && !content.ends_with(b"\n") {
-            output::write(b"\n")?;
-        }
-        output::note(summary(&read));
-    }
+    let bytes = content::exact(&read.content, read.encoding, read.content_base64.as_deref())?;
+    content::print(&bytes, (!arguments.content_only).then(|| summary(&read)))?;
     Ok(0)
 }
 
