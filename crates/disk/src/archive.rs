@@ -29,7 +29,7 @@ const KEPT_NAME: &[u8] = b"security.capability";
 pub struct ArchiveLimits {
     /// Files, directories and all else with a name.
     pub members: u64,
-    /// Contents of all files together. Holes are written out as zeros and count.
+    /// Contents of all files together. Holes are written out as zeros and count; names and attributes do not.
     pub content_bytes: u64,
 }
 

@@ -4,7 +4,8 @@ use std::{io, path::PathBuf};
 
 use crate::path::Shown;
 
-/// What failed, at what. Offsets are in bytes: in a file for a layer's own tables, on the whole disk for a file system.
+/// What failed, at what. Offsets are in bytes: on the whole disk, or in the layer's file where its header or its first table is
+/// meant; 0 where there is none.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {

@@ -6,6 +6,7 @@ use std::os::unix::fs::FileExt as _;
 
 use crate::Error;
 use crate::block::Disk;
+use crate::path::Shown;
 
 /// Most bytes in memory at once.
 const PIECE_BYTES: usize = 1 << 20;
@@ -25,18 +26,26 @@ impl Disk {
     /// Writes the disk as a raw image into an empty file, with holes where it has nothing. A journal stays as it is: whoever
     /// mounts the image replays it.
     ///
-    /// `going` hears of the bytes so far, and ends the work by an error.
+    /// At most `max_bytes` are in its size, holes counted, whatever the tables of its layers say. `going` hears of the bytes so far, and ends the work by an error.
     ///
     /// # Errors
-    /// What is wrong with a layer; [`Error::Write`], which an end by `going` is too.
+    /// What is wrong with a layer; [`Error::TooMuch`]; [`Error::Write`], which an end by `going` is too.
     pub fn write_raw(
         &self,
         to: &File,
+        max_bytes: u64,
         going: &mut dyn FnMut(u64) -> io::Result<()>,
     ) -> Result<Exported, Error> {
         let failed = |source| Error::Write { object: "the image of the disk", source };
         let device = self.device();
         let mut exported = Exported { size_bytes: device.size_bytes(), written_bytes: 0 };
+        if exported.size_bytes > max_bytes {
+            return Err(Error::TooMuch {
+                path: Shown::new(b"/"),
+                what: "bytes on its disk",
+                limit: max_bytes,
+            });
+        }
         to.set_len(exported.size_bytes).map_err(failed)?;
         let mut piece = vec![0; PIECE_BYTES];
         let mut from = 0;

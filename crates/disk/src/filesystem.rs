@@ -67,7 +67,7 @@ pub struct Metadata {
     pub mtime_ns: u32,
     /// Major and minor number; zeros for what is no device.
     pub device: (u32, u32),
-    /// How many names it has.
+    /// How many names its own file system counts; where an overlay shows it, that is not always what was seen.
     pub links: u32,
     /// Its number, which only its own file system gives only once.
     pub inode: u64,

@@ -37,7 +37,7 @@ pub mod root;
 
 pub use archive::{ArchiveLimits, Archived};
 pub use block::{Disk, Format, Layer};
-pub use content::{Content, OpenFile};
+pub use content::Content;
 pub use error::Error;
 pub use export::Exported;
 pub use filesystem::{Kind, Metadata};

@@ -1,6 +1,7 @@
 //! [`Root`]: the tree that programs in a machine saw, out of its two disks.
 //!
-//! The guest agent joins the disks as follows (`crates/guest/src/boot/new_root.rs`, `workspace_mount.rs`); names on the
+//! The guest agent joins the disks as follows (`crates/guest/src/boot/new_root.rs`,
+//! `crates/guest/src/workspace_mount.rs`); names on the
 //! writable disk are in the table.
 //!
 //! ```text
@@ -158,13 +159,13 @@ impl Root {
         ahead.reverse();
         let mut links = 0;
         while let Some(name) = ahead.pop() {
-            if name == b".." {
-                way.back();
-                continue;
-            }
             let here = way.here();
             if !here.node.is_directory() {
                 return Err(Error::NotADirectory { path: Shown::new(&here.path) });
+            }
+            if name == b".." {
+                way.back();
+                continue;
             }
             let next = path::joined(&here.path, &name);
             let Some(node) = self.find(&here.path, &here.node, &name)? else {

@@ -52,7 +52,7 @@ static DISKS: LazyLock<[Vec<u8>; 3]> = LazyLock::new(|| {
 
 /// Does everything there is to do.
 fn everything(image: Disk, disk: Disk) -> Result<(), Error> {
-    disk.write_raw(&tempfile::tempfile().unwrap(), &mut |_| Ok(()))?;
+    disk.write_raw(&tempfile::tempfile().unwrap(), u64::MAX, &mut |_| Ok(()))?;
     let root = Root::open(image, disk)?;
     let listing = root.list(b"/", &ListLimits { after: None, recursive: true, entries: 10_000 });
     for entry in listing.iter().flat_map(|listing| &listing.entries) {
@@ -141,4 +141,15 @@ fn a_disk_cut_short_is_an_error() {
         let open = || Disk::open_raw(&path).unwrap();
         assert!(everything(open(), open()).is_err(), "{length}");
     }
+}
+
+#[test]
+fn an_image_that_is_cut_after_it_was_opened_is_an_error() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("disk");
+    fs::write(&path, &DISKS[1]).unwrap();
+    let [image, disk] = [(), ()].map(|()| Disk::open_raw(&path).unwrap());
+    fs::File::options().write(true).open(&path).unwrap().set_len(0).unwrap();
+    let refused = Root::open(image, disk).unwrap_err();
+    assert!(matches!(refused, Error::Read { .. }), "{refused}");
 }

@@ -59,7 +59,7 @@ impl Chain {
 
     fn export(&self) -> Result<(PathBuf, pyro_disk::Exported), Error> {
         let path = self.path("exported");
-        let exported = self.open().write_raw(&File::create(&path).unwrap(), &mut |_| Ok(()))?;
+        let exported = self.open().write_raw(&File::create(&path).unwrap(), u64::MAX, &mut |_| Ok(()))?;
         Ok((path, exported))
     }
 }
@@ -84,7 +84,7 @@ fn an_export_has_the_holes_of_the_disk() {
     run(tool("qemu-img").args(["create", "-q", "-f", "qcow2"]).arg(&top).arg("2T"));
     run(tool("qemu-io").args(["-f", "qcow2", "-c", "write -P 7 1500G 4k"]).arg(&top));
     let disk = Disk::open(&[raw(&base), qcow2(&top)]).unwrap();
-    let exported = disk.write_raw(&File::create(&path).unwrap(), &mut |_| Ok(())).unwrap();
+    let exported = disk.write_raw(&File::create(&path).unwrap(), u64::MAX, &mut |_| Ok(())).unwrap();
     assert_eq!((exported.size_bytes, exported.written_bytes), (2 << 40, 8192));
     let metadata = path.metadata().unwrap();
     assert_eq!(metadata.len(), 2 << 40);
@@ -107,7 +107,7 @@ fn the_name_of_a_backing_file_is_not_believed() {
         .arg(chain.path("top")));
     let alone = Disk::open(&[qcow2(&chain.path("top"))]).unwrap();
     let path = chain.path("exported");
-    alone.write_raw(&File::create(&path).unwrap(), &mut |_| Ok(())).unwrap();
+    alone.write_raw(&File::create(&path).unwrap(), u64::MAX, &mut |_| Ok(())).unwrap();
     assert!(!fs::read(&path).unwrap().contains(&9));
 }
 
@@ -115,7 +115,7 @@ fn refused(path: &Path) -> Error {
     Disk::open(&[qcow2(path)])
         .and_then(|disk| {
             let file = tempfile::tempfile().unwrap();
-            disk.write_raw(&file, &mut |_| Ok(()))
+            disk.write_raw(&file, u64::MAX, &mut |_| Ok(()))
         })
         .unwrap_err()
 }
@@ -191,4 +191,19 @@ fn a_corrupt_table_gives_an_error_with_file_and_place() {
         let text = error.to_string();
         assert!(text.contains(path.to_str().unwrap()) && text.contains("at byte"), "{text}");
     }
+}
+
+#[test]
+fn an_export_ends_when_nobody_wants_it_and_at_its_bound() {
+    let disk = Chain::new("compat=1.1").open();
+    let mut asked = 0;
+    let ended = disk.write_raw(&tempfile::tempfile().unwrap(), u64::MAX, &mut |_| {
+        asked += 1;
+        Err(std::io::ErrorKind::Other.into())
+    });
+    assert!(matches!(ended, Err(Error::Write { .. })) && asked == 1, "{ended:?}, {asked}");
+    let file = tempfile::tempfile().unwrap();
+    let refused = disk.write_raw(&file, disk.size_bytes() - 1, &mut |_| Ok(()));
+    assert!(matches!(refused, Err(Error::TooMuch { .. })), "{refused:?}");
+    assert_eq!(file.metadata().unwrap().len(), 0);
 }

@@ -224,6 +224,8 @@ fn paths_are_followed_as_in_the_machine() {
     assert!(matches!(error("dangling"), Error::NotFound { .. }));
     assert!(matches!(error("d/file/x"), Error::NotADirectory { .. }));
     assert!(matches!(error("d/file/"), Error::NotADirectory { .. }));
+    assert!(matches!(error("d/file/.."), Error::NotADirectory { .. }));
+    assert!(matches!(error("d/file/../file"), Error::NotADirectory { .. }));
     assert!(matches!(error(""), Error::BadPath { .. }));
     assert_eq!(error("d/n\no").to_string(), "there is no `/workspace/d/n\\no`");
     let kind = |path: &str, follow| root.metadata(path.as_bytes(), follow).unwrap().kind;

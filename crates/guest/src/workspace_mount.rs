@@ -1,6 +1,6 @@
 //! `/workspace`: an overlay of what the workspace was seeded with and what was changed since, both on the writable
 //! disk, so that a comparison has to look only at what was changed. This module knows the names on the disk and how
-//! they are joined; nobody else does.
+//! they are joined; beside it only `crates/disk/src/root.rs` does, which reads a stopped disk.
 //!
 //! ```text
 //! workspace/seed    what the workspace began with; not changed after it was mounted

@@ -60,6 +60,7 @@ impl Ext4 {
 
     /// Entries from `at` on, up to one that is all zeros.
     fn read_attributes(&self, record: &Record<'_>, mut at: usize, into: &mut Sorted) -> Result<(), Error> {
+        let mut values_bytes = 0_usize;
         while at + 4 <= record.len() && record.le32(at)? != 0 {
             let (name_length, prefix) = (usize::from(record.byte(at)?), record.byte(at + 1)?);
             let (value_at, elsewhere) = (usize::from(record.le16(at + 2)?), record.le32(at + 4)?);
@@ -69,6 +70,11 @@ impl Ext4 {
             }
             let prefix = PREFIXES.iter().find(|(number, _)| *number == prefix);
             let value = record.slice(value_at, value_length)?;
+            // The kernel never lets two of them share bytes, which would make much out of little.
+            values_bytes += value.len();
+            if values_bytes > record.len() {
+                return Err(record.corrupt(at, "values of attributes share their bytes"));
+            }
             if let Some((_, prefix)) = prefix {
                 let mut name = prefix.as_bytes().to_vec();
                 name.extend_from_slice(record.slice(at + ENTRY_BYTES, name_length)?);

@@ -42,6 +42,11 @@ impl Blocks {
         self.kept = Mutex::default();
     }
 
+    /// The file system has grown.
+    pub(super) fn resize(&mut self, count: u64) {
+        self.count = count;
+    }
+
     /// Byte at which a block has its place.
     pub(super) fn offset(&self, block: u64) -> u64 {
         block.saturating_mul(u64::from(self.block_bytes))

@@ -6,7 +6,8 @@
 //!
 //! Understood is what `mke2fs -t ext4` makes: extents, checksums of metadata, 64-bit block numbers, flexible groups, hashed
 //! directories (they can be read in order too). Refused by name are features that change where things are and that none
-//! of our disks has. Checksums of metadata are compared wherever the kernel does it.
+//! of our disks has. Checksums of metadata are CRC-32C and compared; those of the
+//! blocks of hashes are not, since these blocks are not used.
 
 mod attributes;
 mod blocks;
@@ -48,8 +49,12 @@ impl Ext4 {
             let moved = journal::replayed(&ext4, journal)?;
             ext4.blocks.move_blocks(moved);
             // The superblock may be among what was moved.
-            ext4.superblock =
-                Superblock::read(&ext4.origin, |at, buffer| ext4.blocks.read_bytes(at, buffer))?;
+            let superblock = Superblock::read(&ext4.origin, |at, buffer| ext4.blocks.read_bytes(at, buffer))?;
+            if superblock.block_bytes != ext4.superblock.block_bytes {
+                return Err(ext4.origin.corrupt(superblock::AT, "the journal changes the size of blocks"));
+            }
+            ext4.blocks.resize(superblock.blocks);
+            ext4.superblock = superblock;
         }
         Ok(ext4)
     }

@@ -4,7 +4,7 @@ use crate::Error;
 use crate::crc32c::{crc32c, crc32c_without};
 use crate::record::{Origin, Record};
 
-const AT: u64 = 1024;
+pub(super) const AT: u64 = 1024;
 const BYTES: usize = 1024;
 const MAGIC: u16 = 0xef53;
 const CHECKSUM_AT: usize = 0x3fc;

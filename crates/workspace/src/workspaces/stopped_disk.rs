@@ -48,6 +48,8 @@ impl Lending {
 pub struct StoppedDisk {
     workspace: WorkspaceId,
     layers: DiskLayers,
+    /// Its size; no layer is larger but one that was tampered with.
+    disk_bytes: u64,
     boot: BootFiles,
     claims: Claims,
     lent: Lending,
@@ -96,6 +98,7 @@ impl StoppedDisk {
         Self {
             workspace: record.id.clone(),
             layers: WorkspaceDisk::of(layout, &record.id).layers(),
+            disk_bytes: record.disk_bytes,
             boot: kept_environment::kept(layout, &record.boot_digest, record.kernel_arguments.clone()),
             claims: Claims::of(layout),
             lent: lending.clone(),
@@ -149,7 +152,7 @@ impl StoppedDisk {
     ) -> Result<DiskExported, Error> {
         let DiskExport { form, path, force } = export;
         let (image, layers, lent) = (self.boot.root_image.clone(), self.layers.clone(), self.lent.clone());
-        let (claims, workspace) = (self.claims.clone(), self.workspace.clone());
+        let (claims, workspace, disk_bytes) = (self.claims.clone(), self.workspace.clone(), self.disk_bytes);
         let cancel = CancellationToken::new();
         let _wanted = cancel.clone().drop_guard();
         task::blocking(move || {
@@ -157,7 +160,7 @@ impl StoppedDisk {
             let file = place.file()?;
             let written = match form {
                 DiskForm::Raw => open_disk(&layers).and_then(|disk| {
-                    disk.write_raw(&file, &mut |bytes| {
+                    disk.write_raw(&file, disk_bytes, &mut |bytes| {
                         progress(TransferProgress { bytes });
                         wanted(&cancel)
                     })

@@ -20,6 +20,8 @@ const DESCRIPTOR: u32 = 1;
 const COMMIT: u32 = 2;
 const REVOCATION: u32 = 5;
 /// A commit block's sum stands behind its header and four bytes.
+/// Most revoked blocks that are kept in mind. A journal as `mke2fs` makes it holds fewer.
+const MAX_REVOKED: usize = 1 << 22;
 const COMMIT_CHECKSUM_AT: usize = 16;
 
 /// One logged block: where it belongs, where it is, and in which transaction.
@@ -75,7 +77,12 @@ pub(super) fn replayed(ext4: &Ext4, inode: u32) -> Result<MovedBlocks, Error> {
                     open.logged.push(logged);
                 }
             }
-            REVOCATION if log.has_right_tail(&bytes) => open.revoked.extend(log.revoked(&block)?),
+            REVOCATION if log.has_right_tail(&bytes) => {
+                open.revoked.extend(log.revoked(&block)?);
+                if open.revoked.len() + revoked.len() > MAX_REVOKED {
+                    return Err(block.corrupt(0, "the journal revokes more blocks than any of ours"));
+                }
+            }
             COMMIT if log.has_right_commit(&bytes) => {
                 let whole = std::mem::take(&mut open);
                 committed.extend(whole.logged);
