@@ -98,22 +98,22 @@ impl Root {
         let lower = Tree { root: image.root()?, files: image };
         let disk = Arc::new(FileSystem::open(disk)?);
         let top = disk.root()?;
-        let find = |path: &str| -> Result<Option<Node>, Error> {
-            Ok(disk.descend(&top, path)?.filter(|node| node.is_directory() || path.ends_with("/seeded")))
+        let directory = |path: &str| -> Result<Option<Node>, Error> {
+            Ok(disk.descend(&top, path)?.filter(Node::is_directory))
         };
         let tree = |path: &str| -> Result<Option<Tree>, Error> {
-            Ok(find(path)?.map(|root| Tree { files: Arc::clone(&disk), root }))
+            Ok(directory(path)?.map(|root| Tree { files: Arc::clone(&disk), root }))
         };
 
-        let root = Overlay::new(tree("upper")?, Some(lower), find("work/index")?.as_ref())?;
+        let root = Overlay::new(tree("upper")?, Some(lower), directory("work/index")?.as_ref())?;
         let mut volumes = vec![Volume { at: b"/".to_vec(), overlay: root }];
-        for (at, directory) in [("/tmp", "tmp"), ("/var/lib/docker", "docker")] {
-            if let Some(tree) = tree(directory)? {
+        for (at, path) in [("/tmp", "tmp"), ("/var/lib/docker", "docker")] {
+            if let Some(tree) = tree(path)? {
                 volumes.push(Volume { at: at.into(), overlay: Overlay::new(Some(tree), None, None)? });
             }
         }
-        if find("workspace/state/seeded")?.is_some() {
-            let index = find("workspace/work/index")?;
+        if disk.descend(&top, "workspace/state/seeded")?.is_some() {
+            let index = directory("workspace/work/index")?;
             let overlay = Overlay::new(tree("workspace/upper")?, tree("workspace/seed")?, index.as_ref())?;
             volumes.push(Volume { at: WORKSPACE.to_vec(), overlay });
         }
