@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    DiskLayer, Isolation, Machine, MachineSpec, MemoryError, Start,
+    DiskLayer, Isolation, Machine, MachineSpec, MemoryError, StallCause, Start,
     launch::{Confinement, LaunchError},
     qmp::QmpError,
 };
@@ -143,6 +143,34 @@ pub enum EngineError {
     DiskInUse {
         /// The active layer.
         path: PathBuf,
+    },
+    /// The machine to capture stands still, and what of it would be captured is not whole.
+    #[error("capture the machine: it stands still: {cause}")]
+    CaptureStalled {
+        /// Why.
+        cause: StallCause,
+    },
+    /// The machine to capture was started by a release that did not prepare machines for that.
+    #[error(
+        "capture the machine: an earlier release started it; it can be captured when it was stopped and started"
+    )]
+    CaptureUnprepared,
+    /// The layer that is to become active is smaller than the disk.
+    #[error("capture the machine: its disk has {expected_bytes} bytes and the next layer {actual_bytes}")]
+    LayerTooSmall {
+        /// What the disk has.
+        expected_bytes: u64,
+        /// What was given.
+        actual_bytes: u64,
+    },
+    /// The host does not let this process see the memory of a machine.
+    #[error("look into the memory of machine process {pid}")]
+    MemoryUnreadable {
+        /// The process.
+        pid: u32,
+        /// The system's answer.
+        #[source]
+        source: io::Error,
     },
     /// No free user id is left in the configured range.
     #[error("choose a user id for the machine: all {count} of the range are in use")]

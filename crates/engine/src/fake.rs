@@ -31,8 +31,9 @@ use tokio::sync::{mpsc, watch};
 
 use self::port::Port;
 use crate::{
-    Build, DiskFormat, DiskLayer, Engine, EngineError, ExitCause, ExitReport, GuestStream, Isolation,
-    Machine, MachineSpec, ProcessIdentity, ResizeDisk, SaveMemory, SavedMachine, Stall, StallCause, Start,
+    Build, Capture, DiskFormat, DiskLayer, Engine, EngineError, ExitCause, ExitReport, GuestStream,
+    Isolation, Machine, MachineSpec, ProcessIdentity, ResizeDisk, SaveMemory, SavedMachine, Stall,
+    StallCause, Start,
     launch::{Confinement, Layer, Missing},
 };
 
@@ -369,6 +370,11 @@ impl Machine for FakeMachine {
     }
 
     fn resize_disk(&self) -> Option<&dyn ResizeDisk> {
+        None
+    }
+
+    /// There is no memory, and the disk of an agent that runs cannot be changed for another.
+    fn capture(&self) -> Option<&dyn Capture> {
         None
     }
 }

@@ -14,7 +14,7 @@ use tokio::{
     sync::watch,
 };
 
-use crate::{DiskLayers, EngineError, ProcessIdentity, SealedMemory, Stall};
+use crate::{Capture, DiskLayers, EngineError, ProcessIdentity, SealedMemory, Stall};
 
 /// Names one machine; 12 lower-case hex digits. Also the name of its directory.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize, Deserialize)]
@@ -173,7 +173,8 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> GuestStream for T {}
 /// running ---------> paused --------> saved        (each of them) --kill, guest power-off--> gone
 ///   | ^------resume----'  `---save (also from running)
 ///   | '------resume----.
-///   `--write fails--> stalled                      (on the host; see [`Stall`]: nothing is lost)
+///   |--write fails--> stalled                      (on the host; see [`Stall`]: nothing is lost)
+///   `--capture------> running                      (or paused, as it was; see [`Capture`])
 /// ```
 #[async_trait]
 pub trait Machine: Send + Sync + fmt::Debug {
@@ -216,6 +217,9 @@ pub trait Machine: Send + Sync + fmt::Debug {
 
     /// The ability to grow the writable disk of a running machine.
     fn resize_disk(&self) -> Option<&dyn ResizeDisk>;
+
+    /// The ability to capture a machine that runs on.
+    fn capture(&self) -> Option<&dyn Capture>;
 }
 
 /// Saving a machine for others to start from.

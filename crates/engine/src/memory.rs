@@ -6,12 +6,24 @@
 use std::{
     fmt,
     fs::File,
-    io,
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    io::{self, Read},
+    ops::Range,
+    os::{
+        fd::{AsFd, BorrowedFd, OwnedFd},
+        unix::fs::FileExt,
+    },
     path::{Path, PathBuf},
 };
 
-use rustix::fs::{MemfdFlags, SealFlags, SeekFrom, fcntl_add_seals, fstat, ftruncate, memfd_create, seek};
+use rustix::fs::{
+    FallocateFlags, MemfdFlags, SealFlags, SeekFrom, fallocate, fcntl_add_seals, fstat, ftruncate,
+    memfd_create, seek,
+};
+
+use crate::memory_delta::{MemoryDeltaError, MemoryDeltaReader, PAGE_BYTES, Piece};
+
+/// The name by which a memory file is seen in `/proc`.
+const NAME: &str = "pyro-memory";
 
 /// Guest memory in a memfd sealed against write, shrink and growth.
 pub struct SealedMemory {
@@ -32,6 +44,35 @@ pub struct MemoryError {
     pub source: io::Error,
 }
 
+/// What deltas change.
+#[derive(Clone, Copy, Debug)]
+pub enum MemoryBase<'a> {
+    /// The memory that a machine was restored from.
+    Sealed(&'a SealedMemory),
+    /// Memory that is zero, as a machine's that was booted.
+    Zero {
+        /// Its size, a multiple of a page's.
+        size_bytes: u64,
+    },
+}
+
+/// Why memory could not be composed.
+#[derive(Debug, thiserror::Error)]
+pub enum ComposeError {
+    /// A delta is none, or none for this base.
+    #[error("put a delta into new memory")]
+    Delta(#[source] MemoryDeltaError),
+    /// The host failed, as for want of memory.
+    #[error("{operation} new memory")]
+    Memory {
+        /// What was tried.
+        operation: &'static str,
+        /// The system's answer.
+        #[source]
+        source: io::Error,
+    },
+}
+
 impl SealedMemory {
     /// Loads the memory file of a saved machine; holes stay holes. Blocks for as long as copying the data takes.
     pub fn load(path: &Path) -> Result<Self, MemoryError> {
@@ -39,13 +80,42 @@ impl SealedMemory {
             |operation| move |source: io::Error| MemoryError { operation, path: path.to_owned(), source };
         let source = File::open(path).map_err(failed("open"))?;
         let size_bytes = source.metadata().map_err(failed("inspect"))?.len();
-        let file = memfd_create("pyro-memory", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)
-            .map_err(|e| failed("create a memory file for")(e.into()))?;
-        ftruncate(&file, size_bytes).map_err(|e| failed("size a memory file for")(e.into()))?;
-        copy_data(&source, &file, size_bytes).map_err(failed("copy"))?;
-        fcntl_add_seals(&file, SealFlags::WRITE | SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)
-            .map_err(|e| failed("seal")(e.into()))?;
-        Ok(Self { file, size_bytes })
+        let file = new_memory(size_bytes).map_err(failed("create a memory file for"))?;
+        for extent in Extents::of(&source, size_bytes) {
+            extent.and_then(|extent| copy_range(&source, &file, extent)).map_err(failed("copy"))?;
+        }
+        seal(&file).map_err(failed("seal"))?;
+        Ok(Self { file: file.into(), size_bytes })
+    }
+
+    /// Makes new memory of a base and deltas to it, each over what the ones before made of it. Pages that a delta replaces are
+    /// not copied from the base, and zero ones take no room. Blocks for as long as reading the deltas and copying the rest takes.
+    pub fn compose<R: Read>(
+        base: MemoryBase<'_>,
+        deltas: impl IntoIterator<Item = R>,
+    ) -> Result<Self, ComposeError> {
+        let failed = |operation| move |source: io::Error| ComposeError::Memory { operation, source };
+        let size_bytes = match base {
+            MemoryBase::Sealed(memory) => memory.size_bytes,
+            MemoryBase::Zero { size_bytes } => size_bytes,
+        };
+        let file = new_memory(size_bytes).map_err(failed("create"))?;
+        let mut replaced = PageSet::new(size_bytes / PAGE_BYTES as u64);
+        for delta in deltas {
+            let mut delta = MemoryDeltaReader::begin(delta, size_bytes).map_err(ComposeError::Delta)?;
+            while let Some(piece) = delta.next_piece().map_err(ComposeError::Delta)? {
+                put(&file, piece, &mut replaced).map_err(failed("write to"))?;
+            }
+        }
+        if let MemoryBase::Sealed(memory) = base {
+            for extent in Extents::of(&memory.file, size_bytes) {
+                extent
+                    .and_then(|extent| copy_absent(&memory.file, &file, extent, &replaced))
+                    .map_err(failed("copy its base to"))?;
+            }
+        }
+        seal(&file).map_err(failed("seal"))?;
+        Ok(Self { file: file.into(), size_bytes })
     }
 
     /// Size of the guest's memory in bytes.
@@ -59,33 +129,129 @@ impl SealedMemory {
     }
 }
 
-/// Copies what is data, leaves out what is a hole.
-fn copy_data(source: &File, target: &OwnedFd, size: u64) -> io::Result<()> {
-    let mut from = 0;
-    while from < size {
-        from = match seek(source, SeekFrom::Data(from)) {
-            Ok(offset) => offset,
-            // No data after `from`: the rest is a hole.
-            Err(rustix::io::Errno::NXIO) => return Ok(()),
-            Err(e) => return Err(e.into()),
-        };
-        let end = seek(source, SeekFrom::Hole(from))?.min(size);
-        copy_range(source, target, from, end)?;
-        from = end;
-    }
-    Ok(())
+fn new_memory(size_bytes: u64) -> io::Result<File> {
+    let file = memfd_create(NAME, MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
+    ftruncate(&file, size_bytes)?;
+    Ok(file.into())
 }
 
-fn copy_range(source: &File, target: &OwnedFd, mut from: u64, end: u64) -> io::Result<()> {
+/// Memory of a machine that is booted: of a fixed size, and the machine's to write.
+pub(crate) fn open_memory(size_bytes: u64) -> io::Result<OwnedFd> {
+    let file = new_memory(size_bytes)?;
+    fcntl_add_seals(&file, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)?;
+    Ok(file.into())
+}
+
+fn seal(file: &File) -> io::Result<()> {
+    let all = SealFlags::WRITE | SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL;
+    Ok(fcntl_add_seals(file, all)?)
+}
+
+/// Where a file has data and no hole, in bytes.
+pub(crate) struct Extents<F> {
+    file: F,
+    from: u64,
+    size_bytes: u64,
+}
+
+impl<F: AsFd> Extents<F> {
+    pub(crate) fn of(file: F, size_bytes: u64) -> Self {
+        Self { file, from: 0, size_bytes }
+    }
+
+    fn locate(&self) -> io::Result<Option<Range<u64>>> {
+        let start = match seek(&self.file, SeekFrom::Data(self.from)) {
+            Ok(start) => start,
+            // No data from here on: the rest is a hole.
+            Err(rustix::io::Errno::NXIO) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let end = seek(&self.file, SeekFrom::Hole(start))?.min(self.size_bytes);
+        Ok((start < end).then_some(start..end))
+    }
+}
+
+impl<F: AsFd> Iterator for Extents<F> {
+    type Item = io::Result<Range<u64>>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.from >= self.size_bytes {
+            return None;
+        }
+        let found = self.locate().transpose();
+        self.from = match &found {
+            Some(Ok(extent)) => extent.end,
+            _ => self.size_bytes,
+        };
+        found
+    }
+}
+
+fn copy_range(source: impl AsFd, target: &File, range: Range<u64>) -> io::Result<()> {
+    let mut from = range.start;
     seek(target, SeekFrom::Start(from))?;
-    while from < end {
-        let length = usize::try_from((end - from).min(1 << 30)).unwrap_or(1 << 30);
-        let copied = rustix::fs::sendfile(target, source, Some(&mut from), length)?;
+    while from < range.end {
+        let length = usize::try_from((range.end - from).min(1 << 30)).unwrap_or(1 << 30);
+        let copied = rustix::fs::sendfile(target, &source, Some(&mut from), length)?;
         if copied == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
     }
     Ok(())
+}
+
+/// Copies those pages of an extent that are not in the set.
+fn copy_absent(source: &OwnedFd, target: &File, extent: Range<u64>, set: &PageSet) -> io::Result<()> {
+    let page_bytes = PAGE_BYTES as u64;
+    let pages: Vec<u64> =
+        (extent.start / page_bytes..extent.end.div_ceil(page_bytes)).filter(|page| !set.has(*page)).collect();
+    for run in pages.chunk_by(|left, right| left + 1 == *right) {
+        let (first, count) = (run.first().copied().unwrap_or(0), run.len() as u64);
+        copy_range(source, target, first * page_bytes..((first + count) * page_bytes).min(extent.end))?;
+    }
+    Ok(())
+}
+
+fn put(file: &File, piece: Piece<'_>, replaced: &mut PageSet) -> io::Result<()> {
+    let page_bytes = PAGE_BYTES as u64;
+    match piece {
+        Piece::Data { first_page, bytes } => {
+            file.write_all_at(bytes, first_page * page_bytes)?;
+            replaced.add(first_page..first_page + bytes.len() as u64 / page_bytes);
+        }
+        Piece::Zero { first_page, count } => {
+            let pages = first_page..first_page + count;
+            // It is zero by itself, unless an earlier delta said otherwise.
+            if pages.clone().any(|page| replaced.has(page)) {
+                let punch = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+                fallocate(file, punch, first_page * page_bytes, count * page_bytes)?;
+            }
+            replaced.add(pages);
+        }
+    }
+    Ok(())
+}
+
+/// Numbers of pages, one bit for each that there is.
+struct PageSet(Vec<u64>);
+
+impl PageSet {
+    fn new(pages: u64) -> Self {
+        Self(vec![0; usize::try_from(pages.div_ceil(64)).unwrap_or(0)])
+    }
+
+    fn add(&mut self, pages: Range<u64>) {
+        for page in pages {
+            if let Some(word) = usize::try_from(page / 64).ok().and_then(|index| self.0.get_mut(index)) {
+                *word |= 1 << (page % 64);
+            }
+        }
+    }
+
+    fn has(&self, page: u64) -> bool {
+        let word = usize::try_from(page / 64).ok().and_then(|index| self.0.get(index));
+        word.is_some_and(|word| word & 1 << (page % 64) != 0)
+    }
 }
 
 impl AsFd for SealedMemory {
@@ -102,9 +268,70 @@ impl fmt::Debug for SealedMemory {
 
 #[cfg(test)]
 mod tests {
-    use std::{io::Write, os::unix::fs::FileExt};
+    use std::io::Write;
 
     use super::*;
+    use crate::memory_delta::MemoryDeltaWriter;
+
+    const SIZE_BYTES: u64 = 64 << 20;
+    const PAGES: u64 = SIZE_BYTES / PAGE_BYTES as u64;
+
+    /// A delta of these pages, each of one byte's repetition.
+    fn delta(pages: &[(u64, u8)]) -> Vec<u8> {
+        let mut delta = MemoryDeltaWriter::begin(Vec::new(), SIZE_BYTES).unwrap();
+        for (page, value) in pages {
+            delta.pages(*page, &[*value; PAGE_BYTES]).unwrap();
+        }
+        delta.end().unwrap().0
+    }
+
+    fn compose(base: MemoryBase<'_>, deltas: &[Vec<u8>]) -> SealedMemory {
+        SealedMemory::compose(base, deltas.iter().map(Vec::as_slice)).unwrap()
+    }
+
+    /// The first and the last byte of each of these pages.
+    fn found<const N: usize>(memory: &SealedMemory, pages: [u64; N]) -> [(u8, u8); N] {
+        let file = File::from(memory.file.try_clone().unwrap());
+        pages.map(|page| {
+            let mut bytes = [0; PAGE_BYTES];
+            file.read_exact_at(&mut bytes, page * PAGE_BYTES as u64).unwrap();
+            (bytes[0], bytes[PAGE_BYTES - 1])
+        })
+    }
+
+    #[test]
+    fn deltas_win_over_their_base_and_the_earlier_ones() {
+        let last = PAGES - 1;
+        let zero = MemoryBase::Zero { size_bytes: SIZE_BYTES };
+        let base = compose(zero, &[delta(&[(0, 1), (1, 1), (2, 1), (9, 1), (last, 1)])]);
+        let second = delta(&[(1, 2), (2, 0), (5, 2), (7, 2)]);
+        let third = delta(&[(5, 0), (6, 0), (7, 3), (100, 3)]);
+        let composed = compose(MemoryBase::Sealed(&base), &[second.clone(), third]);
+        let values = found(&composed, [0, 1, 2, 5, 6, 7, 8, 9, 100, last]).map(|(first, last)| {
+            assert_eq!(first, last, "a page is of two");
+            first
+        });
+        assert_eq!(values, [1, 2, 0, 0, 0, 3, 0, 1, 3, 1]);
+        assert_eq!(composed.size_bytes(), SIZE_BYTES);
+        // Pages that a delta replaced are not there twice, and zero ones not at all.
+        assert_eq!(composed.resident_bytes(), 6 * PAGE_BYTES as u64);
+        assert_eq!(found(&base, [1, 5]), [(1, 1), (0, 0)], "the base is never changed");
+        let file = File::from(composed.file.try_clone().unwrap());
+        assert_eq!(file.write_at(b"x", 0).unwrap_err().kind(), io::ErrorKind::PermissionDenied);
+        assert_eq!(compose(MemoryBase::Sealed(&base), &[]).resident_bytes(), base.resident_bytes());
+    }
+
+    #[test]
+    fn a_damaged_delta_and_one_of_another_size_make_no_memory() {
+        let zero = MemoryBase::Zero { size_bytes: SIZE_BYTES };
+        let mut damaged = delta(&[(3, 1)]);
+        damaged[100] ^= 1;
+        let error = SealedMemory::compose(zero, [&damaged[..]]).unwrap_err();
+        assert!(matches!(error, ComposeError::Delta(MemoryDeltaError::Damaged { .. })), "{error:?}");
+        let other = MemoryBase::Zero { size_bytes: 2 * SIZE_BYTES };
+        let error = SealedMemory::compose(other, [&delta(&[(3, 1)])[..]]).unwrap_err();
+        assert!(matches!(error, ComposeError::Delta(MemoryDeltaError::MemorySize { .. })), "{error:?}");
+    }
 
     #[test]
     fn keeps_data_and_holes_and_refuses_writes() {

@@ -60,6 +60,55 @@ pub enum Command {
     MigrateIncoming { uri: String },
     #[serde(rename = "block_resize", rename_all = "kebab-case")]
     BlockResize { node_name: String, size: u64 },
+    #[serde(rename = "add-fd", rename_all = "kebab-case")]
+    AddFd {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        fdset_id: Option<i64>,
+        opaque: String,
+    },
+    #[serde(rename = "remove-fd", rename_all = "kebab-case")]
+    RemoveFd {
+        fdset_id: i64,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        fd: Option<i64>,
+    },
+    #[serde(rename = "query-fdsets")]
+    QueryFdsets {},
+    #[serde(rename = "query-named-block-nodes")]
+    QueryNamedBlockNodes { flat: bool },
+    #[serde(rename = "blockdev-add")]
+    BlockdevAdd(NewNode),
+    #[serde(rename = "blockdev-del", rename_all = "kebab-case")]
+    BlockdevDel { node_name: String },
+    #[serde(rename = "blockdev-snapshot")]
+    BlockdevSnapshot { node: String, overlay: String },
+    #[serde(rename = "xen-save-devices-state")]
+    SaveDevices { filename: String, live: bool },
+}
+
+/// A layer of a disk that is not yet part of one: a copy-on-write image over nothing.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct NewNode {
+    driver: &'static str,
+    node_name: String,
+    read_only: bool,
+    discard: &'static str,
+    backing: Option<()>,
+    file: NewFile,
+}
+
+/// The bytes of a [`NewNode`].
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct NewFile {
+    driver: &'static str,
+    node_name: String,
+    filename: String,
+    read_only: bool,
+    auto_read_only: bool,
+    discard: &'static str,
+    locking: &'static str,
 }
 
 /// One switch of migration.
@@ -76,6 +125,26 @@ impl Command {
     pub fn device_state_only() -> Self {
         let on = |capability| MigrationCapability { capability, state: true };
         Self::MigrateSetCapabilities { capabilities: vec![on("x-ignore-shared"), on("events")] }
+    }
+
+    /// Opens what a set of descriptors has as the layer of this name, with all that a layer on the command line has.
+    pub fn add_layer(node_name: String, fdset_id: i64) -> Self {
+        Self::BlockdevAdd(NewNode {
+            driver: "qcow2",
+            read_only: false,
+            discard: "unmap",
+            backing: None,
+            file: NewFile {
+                driver: "file",
+                node_name: format!("{node_name}-file"),
+                filename: format!("/dev/fdset/{fdset_id}"),
+                read_only: false,
+                auto_read_only: true,
+                discard: "unmap",
+                locking: "off",
+            },
+            node_name,
+        })
     }
 }
 
@@ -122,6 +191,12 @@ pub enum QmpError {
     Migration {
         /// QEMU's word for it.
         status: String,
+    },
+    /// An answer is not what QEMU's schema promises.
+    #[error("qemu's answer lacks {lacks}")]
+    Strange {
+        /// What was looked for.
+        lacks: &'static str,
     },
     /// The socket failed.
     #[error("use the control socket")]
@@ -212,7 +287,7 @@ impl Qmp {
         }
     }
 
-    /// Sends commands in one piece, with descriptors for the `getfd` among them.
+    /// Sends commands in one piece, with the descriptor for the `getfd` or `add-fd` among them: QEMU takes one at a time.
     pub async fn send(
         &self,
         commands: &[Command],
@@ -238,7 +313,16 @@ impl Qmp {
 
     /// Sends one command and waits for its answer.
     pub async fn execute(&self, command: Command) -> Result<Value, QmpError> {
-        let mut answers = self.send(&[command], &[]).await?.all().await?;
+        self.execute_with(command, &[]).await
+    }
+
+    /// The same with a descriptor.
+    pub async fn execute_with(
+        &self,
+        command: Command,
+        descriptors: &[BorrowedFd<'_>],
+    ) -> Result<Value, QmpError> {
+        let mut answers = self.send(&[command], descriptors).await?.all().await?;
         answers.pop().ok_or(QmpError::Ended)
     }
 
@@ -344,10 +428,11 @@ mod tests {
     }
 
     /// Whether QEMU's schema has this command with these arguments: what it does not know is lost on the way there
-    /// and back, and what it cannot do without fails.
+    /// and back, and what it cannot do without fails. A null, which says that there is nothing, does not come back.
     fn is_of_the_schema<C: qapi::Command + serde::de::DeserializeOwned>(ours: &Command) {
-        let ours = serde_json::to_value(ours).unwrap();
+        let mut ours = serde_json::to_value(ours).unwrap();
         assert_eq!(ours["execute"], C::NAME);
+        ours["arguments"].as_object_mut().unwrap().retain(|_, value| !value.is_null());
         let typed: C = serde_json::from_value(ours["arguments"].clone()).unwrap();
         assert_eq!(serde_json::to_value(typed).unwrap(), ours["arguments"]);
     }
@@ -368,6 +453,16 @@ mod tests {
             Command::Migrate { uri: uri() },
             Command::MigrateIncoming { uri: uri() },
             Command::BlockResize { node_name: "disk".to_owned(), size: 1 << 40 },
+            Command::AddFd { fdset_id: None, opaque: "layer-1 write".to_owned() },
+            Command::AddFd { fdset_id: Some(3), opaque: "layer-1 read".to_owned() },
+            Command::RemoveFd { fdset_id: 3, fd: None },
+            Command::RemoveFd { fdset_id: 3, fd: Some(17) },
+            Command::QueryFdsets {},
+            Command::QueryNamedBlockNodes { flat: true },
+            Command::add_layer("layer-1".to_owned(), 3),
+            Command::BlockdevDel { node_name: "layer-1".to_owned() },
+            Command::BlockdevSnapshot { node: "layer-1".to_owned(), overlay: "layer-2".to_owned() },
+            Command::SaveDevices { filename: "/dev/fdset/3".to_owned(), live: false },
         ] {
             // Without a wildcard, so that a new command finds its way here.
             match &command {
@@ -387,8 +482,27 @@ mod tests {
                 Command::Migrate { .. } => is_of_the_schema::<qmp::migrate>(&command),
                 Command::MigrateIncoming { .. } => is_of_the_schema::<qmp::migrate_incoming>(&command),
                 Command::BlockResize { .. } => is_of_the_schema::<qmp::block_resize>(&command),
+                Command::AddFd { .. } => is_of_the_schema::<qmp::add_fd>(&command),
+                Command::RemoveFd { .. } => is_of_the_schema::<qmp::remove_fd>(&command),
+                Command::QueryFdsets {} => is_of_the_schema::<qmp::query_fdsets>(&command),
+                Command::QueryNamedBlockNodes { .. } => {
+                    is_of_the_schema::<qmp::query_named_block_nodes>(&command);
+                }
+                Command::BlockdevAdd(_) => is_of_the_schema::<qmp::blockdev_add>(&command),
+                Command::BlockdevDel { .. } => is_of_the_schema::<qmp::blockdev_del>(&command),
+                Command::BlockdevSnapshot { .. } => is_of_the_schema::<qmp::blockdev_snapshot>(&command),
+                Command::SaveDevices { .. } => is_of_the_schema::<qmp::xen_save_devices_state>(&command),
             }
         }
+    }
+
+    #[test]
+    fn a_new_layer_says_that_nothing_lies_below_it() {
+        let text = serde_json::to_string(&Command::add_layer("layer-1".to_owned(), 3)).unwrap();
+        assert!(
+            text.contains(r#""backing":null"#) && text.contains(r#""filename":"/dev/fdset/3""#),
+            "{text}"
+        );
     }
 
     #[test]

@@ -5,7 +5,10 @@ use std::{io, path::Path};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{EngineError, Isolation, MachineId, MachineShape, ProcessIdentity, launch::Confinement};
+use crate::{
+    EngineError, Isolation, MachineId, MachineShape, ProcessIdentity, guest_memory::MemoryFile,
+    launch::Confinement,
+};
 
 const NAME: &str = "runtime.json";
 
@@ -23,6 +26,9 @@ pub(crate) struct RuntimeRecord {
     /// The VMM's own user id, when it has one.
     pub uid: Option<u32>,
     pub confinement: Confinement,
+    /// Missing in a record of a release that did not prepare machines for being captured.
+    #[serde(default)]
+    pub memory: Option<MemoryFile>,
 }
 
 impl RuntimeRecord {

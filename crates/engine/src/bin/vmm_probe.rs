@@ -21,7 +21,7 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process};
 
 const ROOT_IMAGE: i32 = 13;
-const MEMORY: i32 = 15;
+const MEMORY: i32 = 16;
 
 fn main() {
     pyro_engine::launch::intercept();

@@ -26,6 +26,7 @@
 //! - learn which files and processes exist, and their sizes, owners and times (landlock does not cover `stat`, and
 //!   `/proc` is the host's);
 //! - learn the host's name;
+//! - where it has no user namespace, be looked into by other processes of its user, as without Yama: that is how its memory is read;
 //! - where the kernel has no landlock either: open files as its user id may, which as root is one that owns nothing, and
 //!   as an ordinary user the person's own. `doctor` names both as missing.
 
@@ -33,12 +34,14 @@ mod child;
 mod descriptors;
 mod device;
 mod filter;
+mod opener;
 mod private_root;
 mod report;
 mod spawn;
 mod system;
 mod wire;
 
+pub(crate) use opener::open_as_user;
 pub use report::{Confinement, Layer, Missing};
 pub use spawn::{LaunchError, Launcher, probe};
 pub(crate) use spawn::{Plan, run_hidden};
@@ -46,6 +49,8 @@ pub(crate) use wire::{FIRST_DESCRIPTOR, Limits};
 
 /// First argument by which a program becomes the launcher.
 const LAUNCH: &str = "__pyro-launch";
+/// First argument by which a program opens a VMM's memory.
+const OPEN: &str = "__pyro-open-memory";
 /// First argument by which a program measures KVM.
 pub(crate) const MEASURE_KVM: &str = "__pyro-measure-kvm";
 
@@ -56,6 +61,7 @@ pub fn intercept() {
     let mut arguments = std::env::args_os().skip(1);
     match arguments.next() {
         Some(first) if first == LAUNCH => std::process::exit(child::launch()),
+        Some(first) if first == OPEN => std::process::exit(opener::open_for_engine()),
         Some(first) if first == MEASURE_KVM => std::process::exit(crate::acceleration::measure_here()),
         _ => {}
     }

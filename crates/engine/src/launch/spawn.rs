@@ -259,7 +259,7 @@ pub(crate) async fn run_hidden(
     }
 }
 
-async fn within<T>(work: impl Future<Output = Result<T, LaunchError>>) -> Result<T, LaunchError> {
+pub(super) async fn within<T>(work: impl Future<Output = Result<T, LaunchError>>) -> Result<T, LaunchError> {
     tokio::time::timeout(TIMEOUT, work).await.unwrap_or(Err(LaunchError::Silent))
 }
 
@@ -267,7 +267,9 @@ async fn notice(socket: &AsyncFd<OwnedFd>) -> Result<Option<(Notice, Vec<OwnedFd
     receive(socket).await.map_err(LaunchError::Talk)
 }
 
-async fn receive<T: DeserializeOwned>(socket: &AsyncFd<OwnedFd>) -> io::Result<Option<(T, Vec<OwnedFd>)>> {
+pub(super) async fn receive<T: DeserializeOwned>(
+    socket: &AsyncFd<OwnedFd>,
+) -> io::Result<Option<(T, Vec<OwnedFd>)>> {
     socket.async_io(Interest::READABLE, |socket| wire::receive(socket)).await
 }
 

@@ -16,12 +16,30 @@ pub(crate) struct Descriptors {
     pub console: u32,
     pub nic: Option<u32>,
     pub root: u32,
-    /// Lowest layer first, the active one last.
-    pub disk: Vec<(u32, DiskFormat)>,
+    /// Layers below the active one, the lowest first.
+    pub lower: Vec<(u32, DiskFormat)>,
+    pub active: ActiveLayer,
     /// Guest memory and whether changes reach the file.
-    pub memory: Option<(u32, bool)>,
+    pub memory: (u32, bool),
     /// Kernel and initramfs; a restored machine has both in its memory.
     pub kernel: Option<(u32, u32)>,
+}
+
+/// The layer that takes every write.
+#[derive(Clone, Debug)]
+pub(crate) struct ActiveLayer {
+    /// Its name among QEMU's nodes.
+    pub node: String,
+    pub format: DiskFormat,
+    /// Open for writing and reading; the number of the set of both, too.
+    pub write: u32,
+    /// Open for reading only: what QEMU changes to when another layer becomes active.
+    pub read: u32,
+}
+
+/// What a descriptor of a layer is called: QEMU keeps it for us.
+pub(crate) fn descriptor_label(node: &str, writable: bool) -> String {
+    format!("{node} {}", if writable { "write" } else { "read" })
 }
 
 /// One switch with its value.
@@ -64,11 +82,14 @@ pub(crate) fn command_line(
     }
     line.switch(&Sandbox);
     line.switch(&MachineType);
+    // State that is written without memory has no section about the configuration, and what is restored must not wait for one.
+    line.switch(&Plain("-global", "migration.send-configuration=off".into()));
     line.switch(&Accelerator(isolation));
     line.switch(&Processor(isolation));
     line.switch(&Plain("-smp", shape.vcpus.to_string()));
     line.switch(&Plain("-m", format!("{}M", shape.mem_mib)));
-    line.switch(&Memory { size_mib: shape.mem_mib, file: descriptors.memory });
+    let (memory, shared) = descriptors.memory;
+    line.switch(&Memory { size_mib: shape.mem_mib, descriptor: memory, shared });
     if let Some((kernel, initramfs)) = descriptors.kernel {
         line.switch(&Plain("-kernel", own_descriptor(kernel)));
         line.switch(&Plain("-initrd", own_descriptor(initramfs)));
@@ -83,8 +104,9 @@ pub(crate) fn command_line(
     line.switch(&ListeningSocket { id: "agent", descriptor: descriptors.agent });
     line.switch(&Plain("-device", "virtio-serial-device".into()));
     line.switch(&Plain("-device", "virtserialport,chardev=agent,name=pyro.agent".into()));
-    disk(&mut line, "root", &[(descriptors.root, DiskFormat::Raw)], false);
-    disk(&mut line, "disk", &descriptors.disk, true);
+    let root = layer(&mut line, "root", descriptors.root, DiskFormat::Raw, None);
+    line.switch(&Plain("-device", format!("virtio-blk-device,drive={root}")));
+    disk(&mut line, &descriptors.lower, &descriptors.active);
     if let Some(descriptor) = descriptors.nic {
         line.switch(&StreamNetwork { descriptor });
         line.switch(&Plain("-device", "virtio-net-device,netdev=nic,mac=02:00:00:00:00:01".into()));
@@ -92,28 +114,37 @@ pub(crate) fn command_line(
     line.0
 }
 
-/// A chain of layers, each a descriptor that QEMU never opens again, and the drive on top.
-fn disk(line: &mut CommandLine, name: &str, layers: &[(u32, DiskFormat)], writable: bool) {
-    let mut below = None;
-    for (level, (descriptor, format)) in layers.iter().enumerate() {
-        let top = level + 1 == layers.len();
-        let node = if top { name.to_owned() } else { format!("{name}-{level}") };
-        let writable = writable && top;
-        line.switch(&AddDescriptor { descriptor: *descriptor });
-        line.switch(&FileNode { name: format!("{node}-file"), descriptor: *descriptor, writable });
-        line.switch(&FormatNode {
-            file: format!("{node}-file"),
-            format: *format,
-            writable,
-            backing: below,
-            name: node.clone(),
-        });
-        below = Some(node);
+/// A layer that is only read; its name.
+fn layer(
+    line: &mut CommandLine,
+    node: &str,
+    descriptor: u32,
+    format: DiskFormat,
+    backing: Option<String>,
+) -> String {
+    line.switch(&AddDescriptor { descriptor, set: descriptor, label: descriptor_label(node, false) });
+    line.switch(&FileNode { node, set: descriptor, writable: false });
+    line.switch(&FormatNode { node, format, writable: false, backing });
+    node.to_owned()
+}
+
+/// A chain of layers, each of descriptors that QEMU never opens again, and the drive on top.
+fn disk(line: &mut CommandLine, lower: &[(u32, DiskFormat)], active: &ActiveLayer) {
+    let mut backing = None;
+    for (level, (descriptor, format)) in lower.iter().enumerate() {
+        backing = Some(layer(line, &format!("disk-{level}"), *descriptor, *format, backing));
     }
+    let ActiveLayer { node, format, write, read } = active;
+    for (descriptor, writable) in [(*write, true), (*read, false)] {
+        let label = descriptor_label(node, writable);
+        line.switch(&AddDescriptor { descriptor, set: *write, label });
+    }
+    line.switch(&FileNode { node, set: *write, writable: true });
+    line.switch(&FormatNode { node, format: *format, writable: true, backing });
     // A write that the host fails is kept, and the machine stands still until it is resumed: not only for want of
     // space, since a quota that is used up has another name.
-    let on_error = if writable { ",werror=stop,rerror=report" } else { "" };
-    line.switch(&Plain("-device", format!("virtio-blk-device,drive={name}{on_error}")));
+    let device = format!("virtio-blk-device,drive={node},werror=stop,rerror=report");
+    line.switch(&Plain("-device", device));
 }
 
 fn own_descriptor(number: u32) -> String {
@@ -144,7 +175,8 @@ impl Switch for Sandbox {
     }
 }
 
-/// The machine without legacy. With its clock: without it a kernel waits 2 s for one.
+/// The machine without legacy. With its clock: without it a kernel waits 2 s for one. Without a description of its state for people,
+/// which is not in what is written without memory either.
 struct MachineType;
 
 impl Switch for MachineType {
@@ -152,7 +184,7 @@ impl Switch for MachineType {
         "-machine"
     }
     fn value(&self) -> String {
-        "microvm,rtc=on,acpi=on,memory-backend=memory".into()
+        "microvm,rtc=on,acpi=on,memory-backend=memory,suppress-vmdesc=on".into()
     }
 }
 
@@ -189,10 +221,11 @@ impl Switch for Processor {
     }
 }
 
-/// Guest memory: a file by its descriptor, or anonymous.
+/// Guest memory: a file by its descriptor.
 struct Memory {
     size_mib: u32,
-    file: Option<(u32, bool)>,
+    descriptor: u32,
+    shared: bool,
 }
 
 impl Switch for Memory {
@@ -200,15 +233,12 @@ impl Switch for Memory {
         "-object"
     }
     fn value(&self) -> String {
-        let size = self.size_mib;
-        match self.file {
-            None => format!("memory-backend-ram,id=memory,size={size}M"),
-            Some((descriptor, shared)) => format!(
-                "memory-backend-file,id=memory,size={size}M,mem-path={},share={}",
-                own_descriptor(descriptor),
-                on_off(shared)
-            ),
-        }
+        format!(
+            "memory-backend-file,id=memory,size={}M,mem-path={},share={}",
+            self.size_mib,
+            own_descriptor(self.descriptor),
+            on_off(self.shared)
+        )
     }
 }
 
@@ -241,9 +271,11 @@ impl Switch for StreamNetwork {
     }
 }
 
-/// Makes a descriptor known as `/dev/fdset/N`.
+/// Makes a descriptor one of those known as `/dev/fdset/N`.
 struct AddDescriptor {
     descriptor: u32,
+    set: u32,
+    label: String,
 }
 
 impl Switch for AddDescriptor {
@@ -251,42 +283,43 @@ impl Switch for AddDescriptor {
         "-add-fd"
     }
     fn value(&self) -> String {
-        format!("fd={0},set={0}", self.descriptor)
+        format!("fd={},set={},opaque={}", self.descriptor, self.set, self.label)
     }
 }
 
-/// The bytes of an image. QEMU's locks are left out: in its jail it finds no `/dev/null` to try them on, and takes to a kind
-/// that is lost unexpectedly. The engine's own on the active layer comes with its descriptor, and lower layers are shared.
-struct FileNode {
-    name: String,
-    descriptor: u32,
+/// The bytes of an image. A writable one is only open for writing while something is above that writes. QEMU's locks are left out: in
+/// its jail it finds no `/dev/null` to try them on, and takes to a kind that is lost unexpectedly. The engine's own on the active layer
+/// comes with its descriptor, and lower layers are shared.
+struct FileNode<'a> {
+    node: &'a str,
+    set: u32,
     writable: bool,
 }
 
-impl Switch for FileNode {
+impl Switch for FileNode<'_> {
     fn name(&self) -> &'static str {
         "-blockdev"
     }
     fn value(&self) -> String {
         format!(
-            "driver=file,node-name={},filename=/dev/fdset/{},read-only={},auto-read-only=off,locking=off,discard=unmap",
-            self.name,
-            self.descriptor,
-            on_off(!self.writable)
+            "driver=file,node-name={}-file,filename=/dev/fdset/{},read-only={},auto-read-only={},locking=off,discard=unmap",
+            self.node,
+            self.set,
+            on_off(!self.writable),
+            on_off(self.writable)
         )
     }
 }
 
 /// The meaning of the bytes of an image. What lies below is stated, also when it is nothing.
-struct FormatNode {
-    name: String,
-    file: String,
+struct FormatNode<'a> {
+    node: &'a str,
     format: DiskFormat,
     writable: bool,
     backing: Option<String>,
 }
 
-impl Switch for FormatNode {
+impl Switch for FormatNode<'_> {
     fn name(&self) -> &'static str {
         "-blockdev"
     }
@@ -295,9 +328,9 @@ impl Switch for FormatNode {
             DiskFormat::Raw => "raw",
             DiskFormat::Qcow2 => "qcow2",
         };
+        let (node, read_only) = (self.node, !self.writable);
         let mut value = format!(
-            "{{\"driver\":\"{driver}\",\"node-name\":\"{}\",\"file\":\"{}\",\"read-only\":{},\"discard\":\"unmap\"",
-            self.name, self.file, !self.writable
+            "{{\"driver\":\"{driver}\",\"node-name\":\"{node}\",\"file\":\"{node}-file\",\"read-only\":{read_only},\"discard\":\"unmap\""
         );
         if self.format == DiskFormat::Qcow2 {
             let backing = self.backing.as_ref().map_or_else(|| "null".into(), |node| format!("\"{node}\""));
@@ -349,8 +382,9 @@ mod tests {
             console: 12,
             nic: None,
             root: 13,
-            disk: vec![(14, DiskFormat::Raw)],
-            memory: Some((15, false)),
+            lower: Vec::new(),
+            active: ActiveLayer { node: "layer-2a".into(), format: DiskFormat::Raw, write: 14, read: 15 },
+            memory: (16, false),
             kernel: None,
         };
         change(&mut descriptors);
@@ -361,26 +395,31 @@ mod tests {
     }
 
     #[test]
-    fn memory_is_private_to_a_restored_machine_and_shared_by_a_template() {
+    fn memory_is_private_to_a_restored_machine_and_the_file_itself_of_a_booted_one() {
         let restored = line(Isolation::Emulated, |_| {});
         assert!(
             restored.contains(
-                "-object memory-backend-file,id=memory,size=512M,mem-path=/proc/self/fd/15,share=off"
+                "-object memory-backend-file,id=memory,size=512M,mem-path=/proc/self/fd/16,share=off"
             )
         );
-        let template = line(Isolation::Emulated, |d| d.memory = Some((15, true)));
-        assert!(template.contains("mem-path=/proc/self/fd/15,share=on"));
-        assert!(
-            line(Isolation::Emulated, |d| d.memory = None).contains("memory-backend-ram,id=memory,size=512M")
-        );
+        let booted = line(Isolation::Emulated, |d| d.memory = (16, true));
+        assert!(booted.contains("mem-path=/proc/self/fd/16,share=on"));
+    }
+
+    #[test]
+    fn state_with_memory_and_without_fits_every_machine() {
+        for kernel in [None, Some((17, 18))] {
+            let text = line(Isolation::Emulated, |d| d.kernel = kernel);
+            assert!(text.contains(",suppress-vmdesc=on -global migration.send-configuration=off"));
+        }
     }
 
     #[test]
     fn a_restored_machine_has_no_kernel_and_a_booted_one_waits_for_nothing() {
         let restored = line(Isolation::Emulated, |_| {});
         assert!(restored.contains("-incoming defer") && !restored.contains("-kernel"));
-        let booted = line(Isolation::Emulated, |d| d.kernel = Some((16, 17)));
-        assert!(booted.contains("-kernel /proc/self/fd/16 -initrd /proc/self/fd/17 -append quiet"));
+        let booted = line(Isolation::Emulated, |d| d.kernel = Some((17, 18)));
+        assert!(booted.contains("-kernel /proc/self/fd/17 -initrd /proc/self/fd/18 -append quiet"));
         assert!(
             booted.contains("tsc=reliable tsc_early_khz=2445000 pyro.rootfs=erofs")
                 && !booted.contains("-incoming")
@@ -395,13 +434,23 @@ mod tests {
 
     #[test]
     fn only_the_active_layer_is_writable_and_every_backing_is_stated() {
-        let text =
-            line(Isolation::Emulated, |d| d.disk = vec![(14, DiskFormat::Raw), (15, DiskFormat::Qcow2)]);
-        assert!(text.contains("-add-fd fd=14,set=14 -blockdev driver=file,node-name=disk-0-file,filename=/dev/fdset/14,read-only=on"));
-        assert!(text.contains("node-name=disk-file,filename=/dev/fdset/15,read-only=off"));
-        assert!(text.contains("\"node-name\":\"disk\",\"file\":\"disk-file\",\"read-only\":false,\"discard\":\"unmap\",\"backing\":\"disk-0\""));
-        assert!(text.contains("drive=disk,werror=stop") && !text.contains("drive=root,werror"));
-        let lone = line(Isolation::Emulated, |d| d.disk = vec![(15, DiskFormat::Qcow2)]);
+        let text = line(Isolation::Emulated, |d| {
+            d.lower = vec![(20, DiskFormat::Raw), (21, DiskFormat::Qcow2)];
+            d.active.format = DiskFormat::Qcow2;
+        });
+        for part in [
+            "-add-fd fd=13,set=13,opaque=root read -blockdev driver=file,node-name=root-file,filename=/dev/fdset/13,read-only=on,auto-read-only=off",
+            "-add-fd fd=20,set=20,opaque=disk-0 read -blockdev driver=file,node-name=disk-0-file,filename=/dev/fdset/20,read-only=on,auto-read-only=off",
+            "\"node-name\":\"disk-1\",\"file\":\"disk-1-file\",\"read-only\":true,\"discard\":\"unmap\",\"backing\":\"disk-0\"",
+            "-add-fd fd=14,set=14,opaque=layer-2a write -add-fd fd=15,set=14,opaque=layer-2a read",
+            "node-name=layer-2a-file,filename=/dev/fdset/14,read-only=off,auto-read-only=on",
+            "\"node-name\":\"layer-2a\",\"file\":\"layer-2a-file\",\"read-only\":false,\"discard\":\"unmap\",\"backing\":\"disk-1\"",
+            "drive=root -add-fd",
+            "drive=layer-2a,werror=stop",
+        ] {
+            assert!(text.contains(part), "{part} is not in {text}");
+        }
+        let lone = line(Isolation::Emulated, |d| d.active.format = DiskFormat::Qcow2);
         assert!(lone.contains("\"backing\":null"));
     }
 

@@ -9,8 +9,15 @@ use std::{
 
 use rustix::fs::{Gid, MemfdFlags, Uid, fchown, memfd_create};
 
-use super::{command_line::Descriptors, vmm_log::VmmLog};
-use crate::{EngineError, MachineSpec, Nic, Start, launch::FIRST_DESCRIPTOR, socket::SocketDirectory};
+use super::{
+    command_line::{ActiveLayer, Descriptors},
+    layer::OpenLayer,
+    vmm_log::VmmLog,
+};
+use crate::{
+    EngineError, MachineSpec, Nic, Start, guest_memory::MemoryFile, launch::FIRST_DESCRIPTOR,
+    memory::open_memory, socket::SocketDirectory,
+};
 
 pub(super) const AGENT: &str = "agent.sock";
 pub(super) const CONTROL: &str = "control.sock";
@@ -22,6 +29,7 @@ pub(super) struct Opened {
     pub descriptors: Vec<OwnedFd>,
     pub numbers: Descriptors,
     pub reopened: Vec<u32>,
+    pub memory: MemoryFile,
     pub log: VmmLog,
 }
 
@@ -31,8 +39,14 @@ struct Opening {
 
 impl Opening {
     fn add(&mut self, descriptor: impl Into<OwnedFd>) -> u32 {
+        let number = self.next();
         self.descriptors.push(descriptor.into());
-        FIRST_DESCRIPTOR + u32::try_from(self.descriptors.len()).unwrap_or(u32::MAX) - 1
+        number
+    }
+
+    /// The number of what is added next.
+    fn next(&self) -> u32 {
+        FIRST_DESCRIPTOR + u32::try_from(self.descriptors.len()).unwrap_or(u32::MAX)
     }
 }
 
@@ -55,36 +69,43 @@ pub(super) fn open(
         Nic::Stream => Some(opening.add(listen(NIC)?)),
     };
     let root = opening.add(open_file(&spec.boot.root_image, false)?);
-    let mut disk = Vec::new();
+    let mut lower = Vec::new();
     for layer in &spec.disk.lower {
-        disk.push((opening.add(open_file(&layer.path, false)?), layer.format));
+        lower.push((opening.add(open_file(&layer.path, false)?), layer.format));
     }
-    disk.push((opening.add(spec.disk.active.open_alone()?), spec.disk.active.format));
+    let OpenLayer { node, write, read } = OpenLayer::open(&spec.disk.active)?;
+    let (write, read) = (opening.add(write), opening.add(read));
+    let active = ActiveLayer { node, format: spec.disk.active.format, write, read };
 
     let mut reopened = Vec::new();
     let mut kernel = None;
-    let memory = match start {
+    let memory_bytes = spec.shape.memory_bytes();
+    let failed = |operation| move |e: io::Error| EngineError::file(operation, &spec.directory, e);
+    let (memory, shared): (OwnedFd, bool) = match start {
         Start::Boot { shared_memory } => {
             let loaded =
                 (opening.add(in_memory(&spec.boot.vmlinux)?), opening.add(in_memory(&spec.boot.initramfs)?));
             reopened.extend([loaded.0, loaded.1]);
             kernel = Some(loaded);
-            match shared_memory {
-                Some(path) => {
-                    Some((opening.add(new_memory_file(path, spec.shape.memory_bytes(), user_id)?), true))
-                }
-                None => None,
-            }
+            let memory = match shared_memory {
+                Some(path) => new_memory_file(path, memory_bytes, user_id)?.into(),
+                // A file of its own, since QEMU would keep what it maps of a file privately twice.
+                None => open_memory(memory_bytes).map_err(failed("make memory for"))?,
+            };
+            (memory, true)
         }
         Start::Restore(saved) => {
-            let memory = saved.memory.as_fd().try_clone_to_owned();
-            Some((opening.add(memory.map_err(|e| EngineError::file("share", &spec.directory, e))?), false))
+            (saved.memory.as_fd().try_clone_to_owned().map_err(failed("share memory with"))?, false)
         }
     };
-    reopened.extend(memory.map(|(number, _)| number));
+    let memory_file = |number| MemoryFile::of(&memory, number, shared).map_err(failed("inspect memory of"));
+    let memory_file = memory_file(opening.next())?;
+    let memory = opening.add(memory);
+    reopened.push(memory);
     let log = VmmLog::create().map_err(|e| EngineError::file("create a log for", &spec.directory, e))?;
-    let numbers = Descriptors { agent, control, console, nic, root, disk, memory, kernel };
-    Ok(Opened { descriptors: opening.descriptors, numbers, reopened, log })
+    let memory = (memory, shared);
+    let numbers = Descriptors { agent, control, console, nic, root, lower, active, memory, kernel };
+    Ok(Opened { descriptors: opening.descriptors, numbers, reopened, memory: memory_file, log })
 }
 
 fn open_file(path: &Path, writable: bool) -> Result<File, EngineError> {

@@ -10,7 +10,7 @@ use std::{
 use sha2::{Digest, Sha256};
 use tokio::process::Command;
 
-use super::command_line::{Descriptors, KernelArguments, command_line};
+use super::command_line::{ActiveLayer, Descriptors, KernelArguments, command_line};
 use crate::{Build, DiskFormat, EngineError, Isolation, MachineShape, Nic};
 
 /// Raised when saved memory of one engine stops fitting another in a way that [`device_set`] does not show, e.g. when what the
@@ -92,8 +92,9 @@ fn device_set(isolation: Isolation) -> String {
                 console: 0,
                 nic: (nic == Nic::Stream).then_some(0),
                 root: 0,
-                disk: vec![(0, DiskFormat::Raw)],
-                memory: Some((0, true)),
+                lower: Vec::new(),
+                active: ActiveLayer { node: "disk".to_owned(), format: DiskFormat::Raw, write: 0, read: 0 },
+                memory: (0, true),
                 kernel: Some((0, 0)),
             };
             let arguments = KernelArguments { timestamp_khz: None, more: Vec::new() };

@@ -2,12 +2,16 @@
 //!
 //! Every socket of a machine is made by the engine, listening, before QEMU runs, and every image is open before; QEMU
 //! gets descriptors and no path that it could not read in its jail. In the machine's directory there are afterwards:
-//! `agent.sock`, `control.sock`, `console.sock` (and `nic.sock`), `console.log` (the guest's words, bounded) and
-//! `runtime.json`. QEMU's own words stay in memory (`vmm_log`), where they are bounded whatever QEMU does.
+//! `agent.sock`, `control.sock`, `console.sock` (and `nic.sock`), `console.log` (the guest's words, bounded),
+//! `runtime.json`, and while it is captured `capture.json`. QEMU's own words stay in memory (`vmm_log`), where they are bounded
+//! whatever QEMU does.
 
+mod capture;
 mod command_line;
 mod descriptors;
+mod device_state;
 mod installation;
+mod layer;
 mod qcow2;
 mod running;
 mod standing;
@@ -111,7 +115,7 @@ impl Engine for QemuEngine {
         if record.version != RuntimeRecord::VERSION || record.host_boot_id != self.host_boot_id {
             return Ok(None);
         }
-        let machine = QemuMachine::adopt(directory, &record, &self.user_ids).await?;
+        let machine = QemuMachine::adopt(self, directory, &record).await?;
         Ok(machine.map(|machine| Box::new(machine) as Box<dyn Machine>))
     }
 

@@ -4,7 +4,7 @@ use std::{
     fs::OpenOptions,
     io,
     os::fd::AsFd,
-    path::{Path, PathBuf},
+    path::Path,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -25,15 +25,17 @@ use tokio::{
 };
 
 use super::{
+    QemuEngine,
+    capture::Capturing,
     descriptors::{AGENT, CONSOLE, CONTROL},
+    layer,
     standing::Standing,
     start::{LAST_OUTPUT_BYTES, migrated},
-    user_ids::UserIds,
     vmm_log::VmmLog,
 };
 use crate::{
-    EngineError, ExitCause, ExitReport, GuestStream, Isolation, Machine, ProcessIdentity, ResizeDisk,
-    SaveMemory, Stall,
+    Capture, EngineError, ExitCause, ExitReport, GuestStream, Isolation, Machine, ProcessIdentity,
+    ResizeDisk, SaveMemory, Stall,
     machine::tail,
     process::ProcessHandle,
     qmp::{Command, Event, Qmp, QmpError},
@@ -52,15 +54,15 @@ const LAST_EVENT_TIMEOUT: Duration = Duration::from_millis(200);
 /// A machine run by QEMU.
 #[derive(Debug)]
 pub(super) struct QemuMachine {
-    directory: PathBuf,
     sockets: Arc<SocketDirectory>,
-    process: ProcessHandle,
-    control: Arc<Qmp>,
+    /// Process and control connection among it. What is seen of its standing still ends when the control socket does, after
+    /// its last event.
+    pub(super) capturing: Capturing,
+    /// Who changes whether the machine runs, or what it runs on: one at a time.
+    pub(super) turn: Arc<tokio::sync::Mutex<()>>,
     isolation: Isolation,
     killed: AtomicBool,
     shutdown: Arc<Mutex<Option<String>>>,
-    /// Ends when the control socket does, after its last event.
-    standing: Arc<Standing>,
     tasks: Vec<JoinHandle<()>>,
     /// Missing when an adopted VMM does not show it.
     log: Option<VmmLog>,
@@ -69,11 +71,12 @@ pub(super) struct QemuMachine {
 impl QemuMachine {
     /// From here on the process outlives its handle; after an error one that was just started does not.
     pub(super) async fn new(
+        engine: &QemuEngine,
         directory: &Path,
         sockets: Arc<SocketDirectory>,
+        record: &RuntimeRecord,
         process: ProcessHandle,
         control: Qmp,
-        isolation: Isolation,
         log: Option<VmmLog>,
     ) -> Result<Self, EngineError> {
         let (control, standing, shutdown) =
@@ -92,14 +95,21 @@ impl QemuMachine {
             }
         });
         Ok(Self {
-            directory: directory.to_owned(),
             sockets,
-            process: process.keep(),
-            control,
-            isolation,
+            capturing: Capturing {
+                directory: directory.to_owned(),
+                process: Arc::new(process.keep()),
+                control,
+                standing,
+                launcher: engine.config.launcher.clone(),
+                user: record.uid,
+                memory: record.memory,
+                memory_bytes: record.shape.memory_bytes(),
+            },
+            turn: Arc::default(),
+            isolation: record.isolation,
             killed: AtomicBool::new(false),
             shutdown,
-            standing,
             tasks: vec![watch, console],
             log,
         })
@@ -107,9 +117,9 @@ impl QemuMachine {
 
     /// Finds the machine of a record; `None` if it is gone or is not it.
     pub(super) async fn adopt(
+        engine: &QemuEngine,
         directory: &Path,
         record: &RuntimeRecord,
-        user_ids: &UserIds,
     ) -> Result<Option<Self>, EngineError> {
         let pid = record.process.pid;
         let found = ProcessHandle::find(record.process);
@@ -119,7 +129,7 @@ impl QemuMachine {
             return Ok(None);
         };
         if let Some(number) = record.uid {
-            let noted = user_ids.note(number, &process);
+            let noted = engine.user_ids.note(number, &process);
             noted.map_err(|source| EngineError::Process { operation: "hold", pid, source })?;
         }
         // The greeting below shows that the process still had its number when this was opened.
@@ -139,17 +149,33 @@ impl QemuMachine {
             Ok(Err(source)) => return Err(EngineError::Control { operation: "adopt", source }),
             Err(_) => return Err(EngineError::Control { operation: "adopt", source: QmpError::Silent }),
         }
-        let machine =
-            Self::new(directory, Arc::new(sockets), process, control, record.isolation, log).await?;
-        match machine.standing.look(&machine.control).await {
+        let machine = Self::new(engine, directory, Arc::new(sockets), record, process, control, log).await?;
+        let adopted = match machine.capturing.recover().await {
+            Ok(()) => machine.standing().look(machine.qmp()).await,
+            Err(EngineError::Control { source, .. }) => Err(source),
+            Err(error) => return Err(error),
+        };
+        match adopted {
             Ok(()) => Ok(Some(machine)),
             Err(QmpError::Ended) => Ok(None),
             Err(source) => Err(EngineError::Control { operation: "adopt", source }),
         }
     }
 
+    fn qmp(&self) -> &Qmp {
+        &self.capturing.control
+    }
+
+    fn standing(&self) -> &Standing {
+        &self.capturing.standing
+    }
+
+    fn process(&self) -> &ProcessHandle {
+        &self.capturing.process
+    }
+
     async fn control(&self, operation: &'static str, command: Command) -> Result<(), EngineError> {
-        self.control
+        self.qmp()
             .execute(command)
             .await
             .map(drop)
@@ -158,8 +184,9 @@ impl QemuMachine {
 
     /// A command after which the machine runs or does not, as [`Machine::stall`] tells at return.
     async fn set_going(&self, operation: &'static str, command: Command) -> Result<(), EngineError> {
+        let _turn = self.turn.lock().await;
         self.control(operation, command).await?;
-        match self.standing.look(&self.control).await {
+        match self.standing().look(self.qmp()).await {
             // The command was carried out; a guest that goes on may come to its end at once.
             Ok(()) | Err(QmpError::Ended) => Ok(()),
             Err(source) => Err(EngineError::Control { operation, source }),
@@ -218,7 +245,7 @@ async fn keep_console(mut console: UnixStream, path: &Path) -> io::Result<()> {
 #[async_trait]
 impl Machine for QemuMachine {
     fn identity(&self) -> ProcessIdentity {
-        self.process.identity()
+        self.process().identity()
     }
 
     fn isolation(&self) -> Isolation {
@@ -227,8 +254,8 @@ impl Machine for QemuMachine {
 
     async fn connect(&self) -> Result<Box<dyn GuestStream>, EngineError> {
         let stream = self.sockets.connect(AGENT).await;
-        let stream =
-            stream.map_err(|e| EngineError::file("connect to the guest's port in", &self.directory, e))?;
+        let stream = stream
+            .map_err(|e| EngineError::file("connect to the guest's port in", &self.capturing.directory, e))?;
         Ok(Box::new(stream))
     }
 
@@ -241,23 +268,27 @@ impl Machine for QemuMachine {
     }
 
     fn stalls(&self) -> watch::Receiver<Option<Stall>> {
-        self.standing.seen()
+        self.standing().seen()
     }
 
     async fn kill(&self) -> Result<(), EngineError> {
-        if !self.process.is_gone() {
+        if !self.process().is_gone() {
             self.killed.store(true, Ordering::Relaxed);
-            let pid = self.process.identity().pid;
-            self.process.kill().map_err(|source| EngineError::Process { operation: "kill", pid, source })?;
+            let pid = self.process().identity().pid;
+            self.process().kill().map_err(|source| EngineError::Process {
+                operation: "kill",
+                pid,
+                source,
+            })?;
         }
-        self.process.gone().await;
+        self.process().gone().await;
         Ok(())
     }
 
     async fn exited(&self) -> ExitReport {
-        self.process.gone().await;
+        self.process().gone().await;
         // What is seen ends after the last event; a socket held up elsewhere is not waited for.
-        let mut seen = self.standing.seen();
+        let mut seen = self.standing().seen();
         let ended = async { while seen.changed().await.is_ok() {} };
         drop(tokio::time::timeout(LAST_EVENT_TIMEOUT, ended).await);
         let reason = self.shutdown.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -268,7 +299,7 @@ impl Machine for QemuMachine {
             _ => ExitCause::Unknown,
         };
         let mut last_output = self.log.as_ref().map(|log| log.tail(LAST_OUTPUT_BYTES)).unwrap_or_default();
-        last_output.push_str(&tail(&self.directory.join(CONSOLE_LOG), 4096).unwrap_or_default());
+        last_output.push_str(&tail(&self.capturing.directory.join(CONSOLE_LOG), 4096).unwrap_or_default());
         ExitReport { cause, last_output }
     }
 
@@ -279,6 +310,10 @@ impl Machine for QemuMachine {
     fn resize_disk(&self) -> Option<&dyn ResizeDisk> {
         Some(self)
     }
+
+    fn capture(&self) -> Option<&dyn Capture> {
+        Some(self)
+    }
 }
 
 #[async_trait]
@@ -287,7 +322,8 @@ impl SaveMemory for QemuMachine {
         let created = OpenOptions::new().write(true).read(true).create_new(true).open(state);
         let file = created.map_err(|e| EngineError::file("create", state, e))?;
         let refused = |source| EngineError::Control { operation: "save", source };
-        let mut events = self.control.events();
+        let _turn = self.turn.lock().await;
+        let mut events = self.qmp().events();
         let commands = [
             Command::device_state_only(),
             // The default is meant for a network and throttles.
@@ -295,7 +331,7 @@ impl SaveMemory for QemuMachine {
             Command::GetFd { fdname: "state" },
             Command::Migrate { uri: "fd:state".to_owned() },
         ];
-        let answers = self.control.send(&commands, &[file.as_fd()]).await.map_err(refused)?;
+        let answers = self.qmp().send(&commands, &[file.as_fd()]).await.map_err(refused)?;
         answers.all().await.map_err(refused)?;
         migrated(&mut events).await.map_err(refused)?;
         tokio::task::spawn_blocking(move || file.sync_all())
@@ -308,8 +344,11 @@ impl SaveMemory for QemuMachine {
 #[async_trait]
 impl ResizeDisk for QemuMachine {
     async fn resize_disk(&self, bytes: u64) -> Result<(), EngineError> {
-        self.control("resize the disk of", Command::BlockResize { node_name: "disk".to_owned(), size: bytes })
-            .await
+        let operation = "resize the disk of";
+        let _turn = self.turn.lock().await;
+        let active = layer::active_node(self.qmp()).await;
+        let node_name = active.map_err(|source| EngineError::Control { operation, source })?;
+        self.control(operation, Command::BlockResize { node_name, size: bytes }).await
     }
 }
 
@@ -318,6 +357,6 @@ impl Drop for QemuMachine {
         for task in &self.tasks {
             task.abort();
         }
-        self.standing.end();
+        self.standing().end();
     }
 }

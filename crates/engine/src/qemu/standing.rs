@@ -4,7 +4,10 @@
 //! back. What is so is asked each time, by the same question after an event, a command and an adoption.
 
 use std::{
-    sync::{Mutex, PoisonError},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::SystemTime,
 };
 
@@ -24,13 +27,20 @@ pub(super) struct Standing {
     sender: Mutex<Option<watch::Sender<Option<Stall>>>>,
     /// So that an older answer never replaces a newer one.
     asking: tokio::sync::Mutex<()>,
+    /// A pause is the engine's own and soon over: nobody is to be told of it.
+    briefly: AtomicBool,
 }
 
 impl Standing {
     /// Of a machine that runs.
     pub(super) fn running() -> Self {
         let (sender, seen) = watch::channel(None);
-        Self { seen, sender: Mutex::new(Some(sender)), asking: tokio::sync::Mutex::default() }
+        Self {
+            seen,
+            sender: Mutex::new(Some(sender)),
+            asking: tokio::sync::Mutex::default(),
+            briefly: AtomicBool::new(false),
+        }
     }
 
     /// What was seen last, and every change.
@@ -42,8 +52,24 @@ impl Standing {
     pub(super) async fn look(&self, control: &Qmp) -> Result<(), QmpError> {
         let _one_at_a_time = self.asking.lock().await;
         let cause = ask(control).await?;
-        self.note(cause);
+        if cause != Some(StallCause::Paused) || !self.briefly.load(Ordering::Relaxed) {
+            self.note(cause);
+        }
         Ok(())
+    }
+
+    /// From now on a pause is not told, until [`Self::tell`].
+    pub(super) fn pause_briefly(&self) {
+        self.briefly.store(true, Ordering::Relaxed);
+    }
+
+    /// Notes what is so again.
+    pub(super) async fn tell(&self, control: &Qmp) -> Result<(), QmpError> {
+        // A look that began during the pause ends before.
+        let asking = self.asking.lock().await;
+        self.briefly.store(false, Ordering::Relaxed);
+        drop(asking);
+        self.look(control).await
     }
 
     /// Notes that there is nothing to be seen any more.
@@ -65,7 +91,8 @@ impl Standing {
     }
 }
 
-async fn ask(control: &Qmp) -> Result<Option<StallCause>, QmpError> {
+/// Why the machine stands still, as QEMU says now.
+pub(super) async fn ask(control: &Qmp) -> Result<Option<StallCause>, QmpError> {
     let status = control.execute(Command::QueryStatus {}).await?;
     Ok(match status.get("status").and_then(Value::as_str).unwrap_or_default() {
         // One that shuts down is as good as gone.
@@ -74,6 +101,18 @@ async fn ask(control: &Qmp) -> Result<Option<StallCause>, QmpError> {
         "internal-error" | "guest-panicked" => Some(StallCause::Broken),
         _ => Some(StallCause::Paused),
     })
+}
+
+/// What keeps the disk from doing what the guest wants, while the machine stands still for whatever reason.
+pub(super) async fn ask_disk(control: &Qmp) -> Result<Option<StallCause>, QmpError> {
+    let drives = control.execute(Command::QueryBlock {}).await?;
+    let failed = drives
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|drive| drive.get("io-status")?.as_str())
+        .any(|condition| condition != "ok");
+    Ok(failed.then(|| disk_failure(&drives)))
 }
 
 /// A disk that is full and one that fails at once count as the one that fails: room alone would not help.

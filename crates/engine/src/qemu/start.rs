@@ -56,6 +56,7 @@ pub(super) async fn start(
         SocketDirectory::open(&spec.directory).map_err(|e| EngineError::file("open", &spec.directory, e))?,
     );
     let (spec, start, opened) = open(spec, start, directory.clone(), &user_id).await?;
+    let memory = opened.memory;
     let (plan, log) = plan(engine, &spec, opened, &user_id)?;
     let launching = engine.config.launcher.launch(plan).await.map_err(EngineError::Launch)?;
     engine.demand(&launching.confinement)?;
@@ -69,6 +70,7 @@ pub(super) async fn start(
         shape: spec.shape,
         uid: user_id.number(),
         confinement: launching.confinement.clone(),
+        memory: Some(memory),
     };
     let process = &launching.process;
     let recorded = user_id
@@ -94,8 +96,7 @@ pub(super) async fn start(
                 ready_us = began.elapsed().as_micros(),
                 "machine started"
             );
-            let isolation = engine.config.isolation;
-            QemuMachine::new(&spec.directory, directory, process, control, isolation, Some(log)).await
+            QemuMachine::new(engine, &spec.directory, directory, &record, process, control, Some(log)).await
         }
         Err(error) => Err(end(&process, &log, &start, error).await),
     }

@@ -56,7 +56,7 @@ core::arch::global_asm!(
     "22: add esi, 0x200",
     "dec ecx",
     "jnz 20b",
-    // Waits for an order: number, first unit, count of units, seed, whether to power off.
+    // Waits for an order: number, first unit, count of units, seed, whether to power off; pages to fill, step, pages to expect, step.
     "30: mov edi, 0x190100",
     "xor eax, eax",
     "xor edx, edx",
@@ -67,6 +67,29 @@ core::arch::global_asm!(
     "cmp eax, [0x190200]",
     "je 30b",
     "mov [0x190200], eax",
+    // Fills pages: the first word of each is one step more than that of the page before.
+    "mov ecx, [0x300014]",
+    "mov edi, 0x800000",
+    "xor eax, eax",
+    "34: test ecx, ecx",
+    "jz 35f",
+    "add eax, [0x300018]",
+    "mov [edi], eax",
+    "add edi, 0x1000",
+    "dec ecx",
+    "jmp 34b",
+    // Looks for pages that were filled so; others power off at once.
+    "35: mov ecx, [0x30001c]",
+    "mov edi, 0x800000",
+    "xor eax, eax",
+    "36: test ecx, ecx",
+    "jz 31f",
+    "add eax, [0x300020]",
+    "cmp [edi], eax",
+    "jne 40f",
+    "add edi, 0x1000",
+    "dec ecx",
+    "jmp 36b",
     // Writes unit by unit: each word is the seed plus the word's place on the disk.
     "31: cmp dword ptr [0x300008], 0",
     "je 32f",
@@ -176,13 +199,57 @@ pub(crate) struct Order {
     pub power_off: bool,
 }
 
+/// What an obedient guest is to do with its memory before it writes to its disk: pages from the same place on, each
+/// different, unless the step is 0, which makes them zero.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Memory {
+    /// How many pages it fills.
+    pub fill_pages: u32,
+    /// By how much they differ.
+    pub fill_step: u32,
+    /// How many pages must be as filled with the step below: otherwise it powers off without writing.
+    pub expect_pages: u32,
+    /// By how much they differ.
+    pub expect_step: u32,
+}
+
 impl Order {
     /// Gives it to the machines of this root image.
     pub(crate) fn give(self, root_image: &Path) {
+        self.give_with(Memory::default(), root_image);
+    }
+
+    /// The same, with something to do in memory.
+    pub(crate) fn give_with(self, memory: Memory, root_image: &Path) {
         let Self { number, first_unit, units, seed, power_off } = self;
-        let words = [number, first_unit, units, seed, power_off.into()];
+        let Memory { fill_pages, fill_step, expect_pages, expect_step } = memory;
+        let words = [
+            number,
+            first_unit,
+            units,
+            seed,
+            power_off.into(),
+            fill_pages,
+            fill_step,
+            expect_pages,
+            expect_step,
+        ];
         let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
         fs::OpenOptions::new().write(true).open(root_image).unwrap().write_all_at(&bytes, 0).unwrap();
+    }
+
+    /// Whether its last unit has reached a file that is the active layer, in whatever format.
+    pub(crate) fn has_reached(self, file: &Path) -> bool {
+        let last = self.first_unit + self.units - 1;
+        let first_words = (last << 14).wrapping_add(self.seed);
+        let expected: Vec<u8> =
+            (0..16).flat_map(|word| first_words.wrapping_add(word).to_le_bytes()).collect();
+        let file = fs::File::open(file).unwrap();
+        let mut found = vec![0; expected.len()];
+        // A unit is as large as a cluster.
+        (0..file.metadata().unwrap().len())
+            .step_by(usize::try_from(UNIT_BYTES).unwrap())
+            .any(|place| file.read_exact_at(&mut found, place).is_ok() && found == expected)
     }
 
     /// Checks that `disk`, byte for byte what the guest saw, has what this order wrote.

@@ -33,6 +33,8 @@ pub(crate) enum Account {
     Own,
     /// One without rights; only root can become it.
     Nobody,
+    /// Root without the right to look into other processes, as in many containers.
+    RootWithoutTrace,
 }
 
 /// What the kernel says to new namespaces.
@@ -94,8 +96,8 @@ pub(crate) fn run_test_with_small_file_system(name: &str, account: Account) {
         command.args(["--mount", "sh", "-c", MOUNT_SMALL, "sh"]);
     } else {
         let (uid, gid) = match account {
-            Account::Own => (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw()),
             Account::Nobody => (65534, 65534),
+            _ => (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw()),
         };
         command.args(["--user", &format!("--map-user={uid}"), &format!("--map-group={gid}"), "--keep-caps"]);
         command.args(["--mount", "sh", "-c", MOUNT_SMALL, "sh"]);
@@ -113,8 +115,19 @@ pub(crate) fn run_test(name: &str, account: Account, namespaces: Namespaces) {
     let root = is_root() && account == Account::Own;
     let mut words: Vec<String> = Vec::new();
     let mut add = |more: &[&str]| words.extend(more.iter().map(|word| (*word).to_owned()));
-    if account == Account::Nobody {
-        add(&["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "--"]);
+    match account {
+        Account::Own => {}
+        Account::Nobody => add(&["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "--"]),
+        Account::RootWithoutTrace => {
+            add(&[
+                "setpriv",
+                "--bounding-set",
+                "-sys_ptrace,-perfmon",
+                "--inh-caps",
+                "-sys_ptrace,-perfmon",
+                "--",
+            ]);
+        }
     }
     match namespaces {
         Namespaces::Allowed => {}
@@ -125,8 +138,8 @@ pub(crate) fn run_test(name: &str, account: Account, namespaces: Namespaces) {
         }
         Namespaces::Forbidden => {
             let (uid, gid) = match account {
-                Account::Own => (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw()),
                 Account::Nobody => (65534, 65534),
+                _ => (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw()),
             };
             let (uid, gid) = (format!("--map-user={uid}"), format!("--map-group={gid}"));
             add(&["unshare", "--user", &uid, &gid, "--keep-caps", "sh", "-c", FORBID, "sh"]);

@@ -109,17 +109,24 @@ pub(crate) fn saved(memory: &Path, state: &Path) -> SavedMachine {
 
 /// What a guest sees of an active layer in qcow2 over this raw layer, byte for byte, in a new file.
 pub(crate) fn flattened(active: &Path, base: Option<&Path>, to: &Path) {
-    let backing = match base {
-        Some(base) => format!(
-            r#""backing":{{"driver":"raw","file":{{"driver":"file","filename":"{}"}}}}"#,
-            base.display()
-        ),
-        None => r#""backing":null"#.to_owned(),
-    };
-    let image = format!(
-        r#"json:{{"driver":"qcow2","file":{{"driver":"file","filename":"{}"}},{backing}}}"#,
-        active.display()
-    );
-    let output = Command::new("qemu-img").args(["convert", "-O", "raw", &image]).arg(to).output().unwrap();
+    let lower = base.map(|base| DiskLayer { path: base.to_owned(), format: DiskFormat::Raw });
+    let active = DiskLayer { path: active.to_owned(), format: DiskFormat::Qcow2 };
+    flattened_disk(&DiskLayers { lower: lower.into_iter().collect(), active }, to);
+}
+
+/// What a guest sees of a disk, byte for byte, in a new file.
+pub(crate) fn flattened_disk(disk: &DiskLayers, to: &Path) {
+    let mut image = "null".to_owned();
+    for layer in disk.lower.iter().chain([&disk.active]) {
+        let file = format!(r#""file":{{"driver":"file","filename":"{}"}}"#, layer.path.display());
+        image = match layer.format {
+            DiskFormat::Raw => format!(r#"{{"driver":"raw",{file}}}"#),
+            DiskFormat::Qcow2 => format!(r#"{{"driver":"qcow2",{file},"backing":{image}}}"#),
+        };
+    }
+    let image = format!("json:{image}");
+    // Without locks: a machine may still run on it.
+    let output =
+        Command::new("qemu-img").args(["convert", "-U", "-O", "raw", &image]).arg(to).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
