@@ -185,6 +185,14 @@ error_codes! {
     UntrustedJournal = "untrusted_journal", exit 1, retryable false;
     /// The disk of a workspace is damaged, or has something that this release cannot read. The disk is as it was.
     DiskDamaged = "disk_damaged", exit 1, retryable false;
+    /// The workspace has no snapshot of that name.
+    UnknownSnapshot = "unknown_snapshot", exit 1, retryable false;
+    /// The workspace has a snapshot of that name already.
+    SnapshotExists = "snapshot_exists", exit 1, retryable false;
+    /// A file of a snapshot is missing or is not as it was saved. The text names it; the workspace is as it was.
+    SnapshotDamaged = "snapshot_damaged", exit 1, retryable false;
+    /// The machine could not be saved: this host does not allow its memory to be read, or it was started by an earlier release.
+    SnapshotFailed = "snapshot_failed", exit 1, retryable false;
     /// There is something at the output path, and it was not said to replace it.
     OutputExists = "output_exists", exit 1, retryable false;
     /// There is no machine of that id.

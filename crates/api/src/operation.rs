@@ -39,6 +39,11 @@ use crate::{
         patch::{PatchApplyRequest, PatchResult},
         progress::WorkEvent,
         search::{FileGlob, FileGlobRequest, FileGrep, FileGrepRequest},
+        snapshot::{
+            SnapshotCreateRequest, SnapshotDeleteRequest, SnapshotDeleted, SnapshotInspectRequest,
+            SnapshotList, SnapshotListRequest, SnapshotResult, WorkspaceForkRequest, WorkspaceForked,
+            WorkspaceReset, WorkspaceResetRequest, WorkspaceSleepRequest,
+        },
         summary::{WorkspaceSummary, WorkspaceSummaryRequest},
         sync::{SyncPullRequest, SyncPulled, SyncPushRequest, SyncPushed},
         transfer::{FileDownloadRequest, FileDownloaded, FileUploadRequest},
@@ -387,6 +392,32 @@ operations! {
     "workspace_disk_export" ExportDisk(DiskExportRequest) -> DiskExported, events WorkEvent, Streaming, Reads, Cancel,
         command "workspace disk export", needs Workspace,
         errors [WrongState, OutputExists, FileFailed, DiskFull, DiskDamaged];
+    /// Takes a snapshot of a workspace: memory, processes, devices and disk, or of a stopped one its disk.
+    "snapshot_create" CreateSnapshot(SnapshotCreateRequest) -> SnapshotResult, events NoEvent, Unary, Writes, Finish,
+        command "workspace snapshot create", needs Workspace,
+        errors [WrongState, SnapshotExists, LimitReached, SnapshotFailed, DiskFull, MachineLost];
+    /// Lists the snapshots of a workspace.
+    "snapshot_list" ListSnapshots(SnapshotListRequest) -> SnapshotList, events NoEvent, Unary, Reads, Cancel,
+        command "workspace snapshot list", needs Workspace, errors [];
+    /// Says everything about a snapshot of a workspace.
+    "snapshot_inspect" InspectSnapshot(SnapshotInspectRequest) -> SnapshotResult, events NoEvent, Unary, Reads, Cancel,
+        command "workspace snapshot inspect", needs Workspace, errors [UnknownSnapshot];
+    /// Deletes a snapshot of a workspace. What others share with it stays.
+    "snapshot_delete" DeleteSnapshot(SnapshotDeleteRequest) -> SnapshotDeleted, events NoEvent, Unary, Destroys, Finish,
+        command "workspace snapshot delete", needs Workspace, errors [UnknownSnapshot];
+    /// Has a workspace go on from a snapshot, with all that ran in it.
+    "workspace_reset" ResetWorkspace(WorkspaceResetRequest) -> WorkspaceReset, events NoEvent, Unary, Destroys, Finish,
+        command "workspace reset", needs Workspace,
+        errors [WrongState, WorkspaceBusy, UnknownSnapshot, SnapshotDamaged, LimitReached, HostRequirement, DiskFull, StartFailed,
+                MachineLost, GuestMisbehaved, GuestRefused];
+    /// Makes workspaces that begin from the state of another one, with all that runs in it; all or none.
+    "workspace_fork" ForkWorkspace(WorkspaceForkRequest) -> WorkspaceForked, events WorkEvent, Streaming, Writes, Cancel,
+        command "workspace fork", needs Workspace,
+        errors [InvalidSize, WrongState, UnknownSnapshot, SnapshotDamaged, SnapshotFailed, LimitReached, HostRequirement, DiskFull,
+                StartFailed, MachineLost, GuestMisbehaved, GuestRefused];
+    /// Saves the machine of a workspace and ends it, until the workspace is used.
+    "workspace_sleep" SleepWorkspace(WorkspaceSleepRequest) -> Workspace, events NoEvent, Unary, Writes, Finish,
+        command "workspace sleep", needs Workspace, errors [WrongState, LimitReached, SnapshotFailed, DiskFull, MachineLost];
     /// Removes what the daemon keeps without need, or says what it would remove and why. Never a workspace.
     "gc" CollectGarbage(GcRequest) -> GcResult, events NoEvent, Unary, Destroys, Finish, command "gc", needs Nothing, errors [];
     /// Makes an unnamed machine, which runs at once; or gives that of an earlier request which was the same.

@@ -19,7 +19,10 @@ use crate::{
         command::CommandRef,
         create::NetworkPolicy,
         entry::FileMode,
-        identity::{LabelKey, LabelValue, MAX_LABEL_KEY_CHARS, MAX_NAME_CHARS, WorkspaceName, WorkspaceRef},
+        identity::{
+            LabelKey, LabelValue, MAX_LABEL_KEY_CHARS, MAX_NAME_CHARS, MAX_SNAPSHOT_NAME_CHARS, SnapshotName,
+            WorkspaceName, WorkspaceRef,
+        },
         path::{GuestPath, MAX_PATH_BYTES, WorkspacePath},
         summary::Since,
     },
@@ -258,6 +261,12 @@ by_hand! {
         "type": "string",
         "minLength": 1,
         "maxLength": MAX_NAME_CHARS
+    };
+    SnapshotName as "SnapshotName": {
+        "description": "The name of a snapshot, or its id.",
+        "type": "string",
+        "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]*$",
+        "maxLength": MAX_SNAPSHOT_NAME_CHARS
     };
     LabelKey as "LabelKey": {
         "description": "The key of a label.",

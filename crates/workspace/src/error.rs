@@ -4,11 +4,15 @@
 use std::{error::Error as StdError, fmt::Write as _, io, path::PathBuf};
 
 use pyro_disk::Error as DiskError;
-use pyro_engine::{EngineError, StallCause};
+use pyro_engine::{ComposeError, EngineError, StallCause};
 use pyro_environments::Error as EnvironmentError;
 
 use crate::{
-    commands::Fate, files::FileError, session::SessionError, store::StoreError, workspaces::WorkspaceId,
+    commands::Fate,
+    files::FileError,
+    session::SessionError,
+    store::StoreError,
+    workspaces::{FrozenFileError, WorkspaceId},
 };
 
 /// Why an operation failed.
@@ -195,6 +199,46 @@ pub enum Error {
         /// Why not.
         source: DiskError,
     },
+    /// The workspace has no snapshot of that name.
+    #[error("workspace `{workspace}` has no snapshot `{name}`")]
+    UnknownSnapshot {
+        /// The workspace.
+        workspace: WorkspaceId,
+        /// What was asked for.
+        name: String,
+    },
+    /// The workspace has a snapshot of that name.
+    #[error("workspace `{workspace}` has a snapshot `{name}` already")]
+    SnapshotExists {
+        /// The workspace.
+        workspace: WorkspaceId,
+        /// The name.
+        name: String,
+    },
+    /// A part of the disk of a snapshot is not as it was, so nothing can go on from it.
+    #[error("snapshot `{snapshot}` is damaged")]
+    SnapshotDamaged {
+        /// Its name, or its id.
+        snapshot: String,
+        /// Which part, and how.
+        source: FrozenFileError,
+    },
+    /// The memory of a snapshot cannot be kept, or not be read.
+    #[error("cannot use the memory of snapshot `{snapshot}`")]
+    SnapshotMemory {
+        /// Its id.
+        snapshot: String,
+        /// Why not.
+        source: Box<dyn StdError + Send + Sync>,
+    },
+    /// The memory of a snapshot cannot be put together.
+    #[error("cannot compose the memory of snapshot `{snapshot}`")]
+    SnapshotCompose {
+        /// Its id.
+        snapshot: String,
+        /// Why not.
+        source: ComposeError,
+    },
     /// One more does not fit.
     #[error("{limit}: {reason}")]
     LimitReached {
@@ -267,6 +311,18 @@ impl Error {
             Self::Busy { .. } => Some("wait for them, or delete it all the same with `--force`".to_owned()),
             Self::DiskRead { .. } => Some("wait until that is over, then try again".to_owned()),
             Self::Disk { source, .. } => disk_hint(source),
+            Self::UnknownSnapshot { workspace, .. } => {
+                Some(format!("`pyro workspace snapshot list {workspace}` shows what there is"))
+            }
+            Self::SnapshotExists { .. } => Some("give it another name, or delete the other one first".to_owned()),
+            Self::SnapshotDamaged { .. } => Some(
+                "the workspace is as it was; `pyro workspace snapshot list` shows what else there is to go back to"
+                    .to_owned(),
+            ),
+            Self::SnapshotMemory { .. } | Self::SnapshotCompose { .. } => None,
+            Self::LimitReached { limit: "snapshots", .. } => {
+                Some("delete a snapshot (`pyro workspace snapshot delete`)".to_owned())
+            }
             Self::LimitReached { .. } => Some(
                 "stop or delete a workspace, wait for runs to end, or raise the limit (`pyro config show`)"
                     .to_owned(),

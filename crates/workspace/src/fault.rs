@@ -88,6 +88,36 @@ fault_points! {
     WorkspaceMachineGone = "workspace.machine-gone";
     /// The files of a workspace that is being deleted are gone.
     WorkspaceFilesRemoved = "workspace.files-removed";
+    /// The record says that a capture is to switch to a layer; that is not made.
+    SnapshotRecorded = "snapshot.recorded";
+    /// The layer that a capture is to switch to is made.
+    SnapshotLayerMade = "snapshot.layer-made";
+    /// The machine is captured and goes on; nothing of that is written down.
+    SnapshotCaptured = "snapshot.captured";
+    /// The record knows the layers of a snapshot; the snapshot is not written down.
+    SnapshotLayersRecorded = "snapshot.layers-recorded";
+    /// The snapshot is written down; its memory is as the engine wrote it.
+    SnapshotWritten = "snapshot.written";
+    /// The memory of a snapshot is sealed; nobody was told.
+    SnapshotSealed = "snapshot.sealed";
+    /// A machine runs that goes on from a snapshot; the record names the one before.
+    ResetStarted = "reset.started";
+    /// The record names the machine that goes on from a snapshot; the one before still runs, and the commands are its.
+    ResetRecorded = "reset.recorded";
+    /// The machine before is gone; the commands are still its.
+    ResetMachineGone = "reset.machine-gone";
+    /// A machine that is going to sleep is saved and stands still; the record does not say so.
+    SleepSaved = "sleep.saved";
+    /// The record says that the workspace sleeps; its machine is not gone.
+    SleepRecorded = "sleep.recorded";
+    /// A machine runs that goes on from where the workspace slept; the record does not say so.
+    WakeStarted = "wake.started";
+    /// Workspaces that are to be forked have records and nothing else.
+    ForkRecorded = "fork.recorded";
+    /// They have their files; their machines are not started.
+    ForkShared = "fork.shared";
+    /// Their machines run; nobody was told.
+    ForkStarted = "fork.started";
     /// The guest is asked for a push; nothing of it was sent.
     PushAsked = "push.asked";
     /// All that is pushed was read; the guest has not been told that it is all.

@@ -21,7 +21,7 @@ use crate::{
     run::{self, RunIo, RunOutcome, RunRequest},
     task,
     template::{Templates, builder},
-    workspaces::{HostClock, Limits, Workspaces},
+    workspaces::{HostClock, Limits, Memories, Workspaces},
 };
 
 /// What a [`Host`] needs to know of the world around it.
@@ -65,6 +65,7 @@ pub(crate) struct Resources {
     pub(crate) engine: Arc<dyn Engine>,
     pub(crate) environments: EnvironmentStore,
     pub(crate) templates: Arc<Templates>,
+    pub(crate) memories: Memories,
     pub(crate) release: String,
     pub(crate) git: Git,
     pub(crate) clock: HostClock,
@@ -104,15 +105,18 @@ impl Host {
         let builder = builder(config.mke2fs, config.release.clone());
         let live = Live::default();
         let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+        let cap_bytes = config.template_memory_cap_bytes;
+        let templates = Arc::new(Templates::new(
+            layout.clone(),
+            Arc::clone(&config.engine),
+            builder,
+            cap_bytes,
+            live.clone(),
+        ));
         let resources = Resources {
             environments: EnvironmentStore::new(config.environments, config.agent),
-            templates: Arc::new(Templates::new(
-                layout.clone(),
-                Arc::clone(&config.engine),
-                builder,
-                config.template_memory_cap_bytes,
-                live.clone(),
-            )),
+            memories: Memories::new(Arc::clone(&templates), cap_bytes, layout.seal_key()),
+            templates,
             layout,
             engine: config.engine,
             release: config.release,

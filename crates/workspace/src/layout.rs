@@ -18,7 +18,7 @@
 //!     commands/                 outputs of its commands
 //!   exports/<token>             a place of the host where an export is being made
 //!   pulls/<token>               a directory of the host where a pull is under way, or was cut off
-//!   seal.key                    0600, with which journals in directories of the host are sealed
+//!   seal.key                    0600, with which journals in directories of the host and kept memory are sealed
 //!   store.sqlite                index of workspaces and commands
 //! <cache>/                      can be deleted at any time
 //!   environments/               owned by the environments crate
@@ -116,7 +116,7 @@ impl Layout {
         self.state.join("pulls")
     }
 
-    /// Key with which journals in directories of the host are sealed.
+    /// Key with which journals in directories of the host and kept memory are sealed.
     pub fn seal_key(&self) -> PathBuf {
         self.state.join("seal.key")
     }

@@ -17,6 +17,7 @@ pub mod files;
 mod greeting;
 mod guest_command;
 mod host;
+mod kept_memory;
 mod layout;
 mod lock;
 #[cfg(test)]
@@ -25,6 +26,7 @@ mod machine_directory;
 mod machine_start;
 pub mod policy;
 pub mod run;
+mod seal_key;
 pub mod session;
 pub mod store;
 mod task;

@@ -15,7 +15,7 @@ use std::{
 };
 
 use pyro_engine::{
-    BootFiles, DiskLayers, EngineError, ExitReport, Machine, MachineShape, MachineSpec, Start,
+    BootFiles, DiskLayers, EngineError, ExitReport, Machine, MachineShape, MachineSpec, SavedMachine, Start,
 };
 use pyro_protocol::message;
 use tracing::{debug, warn};
@@ -45,6 +45,9 @@ pub(crate) struct Prepared {
     pub(crate) template: Arc<Template>,
 }
 
+/// What is tried when there is nothing to restore.
+const BOOT: &str = "boot the machine";
+
 /// Takes the step and the share done while an environment is being made.
 pub(crate) type Pulling = Box<dyn FnMut(String, Option<f64>) + Send>;
 
@@ -71,8 +74,18 @@ impl Prepared {
 pub(crate) struct Claimed {
     spec: MachineSpec,
     directory: MachineDirectory,
-    /// None: there is nothing to restore, the machine boots from its disk.
-    template: Option<Arc<Template>>,
+    source: Source,
+}
+
+/// What a machine comes to life from.
+#[derive(Debug)]
+enum Source {
+    Template(Arc<Template>),
+    Snapshot(SavedMachine),
+    /// There is nothing to restore, the machine boots; with the reason if there should have been something.
+    Disk {
+        because: Option<String>,
+    },
 }
 
 impl Claimed {
@@ -84,17 +97,29 @@ impl Claimed {
         disk: DiskLayers,
     ) -> Self {
         let spec = spec(&directory, prepared.shape, boot, disk);
-        Self { spec, directory, template: Some(prepared.template) }
+        Self { spec, directory, source: Source::Template(prepared.template) }
     }
 
-    /// A machine that boots from a disk that has been used.
+    /// A machine that goes on from what a snapshot saved, over the layers that it saved and one of its own.
+    pub(crate) fn from_snapshot(
+        shape: MachineShape,
+        boot: BootFiles,
+        directory: MachineDirectory,
+        disk: DiskLayers,
+        saved: SavedMachine,
+    ) -> Self {
+        Self { spec: spec(&directory, shape, boot, disk), directory, source: Source::Snapshot(saved) }
+    }
+
+    /// A machine that boots from a disk that has been used; `because` its memory, which there is, is of no use.
     pub(crate) fn from_disk(
         shape: MachineShape,
         boot: BootFiles,
         directory: MachineDirectory,
         disk: DiskLayers,
+        because: Option<String>,
     ) -> Self {
-        Self { spec: spec(&directory, shape, boot, disk), directory, template: None }
+        Self { spec: spec(&directory, shape, boot, disk), directory, source: Source::Disk { because } }
     }
 
     pub(crate) fn directory(&self) -> &MachineDirectory {
@@ -104,12 +129,16 @@ impl Claimed {
     /// Starts the machine; when restoring fails, boots it.
     pub(crate) async fn start(self, resources: &Resources) -> Result<Running, Error> {
         self.directory.occupy();
-        let started = match &self.template {
-            Some(template) => self.restore_or_boot(resources, template).await,
-            None => self.boot(resources).await.map(|machine| (machine, StartKind::Booted)),
+        let started = match &self.source {
+            Source::Template(template) => self.restore_template(resources, template).await,
+            Source::Snapshot(saved) => self.restore(resources, saved).await,
+            Source::Disk { because } => {
+                let machine = self.boot(resources).await;
+                machine.map(|machine| Started { machine, start: StartKind::Booted, because: because.clone() })
+            }
         };
-        let (machine, start) = started.inspect_err(|_| self.directory.vacate())?;
-        let running = Running { machine: machine.into(), start, directory: self.directory };
+        let Started { machine, start, because } = started.inspect_err(|_| self.directory.vacate())?;
+        let running = Running { machine: machine.into(), start, because, directory: self.directory };
         match reach(FaultPoint::MachineStarted, running.directory.path()) {
             Ok(()) => Ok(running),
             Err(error) => {
@@ -119,31 +148,38 @@ impl Claimed {
         }
     }
 
-    /// A failed start leaves no VMM: that is the engine's promise.
-    async fn restore_or_boot(
-        &self,
-        resources: &Resources,
-        template: &Template,
-    ) -> Result<(Box<dyn Machine>, StartKind), Error> {
-        let restored =
-            resources.engine.start(self.spec.clone(), Start::Restore(template.saved.clone())).await;
+    async fn restore_template(&self, resources: &Resources, template: &Template) -> Result<Started, Error> {
+        let started = self.restore(resources, &template.saved).await;
+        let is_suspect = match &started {
+            Ok(started) => started.start == StartKind::Booted,
+            Err(error) => matches!(error, Error::Engine { operation: BOOT, .. }),
+        };
+        if is_suspect {
+            // Only now: the disk of a template that turns out to be damaged, and is removed, is open by then.
+            resources.templates.suspect(template).await;
+        }
+        started
+    }
+
+    /// Restores what was saved, or boots where that is at fault. A failed start leaves no VMM: that is the engine's promise.
+    async fn restore(&self, resources: &Resources, saved: &SavedMachine) -> Result<Started, Error> {
+        let restored = resources.engine.start(self.spec.clone(), Start::Restore(saved.clone())).await;
         let error = match restored {
-            Ok(machine) => return Ok((machine, StartKind::Restored)),
+            Ok(machine) => return Ok(Started { machine, start: StartKind::Restored, because: None }),
             Err(error) => error,
         };
-        if !is_template_at_fault(&error) {
+        if !is_saved_at_fault(&error) {
             return Err(Error::Engine { operation: "start the machine", source: error });
         }
-        warn!(template = %template.key, error = %chain(&error), "cannot restore; booting instead");
-        let booted = self.boot(resources).await;
-        // Only now: the disk of a template that turns out to be damaged, and is removed, is open by then.
-        resources.templates.suspect(template).await;
-        Ok((booted?, StartKind::Booted))
+        let because = chain(&error);
+        warn!(error = %because, "cannot restore; booting instead");
+        let machine = self.boot(resources).await?;
+        Ok(Started { machine, start: StartKind::Booted, because: Some(because) })
     }
 
     async fn boot(&self, resources: &Resources) -> Result<Box<dyn Machine>, Error> {
         let booted = resources.engine.start(self.spec.clone(), Start::Boot { shared_memory: None }).await;
-        booted.map_err(|source| Error::Engine { operation: "boot the machine", source })
+        booted.map_err(|source| Error::Engine { operation: BOOT, source })
     }
 }
 
@@ -152,12 +188,21 @@ fn spec(directory: &MachineDirectory, shape: MachineShape, boot: BootFiles, disk
     MachineSpec { id: directory.id().clone(), directory: path, shape, boot, disk }
 }
 
+/// A machine that the engine has started.
+struct Started {
+    machine: Box<dyn Machine>,
+    start: StartKind,
+    because: Option<String>,
+}
+
 /// The VMM runs. Must be ended or let go; dropping it leaves the VMM, and its directory, to the next look over the
 /// machines.
 #[derive(Debug)]
 pub(crate) struct Running {
     pub(crate) machine: Arc<dyn Machine>,
     pub(crate) start: StartKind,
+    /// Why it was booted though there was something to restore.
+    pub(crate) because: Option<String>,
     // Last, so that the directory outlives the machine.
     pub(crate) directory: MachineDirectory,
 }
@@ -239,7 +284,7 @@ pub(crate) fn millis(duration: Duration) -> u64 {
 }
 
 /// Whether booting can help where restoring did not. A host that cannot run the VMM cannot boot it either.
-fn is_template_at_fault(error: &EngineError) -> bool {
+fn is_saved_at_fault(error: &EngineError) -> bool {
     matches!(
         error,
         EngineError::Refused { .. }

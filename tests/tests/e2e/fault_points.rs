@@ -27,6 +27,7 @@ fn every_point_that_the_program_has_is_reached_by_a_test_here() {
     let others = super::environments::FAULT_POINTS
         .iter()
         .chain(super::workspace_faults::points())
+        .chain(super::snapshot_faults::points())
         .chain(super::transfer_faults::points());
     let reached = RUN.iter().chain(&TEMPLATE).chain(others);
     assert_eq!(there, reached.map(|point| (*point).to_owned()).collect());

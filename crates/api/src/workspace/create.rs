@@ -46,6 +46,10 @@ pub struct WorkspaceCreateRequest {
     #[serde(default = "defaults::ttl_seconds")]
     #[cfg_attr(feature = "schema", schemars(range(min = 0, max = *WORKSPACE_TTLS_SECONDS.end())))]
     pub ttl_seconds: u64,
+    /// Seconds without use after which the machine is saved and its memory freed, until it is used; 0 for never.
+    #[serde(default)]
+    #[cfg_attr(feature = "schema", schemars(range(min = 0, max = *WORKSPACE_TTLS_SECONDS.end())))]
+    pub idle_sleep_seconds: u64,
     /// What the machine may reach; only `off` in this release.
     #[serde(default)]
     pub network_policy: NetworkPolicy,
@@ -93,6 +97,7 @@ impl WorkspaceCreateRequest {
             mem_mib: DEFAULT_MEM_MIB,
             disk_mib: None,
             ttl_seconds: DEFAULT_TTL_SECONDS,
+            idle_sleep_seconds: 0,
             network_policy: NetworkPolicy::Off,
             allow_host_compat: false,
             seed_path: None,
@@ -110,6 +115,7 @@ impl WorkspaceCreateRequest {
         within("mem_mib", self.mem_mib, &MEM_MIBS)?;
         self.disk_mib.map_or(Ok(()), |disk_mib| within("disk_mib", disk_mib, &DISK_MIBS))?;
         check_ttl(self.ttl_seconds)?;
+        check_idle_sleep(self.idle_sleep_seconds)?;
         check::environment_name(&self.environment)?;
         if self.network_policy != NetworkPolicy::Off {
             return Err(not_yet(
@@ -140,6 +146,14 @@ pub(crate) fn check_ttl(ttl_seconds: u64) -> Result<(), ErrorBody> {
         return Ok(());
     }
     within("ttl_seconds (unless it is 0, for never)", ttl_seconds, &WORKSPACE_TTLS_SECONDS)
+}
+
+/// How long a machine may stay unused before it sleeps: 0, or within [`WORKSPACE_TTLS_SECONDS`].
+pub(crate) fn check_idle_sleep(idle_sleep_seconds: u64) -> Result<(), ErrorBody> {
+    if idle_sleep_seconds == 0 {
+        return Ok(());
+    }
+    within("idle_sleep_seconds (unless it is 0, for never)", idle_sleep_seconds, &WORKSPACE_TTLS_SECONDS)
 }
 
 /// Patterns in the syntax of `.gitignore`.

@@ -13,6 +13,9 @@ pub const MAX_NAME_CHARS: usize = 120;
 /// Most characters of a label's key.
 pub const MAX_LABEL_KEY_CHARS: usize = 64;
 
+/// Most characters of the name of a snapshot.
+pub const MAX_SNAPSHOT_NAME_CHARS: usize = 64;
+
 macro_rules! checked_text {
     ($($(#[doc = $doc:literal])+ $type:ident, $check:path;)+) => {
         $($(#[doc = $doc])+
@@ -67,10 +70,19 @@ checked_text! {
     WorkspaceRef, check_reference;
     /// A name: 1 to [`MAX_NAME_CHARS`] characters, no control characters. Several workspaces may have the same.
     WorkspaceName, check_name;
+    /// The name of a snapshot: a letter or digit, then letters, digits, `.`, `_` and `-`, at most [`MAX_SNAPSHOT_NAME_CHARS`].
+    SnapshotName, check_snapshot_name;
     /// The key of a label: a letter or digit, then letters, digits, `.`, `_` and `-`, at most [`MAX_LABEL_KEY_CHARS`].
     LabelKey, check_label_key;
     /// The value of a label: 1 to [`MAX_NAME_CHARS`] characters, no control characters but tabs.
     LabelValue, check_label_value;
+}
+
+impl SnapshotName {
+    /// The snapshot that every workspace begins with.
+    pub fn baseline() -> Self {
+        Self("baseline".to_owned())
+    }
 }
 
 /// Labels, sorted by key.
@@ -101,10 +113,23 @@ fn check_text(what: &str, text: &str, is_refused: fn(char) -> bool) -> Result<()
     Ok(())
 }
 
+/// A letter or digit, then letters, digits, `.`, `_` and `-`.
+fn is_word(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
+}
+
+fn check_snapshot_name(text: &str) -> Result<(), ErrorBody> {
+    if is_word(text) && text.len() <= MAX_SNAPSHOT_NAME_CHARS {
+        return Ok(());
+    }
+    Err(invalid(format!("{text:?} cannot be the name of a snapshot")).with_hint(format!(
+        "a name is a letter or digit, then letters, digits, '.', '_' and '-', at most {MAX_SNAPSHOT_NAME_CHARS}"
+    )))
+}
+
 fn check_label_key(text: &str) -> Result<(), ErrorBody> {
-    let begins_well = text.starts_with(|c: char| c.is_ascii_alphanumeric());
-    let goes_on_well = text.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c));
-    if begins_well && goes_on_well && text.len() <= MAX_LABEL_KEY_CHARS {
+    if is_word(text) && text.len() <= MAX_LABEL_KEY_CHARS {
         return Ok(());
     }
     Err(invalid(format!("{text:?} cannot be the key of a label")).with_hint(format!(

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    create::check_ttl,
+    create::{check_idle_sleep, check_ttl},
     identity::{LabelKey, Labels, WorkspaceName, WorkspaceRef},
 };
 use crate::{check::invalid, error::ErrorBody};
@@ -44,6 +44,10 @@ pub struct WorkspaceUpdateRequest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schema", schemars(range(min = 0, max = *crate::workspace::create::WORKSPACE_TTLS_SECONDS.end())))]
     pub ttl_seconds: Option<u64>,
+    /// How long its machine may stay unused before it sleeps; 0 for ever.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(range(min = 0, max = *crate::workspace::create::WORKSPACE_TTLS_SECONDS.end())))]
+    pub idle_sleep_seconds: Option<u64>,
 }
 
 impl WorkspaceUpdateRequest {
@@ -56,6 +60,7 @@ impl WorkspaceUpdateRequest {
             labels: Labels::new(),
             clear_labels: Vec::new(),
             ttl_seconds: None,
+            idle_sleep_seconds: None,
         }
     }
 
@@ -66,11 +71,14 @@ impl WorkspaceUpdateRequest {
         }
         let changes_name = self.name.is_some() || self.clear_name;
         let changes_labels = !self.labels.is_empty() || !self.clear_labels.is_empty();
-        if !changes_name && !changes_labels && self.ttl_seconds.is_none() {
-            return Err(invalid("no change was asked for")
-                .with_hint("give name, clear_name, labels, clear_labels or ttl_seconds"));
+        let changes_times = self.ttl_seconds.is_some() || self.idle_sleep_seconds.is_some();
+        if !changes_name && !changes_labels && !changes_times {
+            return Err(invalid("no change was asked for").with_hint(
+                "give name, clear_name, labels, clear_labels, ttl_seconds or idle_sleep_seconds",
+            ));
         }
-        self.ttl_seconds.map_or(Ok(()), check_ttl)
+        self.ttl_seconds.map_or(Ok(()), check_ttl)?;
+        self.idle_sleep_seconds.map_or(Ok(()), check_idle_sleep)
     }
 }
 

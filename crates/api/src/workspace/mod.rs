@@ -29,6 +29,7 @@ pub mod patch;
 pub mod path;
 pub mod progress;
 pub mod search;
+pub mod snapshot;
 pub mod summary;
 pub mod sync;
 pub mod transfer;

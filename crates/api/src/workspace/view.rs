@@ -82,12 +82,32 @@ pub struct Workspace {
     pub reset_count: u64,
     /// When it was last reset.
     pub last_reset_at: Option<f64>,
+    /// How many snapshots it has, the baseline included.
+    pub snapshot_count: u64,
+    /// The workspace that it was forked from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<ParentView>,
+    /// Seconds without use after which the machine is saved and sleeps; 0: never.
+    pub idle_sleep_seconds: u64,
+    /// Why the machine was booted though there was a memory to go on with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boot_reason: Option<String>,
     /// How many services it has.
     pub service_count: u64,
     /// How many of them run now.
     pub running_service_count: u64,
     /// More, for people who look into things.
     pub metadata: BTreeMap<String, String>,
+}
+
+/// The workspace that another one was forked from.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct ParentView {
+    /// Which; it may be gone.
+    pub workspace_id: String,
+    /// From which of its snapshots; null: from how it was.
+    pub snapshot_name: Option<String>,
 }
 
 /// One workspace of a list.
@@ -172,6 +192,8 @@ tokens! {
         Started = "started",
         /// No; its disk is there.
         Stopped = "stopped",
+        /// No; it was saved, and goes on when it is used.
+        Sleeping = "sleeping",
     }
     /// What is being done to a workspace.
     Transition {
@@ -179,6 +201,8 @@ tokens! {
         Creating = "creating",
         /// Its machine is being started.
         Starting = "starting",
+        /// Its machine is being saved.
+        FallingAsleep = "falling_asleep",
         /// Its machine is being stopped.
         Stopping = "stopping",
         /// It is being deleted.

@@ -11,13 +11,15 @@ use pyro_api::{
     body::{ChannelBody, FrameSender, PeerGone},
     frame::{Frame, Kind},
     operation::{
-        ApplyPatch, CollectGarbage, CopyFile, CreateVm, CreateWorkspace, DeleteFile, DeleteVm,
-        DeleteWorkspace, DiffWorkspace, DownloadFile, EnvImport, EnvInspect, EnvList, EnvPrune, EnvPull,
-        ExecInVm, ExecInWorkspace, ExportDisk, ExportFromWorkspace, GetJobLogs, GetVmNetworkInfo,
-        GetVmStatus, GetWorkspaceLogs, GetWorkspaceOutput, GetWorkspaceStatus, GlobFiles, GrepFiles, KillJob,
-        ListDisk, ListFiles, ListJobs, ListWorkspaces, MakeDirectory, MoveFile, PullSync, PushSync, ReadDisk,
-        ReadFile, ReapVms, ReplaceInFile, Run, StartVm, StartWorkspace, StatFile, StopVm, StopWorkspace,
-        SummarizeWorkspace, UpdateWorkspace, UploadFile, WaitForChange, WaitForJob, WriteFile,
+        ApplyPatch, CollectGarbage, CopyFile, CreateSnapshot, CreateVm, CreateWorkspace, DeleteFile,
+        DeleteSnapshot, DeleteVm, DeleteWorkspace, DiffWorkspace, DownloadFile, EnvImport, EnvInspect,
+        EnvList, EnvPrune, EnvPull, ExecInVm, ExecInWorkspace, ExportDisk, ExportFromWorkspace,
+        ForkWorkspace, GetJobLogs, GetVmNetworkInfo, GetVmStatus, GetWorkspaceLogs, GetWorkspaceOutput,
+        GetWorkspaceStatus, GlobFiles, GrepFiles, InspectSnapshot, KillJob, ListDisk, ListFiles, ListJobs,
+        ListSnapshots, ListWorkspaces, MakeDirectory, MoveFile, PullSync, PushSync, ReadDisk, ReadFile,
+        ReapVms, ReplaceInFile, ResetWorkspace, Run, SleepWorkspace, StartVm, StartWorkspace, StatFile,
+        StopVm, StopWorkspace, SummarizeWorkspace, UpdateWorkspace, UploadFile, WaitForChange, WaitForJob,
+        WriteFile,
     },
 };
 use serde::Serialize;
@@ -110,6 +112,12 @@ handler! {
         DiffWorkspace workspace_diff;
         ListDisk workspace_disk_list;
         ReadDisk workspace_disk_read;
+        CreateSnapshot snapshot_create;
+        ListSnapshots snapshot_list;
+        InspectSnapshot snapshot_inspect;
+        DeleteSnapshot snapshot_delete;
+        ResetWorkspace workspace_reset;
+        SleepWorkspace workspace_sleep;
         CollectGarbage gc;
         CreateVm vm_create;
         StartVm vm_start;
@@ -133,6 +141,7 @@ handler! {
         PullSync workspace_sync_pull;
         ExportFromWorkspace workspace_export;
         ExportDisk workspace_disk_export;
+        ForkWorkspace workspace_fork;
         ExecInVm vm_exec;
     }
 }

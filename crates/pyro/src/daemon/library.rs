@@ -36,6 +36,11 @@ use pyro_api::{
         list::{WorkspaceList, WorkspaceListRequest},
         patch::{PatchApplyRequest, PatchResult},
         search::{FileGlob, FileGlobRequest, FileGrep, FileGrepRequest},
+        snapshot::{
+            SnapshotCreateRequest, SnapshotDeleteRequest, SnapshotDeleted, SnapshotInspectRequest,
+            SnapshotList, SnapshotListRequest, SnapshotResult, WorkspaceForkRequest, WorkspaceForked,
+            WorkspaceReset, WorkspaceResetRequest, WorkspaceSleepRequest,
+        },
         summary::{WorkspaceSummary, WorkspaceSummaryRequest},
         sync::{SyncPullRequest, SyncPulled, SyncPushRequest, SyncPushed},
         transfer::{FileDownloadRequest, FileDownloaded, FileUploadRequest},
@@ -53,7 +58,7 @@ use pyro_workspace::{
 use tokio::sync::{OnceCell, mpsc};
 
 use super::{
-    answers::{changes, commands, disk, files, lifecycle, summary, transfer, vm},
+    answers::{changes, commands, disk, files, lifecycle, snapshots, summary, transfer, vm},
     assembly,
     convert::{self, error_body},
     handler::{Handler, StreamOutput, Streams},
@@ -496,6 +501,38 @@ impl Handler for Library {
         streams: Streams,
     ) -> Result<DiskExported, ErrorBody> {
         disk::export(self.host().await?, request, streams).await
+    }
+
+    async fn snapshot_create(&self, request: SnapshotCreateRequest) -> Result<SnapshotResult, ErrorBody> {
+        snapshots::create(self.host().await?, request).await
+    }
+
+    async fn snapshot_list(&self, request: SnapshotListRequest) -> Result<SnapshotList, ErrorBody> {
+        snapshots::list(self.host().await?, request.workspace.as_str()).await
+    }
+
+    async fn snapshot_inspect(&self, request: SnapshotInspectRequest) -> Result<SnapshotResult, ErrorBody> {
+        snapshots::inspect(self.host().await?, request).await
+    }
+
+    async fn snapshot_delete(&self, request: SnapshotDeleteRequest) -> Result<SnapshotDeleted, ErrorBody> {
+        snapshots::delete(self.host().await?, request).await
+    }
+
+    async fn workspace_reset(&self, request: WorkspaceResetRequest) -> Result<WorkspaceReset, ErrorBody> {
+        snapshots::reset(self.host().await?, request).await
+    }
+
+    async fn workspace_fork(
+        &self,
+        request: WorkspaceForkRequest,
+        streams: Streams,
+    ) -> Result<WorkspaceForked, ErrorBody> {
+        snapshots::fork(self.host().await?, request, streams).await
+    }
+
+    async fn workspace_sleep(&self, request: WorkspaceSleepRequest) -> Result<Workspace, ErrorBody> {
+        snapshots::sleep(self.host().await?, request.workspace.as_str()).await
     }
 
     async fn vm_create(&self, request: VmCreateRequest) -> Result<Vm, ErrorBody> {

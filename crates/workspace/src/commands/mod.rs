@@ -44,6 +44,7 @@ use std::{
 };
 
 use pyro_engine::Stall;
+use pyro_protocol::message;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::{info, warn};
@@ -366,17 +367,71 @@ impl Commands {
         let shared = &self.shared;
         let _admission = shared.admission.lock().await;
         shared.connect(Guest::Here(session.clone()));
-        let operation = "list what runs in it";
-        let listed = tokio::time::timeout(RESTORE_PATIENCE, session.list()).await;
-        let silent =
-            |_| Error::GuestSilent { operation, seconds: RESTORE_PATIENCE.as_secs(), console: String::new() };
-        let listed = listed.map_err(silent)?.map_err(|source| Error::Guest { operation, source })?;
+        let listed = processes(&session).await?;
         self.take_up_recorded().await?;
-        for process in listed.processes {
+        for process in listed {
             let Some(sequence) = sequence_of(&process.id) else { continue };
             if shared.job(sequence).is_none() {
                 self.take_up(&session, sequence, &process.id).await?;
             }
+        }
+        Ok(())
+    }
+
+    /// There is a guest that goes on from a snapshot. Of the commands that ran when it was taken, takes up those that run in
+    /// it, as restored: their keys name nothing any more. New commands count on from `next_sequence` at least.
+    pub(crate) async fn restore(
+        &self,
+        session: GuestSession,
+        then: &[CommandRecord],
+        next_sequence: u64,
+    ) -> Result<(), Error> {
+        let shared = &self.shared;
+        let _admission = shared.admission.lock().await;
+        shared.store.number_from(&shared.workspace, next_sequence).await?;
+        shared.connect(Guest::Here(session.clone()));
+        for process in processes(&session).await? {
+            let Some(sequence) = sequence_of(&process.id) else { continue };
+            let known = then.iter().find(|record| record.sequence == sequence && process.exit.is_none());
+            let Some(record) = known else {
+                // It had ended, or nobody knows what it is.
+                let session = session.clone();
+                tokio::spawn(async move { supervisor::clear(&session, &process.id).await });
+                continue;
+            };
+            let record = CommandRecord {
+                state: CommandState::Running,
+                idempotency_key: None,
+                detached: true,
+                restored: true,
+                ended_at: None,
+                stdout: OutputRecord::default(),
+                stderr: OutputRecord::default(),
+                ..record.clone()
+            };
+            // Already there: an earlier daemon died on the way.
+            if shared.store.insert_found_command(&shared.workspace, &record).await?
+                && shared.job(sequence).is_none()
+            {
+                shared.supervise(record, Wanted::for_ever(), None, None).await?;
+            }
+        }
+        self.take_up_recorded().await
+    }
+
+    /// The machine is saved: what runs goes on when it wakes up.
+    pub(crate) fn suspend(&self) {
+        self.shared.connect(Guest::Away);
+    }
+
+    /// The machine was saved for so long, which none of its commands noticed. [`Self::adopt`] follows.
+    pub(crate) async fn note_sleep(&self, slept: Duration) -> Result<(), Error> {
+        let _admission = self.shared.admission.lock().await;
+        self.take_up_recorded().await?;
+        let jobs: Vec<_> = self.shared.lock_jobs().values().cloned().collect();
+        for job in jobs {
+            job.record.send_modify(|record| record.slept += slept);
+            self.shared.write_down(&job).await;
         }
         Ok(())
     }
@@ -447,6 +502,16 @@ impl Commands {
         }
         Ok(())
     }
+}
+
+/// What the guest knows of processes.
+async fn processes(session: &GuestSession) -> Result<Vec<message::ProcessInfo>, Error> {
+    let operation = "list what runs in it";
+    let listed = tokio::time::timeout(RESTORE_PATIENCE, session.list()).await;
+    let silent =
+        |_| Error::GuestSilent { operation, seconds: RESTORE_PATIENCE.as_secs(), console: String::new() };
+    let listed = listed.map_err(silent)?.map_err(|source| Error::Guest { operation, source })?;
+    Ok(listed.processes)
 }
 
 /// Does `work` unless the one who asked goes away.

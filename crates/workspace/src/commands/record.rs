@@ -50,6 +50,12 @@ pub struct CommandRecord {
     pub stdout: OutputRecord,
     /// Its standard error.
     pub stderr: OutputRecord,
+    /// How long its machine was saved while it ran; that is no part of its timeout.
+    #[serde(default)]
+    pub slept: Duration,
+    /// It ran when the snapshot was taken from which its workspace went on, and its output before that is not known here.
+    #[serde(default)]
+    pub restored: bool,
     /// What else a person should know; one line.
     pub note: Option<String>,
 }
@@ -181,6 +187,8 @@ impl CommandRecord {
             state: CommandState::Unknown { reason: "its record was lost with the store".to_owned() },
             stdout,
             stderr,
+            slept: Duration::ZERO,
+            restored: false,
             note: Some("what it was is not known any more: the store was damaged".to_owned()),
         }
     }

@@ -204,6 +204,8 @@ impl ExecRequest {
             state: CommandState::Starting,
             stdout: OutputRecord::default(),
             stderr: OutputRecord::default(),
+            slept: Duration::ZERO,
+            restored: false,
             note: None,
         }
     }

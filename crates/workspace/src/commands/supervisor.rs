@@ -406,7 +406,7 @@ impl Supervisor {
     fn patience(&self) -> impl Future<Output = ()> + use<> {
         let record = self.job.record.borrow();
         let since = record.started_at.unwrap_or_else(SystemTime::now);
-        let ran = SystemTime::now().duration_since(since).unwrap_or_default();
+        let ran = SystemTime::now().duration_since(since).unwrap_or_default().saturating_sub(record.slept);
         // Whatever the wall clock says, a guest gets its grace.
         let left = record.timeout.map(|timeout| timeout.saturating_sub(ran) + TIMEOUT_GRACE);
         let stalls = self.shared.stalls();

@@ -10,6 +10,7 @@ use pyro_tree::{archive, transaction, unpack};
 
 use crate::{
     fault::{self, FaultPoint},
+    seal_key::SealKeyError,
     session::SessionError,
 };
 
@@ -182,7 +183,8 @@ impl FileError {
                 ));
             }
             Self::SealKey { .. } => {
-                "remove the file: a new key is made, and only pulls that are cut off now are not settled by themselves"
+                "remove the file: a new key is made; pulls that are cut off now are not settled by themselves, and memory that was kept \
+                 with the old key cannot be read"
             }
             Self::Refused { code, .. } => return refused_hint(*code).map(str::to_owned),
             Self::Unsuited { hint, .. } => hint,
@@ -239,6 +241,12 @@ impl From<WorkFailure> for FileError {
 impl From<archive::Error> for FileError {
     fn from(error: archive::Error) -> Self {
         Self::GuestArchive { reason: crate::error::chain(&error) }
+    }
+}
+
+impl From<SealKeyError> for FileError {
+    fn from(error: SealKeyError) -> Self {
+        Self::SealKey { path: error.path, source: error.source }
     }
 }
 

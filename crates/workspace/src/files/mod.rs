@@ -9,7 +9,7 @@
 //! - [`operations`]: single files and directories; [`diff`]: what changed.
 //! - [`seed`]: what `/workspace` is filled with; [`push`]: files of the host over it, whole or not at all.
 //! - [`pull`]: what changed in the guest back to the host, merged with what changed there; [`pulls`]: so that what a killed
-//!   daemon left half done is settled, and [`seal_key`]: so that nothing else is taken for it.
+//!   daemon left half done is settled, and [`seal_key`](crate::seal_key): so that nothing else is taken for it.
 //! - [`export`]: results out of it, never over something and never beside the place that was named; [`claims`]: so that
 //!   nothing of them stays when the daemon is killed.
 //!
@@ -32,7 +32,6 @@ mod output_place;
 mod pull;
 mod pulls;
 mod push;
-mod seal_key;
 mod seed;
 mod transfer;
 mod workers;

@@ -31,15 +31,13 @@ use pyro_tree::{
 };
 use tracing::{info, warn};
 
-use super::{
-    error::{FileError, reach},
-    seal_key::SealKey,
-};
+use super::error::{FileError, reach};
 use crate::{
     entropy,
     error::chain,
     fault::{self, FaultPoint},
     layout::Layout,
+    seal_key::SealKey,
 };
 
 /// Random bytes in a token.

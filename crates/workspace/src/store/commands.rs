@@ -104,6 +104,30 @@ impl Store {
         .await
     }
 
+    /// The sequence of the next command.
+    pub(crate) async fn next_sequence(&self, workspace: &WorkspaceId) -> Result<u64, Error> {
+        let workspace = workspace.clone();
+        self.transact("look at the numbers of commands", Durability::Process, move |transaction| {
+            transaction
+                .prepare_cached("SELECT next_sequence FROM workspaces WHERE id = ?1")
+                .and_then(|mut statement| {
+                    statement.query_row([workspace.as_str()], |row| unsigned(row, 0)).optional()
+                })
+                .map_err(StoreError::database("look at the numbers of commands"))?
+                .ok_or_else(|| StoreError::NoWorkspace { id: workspace.to_string() })
+        })
+        .await
+    }
+
+    /// Has later commands count on from this sequence, or from where they are.
+    pub(crate) async fn number_from(&self, workspace: &WorkspaceId, sequence: u64) -> Result<(), Error> {
+        let workspace = workspace.clone();
+        self.transact("number commands", Durability::Power, move |transaction| {
+            number_from(transaction, &workspace, sequence)
+        })
+        .await
+    }
+
     /// Replaces the record of a command.
     pub async fn update_command(
         &self,
@@ -309,12 +333,20 @@ pub(super) fn insert_found(
     command: &CommandRecord,
 ) -> Result<(), StoreError> {
     insert(transaction, workspace, command)?;
+    number_from(transaction, workspace, command.sequence.saturating_add(1))
+}
+
+fn number_from(
+    transaction: &Transaction<'_>,
+    workspace: &WorkspaceId,
+    sequence: u64,
+) -> Result<(), StoreError> {
     transaction
         .execute(
             "UPDATE workspaces SET next_sequence = max(next_sequence, ?2) WHERE id = ?1",
-            params![workspace.as_str(), to_key(command.sequence.saturating_add(1))],
+            params![workspace.as_str(), to_key(sequence)],
         )
-        .map_err(StoreError::database("number a found command"))
+        .map_err(StoreError::database("number commands"))
         .map(drop)
 }
 

@@ -50,6 +50,9 @@ fn workspace(number: u8) -> WorkspaceRecord {
         last_activity_at: at,
         state: WorkspaceState::Started { machine: MachineId::from_bytes([number; 6]) },
         seed: SeedRecord::default(),
+        disk: Default::default(),
+        lineage: Default::default(),
+        idle_sleep: None,
         last_error: None,
         one_shot: false,
         call: None,
@@ -76,6 +79,8 @@ fn command(key: Option<&str>) -> CommandRecord {
         state: CommandState::Starting,
         stdout: OutputRecord::default(),
         stderr: OutputRecord::default(),
+        slept: Duration::ZERO,
+        restored: false,
         note: None,
     }
 }

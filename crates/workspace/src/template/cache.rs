@@ -3,6 +3,7 @@
 use std::{
     collections::{HashMap, HashSet},
     fs, io,
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
@@ -121,7 +122,7 @@ impl Templates {
         let checked = task::blocking(move || {
             let failed = |source| Error::Store { operation: "lock the template", path: lock.clone(), source };
             let _builder = FileLock::wait(&lock).map_err(failed)?;
-            Ok(check(&directory).inspect_err(|_| remove(&directory)))
+            Ok(check(&directory).map(drop).inspect_err(|_| remove(&directory)))
         });
         if let Ok(Err(error)) = checked.await {
             warn!(template = %template.key, %error, "the template is damaged and was removed");
@@ -219,14 +220,21 @@ impl Templates {
         }
         let from = directory.clone();
         let loaded = task::blocking(move || {
-            Ok(check(&from)
-                .and_then(|()| SealedMemory::load(&from.join(file::MEMORY)).map_err(|error| error.source)))
+            Ok(check(&from).and_then(|record| {
+                let memory = SealedMemory::load(&from.join(file::MEMORY)).map_err(|error| error.source)?;
+                Ok((memory, record.memory))
+            }))
         })
         .await?;
         match loaded {
-            Ok(memory) => {
-                let saved = SavedMachine { memory: Arc::new(memory), state: directory.join(file::STATE) };
-                let template = Template::new(key.clone(), saved, directory.join(file::DISK));
+            Ok((memory, memory_digest)) => {
+                let template = Arc::new(Template {
+                    key: key.clone(),
+                    saved: SavedMachine { memory: Arc::new(memory), state: directory.join(file::STATE) },
+                    disk: directory.join(file::DISK),
+                    memory: directory.join(file::MEMORY),
+                    memory_digest,
+                });
                 self.remember(&template);
                 Ok(Some(template))
             }
@@ -256,6 +264,17 @@ impl Templates {
         Some(template)
     }
 
+    /// The memory of a loaded template that was loaded from this very file, by whatever name.
+    pub(crate) fn memory_of(&self, file: &Path) -> Option<Arc<SealedMemory>> {
+        let wanted = fs::metadata(file).ok()?;
+        let is_same = |template: &&Arc<Template>| {
+            fs::metadata(&template.memory)
+                .is_ok_and(|about| (about.dev(), about.ino()) == (wanted.dev(), wanted.ino()))
+        };
+        let loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        loaded.templates.iter().find(is_same).map(|template| Arc::clone(&template.saved.memory))
+    }
+
     /// Keeps the template loaded and lets go of the least recently used ones over the cap. Machines that run
     /// from one keep its memory alive until they end.
     fn remember(&self, template: &Arc<Template>) {
@@ -277,19 +296,19 @@ impl Templates {
 }
 
 /// Every file of the template against its recorded digest.
-fn check(directory: &Path) -> io::Result<()> {
+fn check(directory: &Path) -> io::Result<Record> {
     let record = record(directory)?;
     for (name, expected) in
-        [(file::MEMORY, record.memory), (file::STATE, record.state), (file::DISK, record.disk)]
+        [(file::MEMORY, &record.memory), (file::STATE, &record.state), (file::DISK, &record.disk)]
     {
-        if digest::sparse(&directory.join(name))? != expected {
+        if digest::sparse(&directory.join(name))? != *expected {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidData,
                 format!("`{name}` is not as it was saved"),
             ));
         }
     }
-    Ok(())
+    Ok(record)
 }
 
 fn record(directory: &Path) -> io::Result<Record> {

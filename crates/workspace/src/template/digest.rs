@@ -13,7 +13,7 @@ const CHUNK_BYTES: usize = 1 << 20;
 
 /// Digest of a file's length and of its pages that are not zero, each with its place. Two files of equal
 /// bytes have equal digests, whatever holes they have.
-pub(super) fn sparse(path: &Path) -> io::Result<String> {
+pub(crate) fn sparse(path: &Path) -> io::Result<String> {
     let file = File::open(path)?;
     let length = file.metadata()?.len();
     let mut digest = Sha256::new();

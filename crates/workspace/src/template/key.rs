@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use super::TemplateSource;
 
 /// Changes whenever what a template holds would no longer be right; bump it when the layout of a template changes.
-const FORMAT: &str = "pyro template 1";
+const FORMAT: &str = "pyro template 2";
 
 /// Digest of everything a saved machine depends on: engine build, host processor, shape and devices,
 /// kernel, agent, root image. The size of the disk is not in it: disks grow after a restore.
@@ -17,6 +17,16 @@ pub(crate) struct TemplateKey(String);
 
 impl TemplateKey {
     pub(crate) fn of(engine: &dyn Engine, shape: MachineShape, source: &TemplateSource) -> Self {
+        Self::of_boot(engine, shape, &source.boot_digest, &source.boot.kernel_arguments)
+    }
+
+    /// The same of what is booted without its files.
+    pub(crate) fn of_boot(
+        engine: &dyn Engine,
+        shape: MachineShape,
+        boot_digest: &str,
+        kernel_arguments: &[String],
+    ) -> Self {
         let mut digest = Sha256::new();
         let nic = match shape.nic {
             Nic::None => "none",
@@ -28,8 +38,8 @@ impl TemplateKey {
             engine.build().digest.clone(),
             format!("{:?}", engine.acceleration()),
             format!("vcpus {} mem_mib {} nic {nic}", shape.vcpus, shape.mem_mib),
-            source.boot_digest.clone(),
-            source.boot.kernel_arguments.join(" "),
+            boot_digest.to_owned(),
+            kernel_arguments.join(" "),
             format!("protocol {}", pyro_protocol::version::NEWEST),
         ];
         for part in parts {

@@ -15,10 +15,10 @@ mod cache;
 mod digest;
 mod key;
 
-use std::{path::PathBuf, sync::Arc};
+use std::path::{Path, PathBuf};
 
 use pyro_engine::{BootFiles, DiskFormat, DiskLayer, SavedMachine};
-pub(crate) use {cache::Templates, key::TemplateKey};
+pub(crate) use {cache::Templates, digest::sparse as sparse_digest, key::TemplateKey};
 
 /// Size of the writable disk a template is made with; another size is reached by growing the clone's disk.
 pub(crate) const DISK_BYTES: u64 = 4096 << 20;
@@ -38,6 +38,9 @@ pub(crate) struct Template {
     pub(crate) key: TemplateKey,
     pub(crate) saved: SavedMachine,
     disk: PathBuf,
+    /// What its memory was loaded from, and the digest of that.
+    memory: PathBuf,
+    memory_digest: String,
 }
 
 impl Template {
@@ -46,13 +49,14 @@ impl Template {
         DiskLayer { path: self.disk.clone(), format: DiskFormat::Raw }
     }
 
+    /// The file that its memory was loaded from, and the file's digest.
+    pub(crate) fn memory_file(&self) -> (&Path, &str) {
+        (&self.memory, &self.memory_digest)
+    }
+
     /// Whether what each clone opens anew is still there.
     fn is_on_disk(&self) -> bool {
         self.saved.state.exists() && self.disk.exists()
-    }
-
-    fn new(key: TemplateKey, saved: SavedMachine, disk: PathBuf) -> Arc<Self> {
-        Arc::new(Self { key, saved, disk })
     }
 }
 

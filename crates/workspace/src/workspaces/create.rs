@@ -5,32 +5,45 @@
 
 use std::{
     collections::BTreeMap,
-    path::PathBuf,
     sync::Arc,
     time::{Duration, SystemTime},
 };
 
-use pyro_engine::{MachineId, MachineShape, Nic};
+use pyro_engine::{EngineError, MachineId, MachineShape, Nic};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::{
-    Call, Shared, WorkspaceId, WorkspaceRecord, WorkspaceState, disk::WorkspaceDisk,
-    guest_deadline::life_in_guest, kept_environment, live::LiveMachine, naming, record::SeedRecord,
+    Call, Shared, WorkspaceId, WorkspaceRecord, WorkspaceState,
+    disk::{DiskRecord, WorkspaceDisk},
+    frozen_file::FrozenFile,
+    guest_deadline::life_in_guest,
+    kept_environment,
+    live::LiveMachine,
+    naming,
+    record::SeedRecord,
     registry::Entry,
+    snapshots::{
+        Lineage, MemoryContent,
+        capture::{Capturing, Wanted, sync},
+        shelf::{Shelf, SnapshotFiles},
+    },
 };
 use crate::{
-    entropy,
     error::{Error, chain},
     fault::FaultPoint,
     files::{FileWorkers, SeedSource, TransferProgress},
+    host::Resources,
+    layout::Layout,
     machine_directory::MachineDirectory,
     machine_start::{Claimed, GuestIdentity, Prepared, Running, machine_lost, reach},
     policy,
+    run::StartKind,
     session::GuestSession,
+    store::Store,
     task,
-    template::DISK_BYTES,
+    template::{DISK_BYTES, Template},
 };
 
 /// A guest that was still being made powers off after this long at the latest, if its daemon died and no other one came.
@@ -53,6 +66,8 @@ pub struct CreateRequest {
     pub disk_mib: u64,
     /// How long it may stay unused before its machine is stopped; none: for ever.
     pub ttl: Option<Duration>,
+    /// How long its machine may stay unused before it sleeps; none: for ever.
+    pub idle_sleep: Option<Duration>,
     /// What `/workspace` is filled with; none: nothing.
     pub seed: Option<SeedSource>,
     /// A machine for one command, which is not listed among workspaces.
@@ -77,6 +92,7 @@ impl CreateRequest {
             mem_mib: 1024,
             disk_mib: DISK_BYTES >> 20,
             ttl: Some(Duration::from_secs(600)),
+            idle_sleep: None,
             seed: None,
             one_shot: false,
             call: None,
@@ -166,6 +182,46 @@ async fn grow(running: &Running, session: &GuestSession, disk_bytes: u64) -> Res
     grown.map_err(|source| Error::Guest { operation: "grow the disk", source })
 }
 
+/// Keeps the memory that the machine is started from, to which its snapshots are changes.
+fn keep_memory(layout: &Layout, id: &WorkspaceId, template: &Template) -> Result<FrozenFile, Error> {
+    let (memory, digest) = template.memory_file();
+    let files = SnapshotFiles::of(layout, id);
+    files.begin(Some(memory))?;
+    FrozenFile::note_with(&files.base(), digest).map_err(|source| Error::Store {
+        operation: "look at the memory",
+        path: files.base(),
+        source,
+    })
+}
+
+/// Takes the snapshot that the workspace begins with. Where this host allows no snapshots of machines, there is none, and the
+/// record says so.
+async fn baseline(
+    resources: &Arc<Resources>,
+    store: &Store,
+    record: &mut WorkspaceRecord,
+    running: &Running,
+    session: &GuestSession,
+) -> Result<(), Error> {
+    sync(session).await;
+    let capturing = Capturing { resources, store, record };
+    match capturing.machine(running.machine.as_ref(), Wanted::baseline()).await {
+        Ok(_) => Ok(()),
+        Err(
+            error @ (Error::Unable { .. }
+            | Error::Engine {
+                source: EngineError::MemoryUnreadable { .. } | EngineError::CaptureUnprepared,
+                ..
+            }),
+        ) => {
+            warn!(workspace = %record.id, error = %chain(&error), "a workspace without a baseline");
+            record.last_error = Some(format!("it has no baseline to go back to: {}", chain(&error)));
+            Ok(())
+        }
+        Err(error) => Err(error),
+    }
+}
+
 async fn nobody_waits(io: &CreateIo) {
     tokio::select! {
         () = io.cancel.cancelled() => {}
@@ -185,7 +241,7 @@ async fn enter(
     shared.limits.admit_workspace(&shared.usage(), prepared.shape)?;
     let now = SystemTime::now();
     let record = WorkspaceRecord {
-        id: new_id(shared)?,
+        id: shared.new_id()?,
         name,
         labels,
         environment: request.environment.clone(),
@@ -203,26 +259,14 @@ async fn enter(
         allow_host_compat: request.allow_host_compat,
         state: WorkspaceState::Creating { machine: None },
         seed: SeedRecord::default(),
+        disk: DiskRecord::default(),
+        lineage: Lineage::default(),
+        idle_sleep: request.idle_sleep,
         last_error: None,
     };
     shared.store.insert_workspace(&record).await?;
     shared.registry.insert(record.id.clone(), Entry::Creating(Arc::new(record.clone())));
     Ok(record)
-}
-
-fn new_id(shared: &Shared) -> Result<WorkspaceId, Error> {
-    loop {
-        let mut random = [0; 6];
-        entropy::fill(&mut random).map_err(|source| Error::Store {
-            operation: "read from",
-            path: PathBuf::from("/dev/urandom"),
-            source,
-        })?;
-        let id = WorkspaceId::from_bytes(random);
-        if shared.registry.seen(&id).is_err() {
-            return Ok(id);
-        }
-    }
 }
 
 /// With a new guest: the workers that filled it go on to serve it.
@@ -248,7 +292,8 @@ impl Making {
         turn: OwnedSemaphorePermit,
     ) -> Result<Talk, Error> {
         let resources = Arc::clone(&self.shared.resources);
-        let claimed = self.claim(prepared).await?;
+        let (claimed, template_memory) = self.claim(prepared).await?;
+        self.record.lineage.template_memory = template_memory;
         if io.cancel.is_cancelled() || io.events.is_closed() {
             return Err(Error::Cancelled);
         }
@@ -261,7 +306,7 @@ impl Making {
         // How long a seed takes is not known; the driver sets the right deadline when it is there.
         let life = self.record.ttl.map(|ttl| ttl.max(LONGEST_CREATION));
         let identity = GuestIdentity { id: self.record.id.to_string(), deadline: life_in_guest(life) };
-        let (record, path) = (&mut self.record, running.directory.path());
+        let (shared, record, path) = (&self.shared, &mut self.record, running.directory.path());
         let work = async {
             let session = running.greet(&resources.release, identity).await?;
             // The heavy part is over: let the next machine start, however long filling this one takes.
@@ -274,6 +319,13 @@ impl Making {
             let files = FileWorkers::new(session.clone());
             record.seed = files.seed(request.seed.clone(), &resources.git, progress).await?;
             reach(FaultPoint::WorkspaceSeeded, path)?;
+            if !record.one_shot {
+                record.lineage.origin = Some(MemoryContent {
+                    from_template: running.start == StartKind::Restored,
+                    deltas: Vec::new(),
+                });
+                baseline(&resources, &shared.store, record, running, &session).await?;
+            }
             Ok(Talk { session, files })
         };
         tokio::select! {
@@ -284,7 +336,7 @@ impl Making {
         }
     }
 
-    async fn claim(&self, prepared: Prepared) -> Result<Claimed, Error> {
+    async fn claim(&self, prepared: Prepared) -> Result<(Claimed, Option<FrozenFile>), Error> {
         let resources = Arc::clone(&self.shared.resources);
         let record = self.record.clone();
         task::blocking(move || {
@@ -295,8 +347,13 @@ impl Making {
             let layers =
                 disk.create(resources.engine.as_ref(), &prepared.template.disk().path, record.disk_bytes)?;
             reach(FaultPoint::WorkspaceDiskMade, &layout.workspace(&record.id))?;
+            let template_memory = if record.one_shot {
+                None
+            } else {
+                Some(keep_memory(layout, &record.id, &prepared.template)?)
+            };
             let directory = MachineDirectory::create_for(layout, &record.id)?;
-            Ok(Claimed::from_template(prepared, boot, directory, layers))
+            Ok((Claimed::from_template(prepared, boot, directory, layers), template_memory))
         })
         .await
     }
@@ -315,13 +372,16 @@ impl Making {
             let commands = shared.commands(&record.id)?;
             commands.move_in(running.machine.stalls());
             commands.adopt(session.clone()).await?;
-            Ok(commands)
+            let files = SnapshotFiles::of(&shared.resources.layout, &record.id);
+            let shelf = task::blocking(move || Shelf::read(files)).await?;
+            Ok((commands, shelf))
         };
         let entered: Result<_, Error> = entered.await;
         match entered {
-            Ok(commands) => {
+            Ok((commands, shelf)) => {
                 let start = Some(running.start);
-                shared.drive(record, Some(LiveMachine::new(running, start, session, files)), commands);
+                let live = LiveMachine::new(running, start, session, files);
+                shared.drive(record, Some(live), commands, shelf);
                 Ok(())
             }
             Err(error) => {

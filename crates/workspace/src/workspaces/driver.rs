@@ -6,30 +6,38 @@
 //! [`LiveMachine`], side by side, without holding the driver up.
 
 mod ending;
+mod fork;
+mod reset;
+mod sleep;
+mod snapshots;
 
 use std::{
     sync::{Arc, Weak},
     time::{Duration, SystemTime},
 };
 
-use pyro_engine::{ExitReport, MachineId, StallCause};
+use pyro_engine::{ExitReport, StallCause};
 use tokio::{
     sync::{OwnedSemaphorePermit, mpsc, oneshot, watch},
     time::Instant,
 };
 use tracing::{info, warn};
 
+pub use self::reset::Resumed;
+pub(super) use self::snapshots::Snapshots;
 use super::{
     Shared, WorkspaceRecord, WorkspaceUpdate,
     clock::WallClock,
     disk::WorkspaceDisk,
     guest_deadline::{GuestDeadline, life_in_guest},
+    id::SnapshotId,
     in_use::{InUse, UseCount},
     kept_environment,
     live::LiveMachine,
     naming,
     record::{StopReason, WorkspaceState},
     revival::Revival,
+    snapshots::{MemoryContent, SnapshotRecord, capture::Wanted},
     state::{Verdict, Wish, decide},
     stopped_disk::{Lending, StoppedDisk},
     view::Seen,
@@ -41,7 +49,7 @@ use crate::{
     files::FileWorkers,
     host::Resources,
     machine_directory::MachineDirectory,
-    machine_start::{Claimed, GuestIdentity, reach},
+    machine_start::{Claimed, GuestIdentity, Running, reach},
     store::Store,
     task,
 };
@@ -73,6 +81,18 @@ pub(super) enum Request {
     Update(WorkspaceUpdate, oneshot::Sender<Result<(), Error>>),
     /// Read the disk past the guest.
     ReadDisk(oneshot::Sender<Result<StoppedDisk, Error>>),
+    Snapshot(Wanted, oneshot::Sender<Result<Arc<SnapshotRecord>, Error>>),
+    DeleteSnapshot(String, oneshot::Sender<Result<Arc<SnapshotRecord>, Error>>),
+    Reset {
+        /// To which snapshot.
+        snapshot: String,
+        /// The right to start a machine.
+        turn: Option<OwnedSemaphorePermit>,
+        answer: oneshot::Sender<Result<Resumed, Error>>,
+    },
+    Sleep(oneshot::Sender<Result<(), Error>>),
+    /// Workspaces that were begun from a snapshot made in passing have what they need of it.
+    Forked(SnapshotId),
     /// Something was done that counts as activity and needs no machine.
     Touch,
 }
@@ -98,6 +118,9 @@ pub(super) struct Driver {
     pub(super) guest_deadline: GuestDeadline,
     /// Ending it failed: not again at once.
     pub(super) no_expiry_before: Option<Instant>,
+    /// Saving it for sleep failed: not again at once.
+    pub(super) no_sleep_before: Option<Instant>,
+    pub(super) snapshots: Snapshots,
 }
 
 /// What wakes a driver.
@@ -108,6 +131,9 @@ enum Event {
     MachineEnded(ExitReport),
     SessionLost,
     Expired,
+    Drowsy,
+    /// The memory of a snapshot is kept, or cannot be.
+    Sealed(Box<Result<SnapshotRecord, Error>>),
     Look,
     UseEnded,
     CommandsEnded,
@@ -124,6 +150,8 @@ impl Driver {
             self.show();
         }
         self.move_guest_deadline();
+        self.discard_passing().await;
+        self.seal_next();
         loop {
             match self.next_event().await {
                 Event::Closed => return,
@@ -139,6 +167,8 @@ impl Driver {
                         return;
                     }
                 }
+                Event::Drowsy => self.fall_asleep().await,
+                Event::Sealed(sealed) => self.sealed(*sealed).await,
                 Event::Look => self.look().await,
                 Event::UseEnded => self.touch().await,
                 // Nobody was there to use it.
@@ -185,6 +215,13 @@ impl Driver {
                 None => std::future::pending().await,
             }
         };
+        let drowsiness = self.until_drowsy();
+        let drowsy = async {
+            match drowsiness {
+                Some(remaining) => tokio::time::sleep(remaining).await,
+                None => std::future::pending().await,
+            }
+        };
         let now = Instant::now();
         let next_look = stall.map_or(now + LOOK_INTERVAL, |cause| self.revival.next_look(cause, now));
         let look = async {
@@ -215,6 +252,8 @@ impl Driver {
             () = self.uses.last_ended() => Event::UseEnded,
             () = commands_ended => Event::CommandsEnded,
             () = expired => Event::Expired,
+            () = drowsy => Event::Drowsy,
+            sealed = self.snapshots.sealed() => Event::Sealed(Box::new(sealed)),
             () = look => Event::Look,
             () = unwritten => Event::Unwritten,
         }
@@ -269,6 +308,19 @@ impl Driver {
                 return is_gone;
             }
             Request::ReadDisk(answer) => drop(answer.send(self.lend_disk())),
+            Request::Snapshot(wanted, answer) => self.snapshot(wanted, answer).await,
+            Request::DeleteSnapshot(name, answer) => drop(answer.send(self.delete_snapshot(&name).await)),
+            Request::Reset { snapshot, turn, answer } => {
+                let reset = self.reset(&snapshot, turn).await;
+                self.show();
+                drop(answer.send(reset));
+            }
+            Request::Sleep(answer) => {
+                let slept = self.sleep().await;
+                self.show();
+                drop(answer.send(slept));
+            }
+            Request::Forked(id) => self.forked(&id).await,
             Request::Touch => self.touch().await,
         }
         false
@@ -279,6 +331,12 @@ impl Driver {
         match decide(&self.record.state, stall, wish) {
             Verdict::Accepted => Ok(true),
             Verdict::AlreadySo => Ok(false),
+            Verdict::Awake => Err(Error::WrongState {
+                operation,
+                workspace: self.record.id.clone(),
+                state: self.record.state.name(),
+                reason: "sleeps".to_owned(),
+            }),
             Verdict::Stalled(cause) => Err(Error::Stalled { workspace: self.record.id.clone(), cause }),
             Verdict::Denied(_) if self.record.state.has_expired() => {
                 Err(Error::WorkspaceExpired { operation, workspace: self.record.id.clone() })
@@ -293,7 +351,7 @@ impl Driver {
     }
 
     async fn use_machine(&mut self) -> Result<InUse, Error> {
-        self.admit("work in it", Wish::Use)?;
+        self.wake_and_admit("work in it", Wish::Use).await?;
         if !self.is_adopted {
             self.reconnect().await;
             self.admit("work in it", Wish::Use)?;
@@ -327,7 +385,11 @@ impl Driver {
 
     fn show(&self) {
         let machine = self.live.as_ref().map(|live| live.view());
-        self.seen.send_replace(Seen { record: Arc::new(self.record.clone()), machine });
+        self.seen.send_replace(Seen {
+            record: Arc::new(self.record.clone()),
+            machine,
+            snapshots: self.snapshots.shelf.records().into(),
+        });
     }
 
     /// Something was done: the time to live begins anew.
@@ -371,12 +433,19 @@ impl Driver {
         Ok(())
     }
 
-    /// Boots a machine from the workspace's own disk.
+    /// Has a machine: wakes the one that sleeps, or boots one from the workspace's own disk.
     async fn start(&mut self, turn: Option<OwnedSemaphorePermit>) -> Result<(), Error> {
+        if self.record.state.asleep().is_some() {
+            return self.wake(turn).await;
+        }
         if !self.admit("start it", Wish::Start)? {
             self.touch().await;
             return Ok(());
         }
+        self.start_from_disk(turn).await
+    }
+
+    async fn start_from_disk(&mut self, turn: Option<OwnedSemaphorePermit>) -> Result<(), Error> {
         if self.disk_lent.is_lent() {
             return Err(Error::DiskRead { workspace: self.record.id.clone() });
         }
@@ -388,7 +457,9 @@ impl Driver {
         let layout = resources.layout.clone();
         let id = self.record.id.clone();
         let directory = task::blocking(move || MachineDirectory::create_for(&layout, &id)).await?;
-        self.claim_memory(directory.id().clone()).await?;
+        let disk = self.record.disk.settled(&WorkspaceDisk::of(&resources.layout, &self.record.id))?;
+        self.record.disk = disk;
+        self.claim_memory(directory.id().clone(), None).await?;
         self.record.last_activity_at = SystemTime::now();
         let started = match self.boot(directory).await {
             Ok(live) => self.take_up(Arc::new(live)).await,
@@ -402,14 +473,6 @@ impl Driver {
         reach(FaultPoint::WorkspaceStarted, &self.place())
     }
 
-    /// Decides whether its machine fits, and shows that it is starting before anybody else gets the same room.
-    async fn claim_memory(&mut self, machine: MachineId) -> Result<(), Error> {
-        let shared = self.shared.upgrade().ok_or(Error::Cancelled)?;
-        let _admission = shared.admission.lock().await;
-        shared.limits.admit_machine(&shared.usage(), self.record.shape)?;
-        self.write(WorkspaceState::Starting { machine }).await
-    }
-
     /// Begins to live in a machine that has booted; one that cannot be lived in is ended.
     async fn take_up(&mut self, live: Arc<LiveMachine>) -> Result<(), Error> {
         let machine = live.machine_id().clone();
@@ -417,6 +480,8 @@ impl Driver {
             self.commands.move_in(live.machine.stalls());
             self.converse(&live).await?;
             self.record.last_error = None;
+            // It was booted: its memory began as nothing.
+            self.record.lineage.origin = Some(MemoryContent::default());
             self.write(WorkspaceState::Started { machine }).await
         };
         if let Err(error) = taken_up.await {
@@ -435,9 +500,15 @@ impl Driver {
         let layout = &self.resources.layout;
         let record = &self.record;
         let boot = kept_environment::kept(layout, &record.boot_digest, record.kernel_arguments.clone());
-        let disk = WorkspaceDisk::of(layout, &record.id).layers();
-        let claimed = Claimed::from_disk(record.shape, boot, directory, disk);
+        let disk = WorkspaceDisk::of(layout, &record.id).layers(&record.disk);
+        let claimed = Claimed::from_disk(record.shape, boot, directory, disk, None);
         let running = claimed.start(&self.resources).await?;
+        self.live_in(running).await
+    }
+
+    /// Greets the guest of a machine that was just started, and gives it its identity. One that cannot be is ended.
+    async fn live_in(&self, running: Running) -> Result<LiveMachine, Error> {
+        let record = &self.record;
         let identity = GuestIdentity { id: record.id.to_string(), deadline: life_in_guest(record.ttl) };
         match running.greet(&self.resources.release, identity).await {
             Ok(session) => {
@@ -480,7 +551,10 @@ impl Driver {
     }
 
     /// Opens a session if there is none, and has the commands taken up over it.
-    async fn converse(&self, live: &LiveMachine) -> Result<(), Error> {
+    async fn converse(&mut self, live: &LiveMachine) -> Result<(), Error> {
+        if self.record.lineage.unsettled.is_some() {
+            return self.settle_reset(live).await;
+        }
         let session = live.reconnect(&self.resources.release).await?;
         self.commands.adopt(session).await
     }

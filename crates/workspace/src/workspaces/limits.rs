@@ -43,7 +43,11 @@ impl Usage {
     /// Counts one more.
     pub(super) fn add(&mut self, record: &WorkspaceRecord, disk_used_bytes: u64) {
         self.workspaces += 1;
-        if !matches!(record.state, super::WorkspaceState::Stopped { .. }) {
+        let without_machine = matches!(
+            record.state,
+            super::WorkspaceState::Stopped { .. } | super::WorkspaceState::Asleep { .. }
+        );
+        if !without_machine {
             self.memory_mib += u64::from(record.shape.mem_mib);
         }
         self.disk_bytes += disk_used_bytes;
@@ -65,9 +69,25 @@ impl Limits {
         self.admit_machine(usage, shape)
     }
 
+    /// Whether so many more workspaces fit.
+    pub fn admit_workspaces(&self, usage: &Usage, shape: MachineShape, count: usize) -> Result<(), Error> {
+        let mut usage = *usage;
+        for _ in 0..count {
+            self.admit_workspace(&usage, shape)?;
+            usage.workspaces += 1;
+            usage.memory_mib += u64::from(shape.mem_mib);
+        }
+        Ok(())
+    }
+
     /// Whether one more machine of a workspace fits, of this size.
     pub fn admit_machine(&self, usage: &Usage, shape: MachineShape) -> Result<(), Error> {
         self.admit_memory(usage, shape)?;
+        self.admit_disk(usage)
+    }
+
+    /// Whether anything more fits on the disk.
+    pub fn admit_disk(&self, usage: &Usage) -> Result<(), Error> {
         if usage.disk_bytes >= self.disk_budget_bytes {
             return Err(Error::LimitReached {
                 limit: "disk_budget_mib",

@@ -28,6 +28,8 @@ pub(crate) struct LiveMachine {
     pub(super) machine: Arc<dyn Machine>,
     /// None if an earlier daemon started it.
     pub(super) start: Option<StartKind>,
+    /// Why it was booted though there was something to restore.
+    because: Option<String>,
     /// None: the machine stood still when an earlier daemon's was taken over, and nobody has talked to it since.
     talk: Mutex<Option<Talk>>,
     directory: MachineDirectory,
@@ -50,14 +52,14 @@ impl LiveMachine {
         session: GuestSession,
         files: FileWorkers,
     ) -> Self {
-        let Running { machine, directory, .. } = running;
-        Self { machine, start, talk: Mutex::new(Some(Talk { session, files })), directory }
+        let Running { machine, directory, because, .. } = running;
+        Self { machine, start, because, talk: Mutex::new(Some(Talk { session, files })), directory }
     }
 
     /// A machine that was found standing still: its guest cannot be talked to before it goes on.
     pub(super) fn standing_still(running: Running) -> Self {
         let Running { machine, directory, .. } = running;
-        Self { machine, start: None, talk: Mutex::new(None), directory }
+        Self { machine, start: None, because: None, talk: Mutex::new(None), directory }
     }
 
     pub(super) fn machine_id(&self) -> &MachineId {
@@ -65,7 +67,12 @@ impl LiveMachine {
     }
 
     pub(super) fn view(&self) -> MachineView {
-        MachineView { isolation: self.machine.isolation(), start: self.start, stall: self.machine.stall() }
+        MachineView {
+            isolation: self.machine.isolation(),
+            start: self.start,
+            because: self.because.clone(),
+            stall: self.machine.stall(),
+        }
     }
 
     /// Why the machine stands still, if it does.

@@ -29,6 +29,8 @@ mod create;
 mod disk;
 mod driver;
 mod files;
+mod fork;
+mod frozen_file;
 mod gc;
 mod guest_deadline;
 mod id;
@@ -45,6 +47,8 @@ mod record;
 mod registry;
 mod revival;
 mod room;
+mod snapshot_requests;
+mod snapshots;
 mod state;
 mod stopped_disk;
 mod view;
@@ -60,18 +64,27 @@ use tokio::sync::oneshot;
 
 pub(crate) use self::{
     call::KnownCall, changes::Changes, clock::HostClock, in_use::InUse, record::RECORD_VERSION,
+    snapshots::memory::Memories,
 };
 pub use self::{
     call::{Call, Called, KeptCommand},
     changes::Revision,
     create::{CreateEvent, CreateIo, CreateRequest},
+    driver::Resumed,
     files::WorkspaceFiles,
+    fork::{ForkRequest, Forked, MOST_FORKS},
+    frozen_file::FrozenFileError,
     gc::{Garbage, GarbageKind},
-    id::{WorkspaceId, WorkspaceIdError},
+    id::{LayerId, SnapshotId, WorkspaceId, WorkspaceIdError},
     limits::{Limits, RunUsage, Usage},
     naming::{LABEL_KEY_CHARS, NAME_CHARS, WorkspaceUpdate, label_key},
     one_shot::{OneShotOutcome, OneShots},
     record::{SeedMode, SeedRecord, StopReason, WorkspaceRecord, WorkspaceState},
+    snapshot_requests::{SnapshotRequest, SnapshotView},
+    snapshots::{
+        BASELINE, Lineage, MemoryContent, MemoryStage, Parent, SNAPSHOT_COMMENT_CHARS, SNAPSHOT_NAME_CHARS,
+        SavedMemory, SnapshotKind, SnapshotRecord,
+    },
     stopped_disk::{DiskExport, DiskExported, DiskForm, StoppedDisk},
     view::{MachineView, WorkspaceView},
 };
@@ -320,7 +333,7 @@ impl WorkspaceFilter {
 
 impl Shared {
     fn usage(&self) -> Usage {
-        self.usage_with(|record| disk::WorkspaceDisk::of(&self.resources.layout, &record.id).used_bytes())
+        self.usage_with(|record| view::used_bytes(&self.resources.layout, record))
     }
 
     /// The same without a look at any disk.
@@ -342,11 +355,13 @@ impl Shared {
         record: WorkspaceRecord,
         live: Option<live::LiveMachine>,
         commands: Arc<Commands>,
+        shelf: snapshots::shelf::Shelf,
     ) {
         let (asking, requests) = tokio::sync::mpsc::channel(64);
         let machine = live.as_ref().map(live::LiveMachine::view);
-        let (seen, watch) =
-            tokio::sync::watch::channel(view::Seen { record: Arc::new(record.clone()), machine });
+        let seen =
+            view::Seen { record: Arc::new(record.clone()), machine, snapshots: shelf.records().into() };
+        let (seen, watch) = tokio::sync::watch::channel(seen);
         let uses = in_use::UseCount::default();
         let entry = Entry::Driven {
             requests: asking,
@@ -357,11 +372,14 @@ impl Shared {
         self.registry.insert(record.id.clone(), entry);
         let driver = driver::Driver {
             is_unwritten: false,
-            is_adopted: live.as_ref().is_some_and(|live| live.session().is_some()),
+            is_adopted: live.as_ref().is_some_and(|live| live.session().is_some())
+                && record.lineage.unsettled.is_none(),
             revival: revival::Revival::default(),
             // Told by the creation, or by an earlier daemon, some time ago.
             guest_deadline: guest_deadline::GuestDeadline::Unknown,
             no_expiry_before: None,
+            no_sleep_before: None,
+            snapshots: driver::Snapshots::new(shelf),
             record,
             shared: Arc::downgrade(self),
             resources: Arc::clone(&self.resources),
@@ -375,6 +393,16 @@ impl Shared {
             clock: clock::WallClock::new(self.resources.clock.clone()),
         };
         tokio::spawn(driver.drive());
+    }
+
+    /// An id that no workspace has.
+    fn new_id(&self) -> Result<WorkspaceId, Error> {
+        loop {
+            let id = WorkspaceId::random()?;
+            if self.registry.seen(&id).is_err() {
+                return Ok(id);
+            }
+        }
     }
 
     fn commands(&self, id: &WorkspaceId) -> Result<Arc<Commands>, Error> {

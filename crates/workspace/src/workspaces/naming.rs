@@ -78,6 +78,8 @@ pub struct WorkspaceUpdate {
     pub clear_labels: Vec<String>,
     /// Another time to live; the inner none: for ever.
     pub ttl: Option<Option<std::time::Duration>>,
+    /// How long its machine may stay unused before it sleeps; the inner none: for ever.
+    pub idle_sleep: Option<Option<std::time::Duration>>,
 }
 
 /// Applies the update. One that changes nothing is refused; a time to live that is given begins anew, so it always does.
@@ -100,6 +102,9 @@ pub(crate) fn apply(record: &mut WorkspaceRecord, update: &WorkspaceUpdate) -> R
     if let Some(ttl) = update.ttl {
         crate::policy::admit_ttl(ttl, crate::policy::SHORTEST_WORKSPACE_TTL)?;
         record.ttl = ttl;
+    }
+    if let Some(idle_sleep) = update.idle_sleep {
+        record.idle_sleep = idle_sleep;
     }
     if update.ttl.is_none() && *record == before {
         let reason = "nothing would change".to_owned();
@@ -146,6 +151,9 @@ mod tests {
             allow_host_compat: false,
             state: WorkspaceState::Stopped { reason: StopReason::Requested },
             seed: SeedRecord::default(),
+            disk: Default::default(),
+            lineage: Default::default(),
+            idle_sleep: None,
             last_error: None,
         }
     }

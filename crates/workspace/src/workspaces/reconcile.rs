@@ -6,6 +6,10 @@
 //! | started | yes | started: machine, session and commands are taken over |
 //! | started | stands still | started: the session and the end of its commands wait until it goes on |
 //! | started | no | stopped, with the likeliest reason |
+//! | falling asleep | yes | started: it goes on |
+//! | falling asleep | no | asleep if it was saved, else stopped |
+//! | asleep | either | asleep; its machine is ended |
+//! | waking up | either | asleep |
 //! | starting | yes or no | stopped: it had told nobody that it runs; its machine is ended |
 //! | stopping | yes | stopped: the shutdown is done again |
 //! | stopping | stands still | started: its guest has something left to write |
@@ -26,8 +30,16 @@ use pyro_engine::{MachineId, StallCause};
 use tracing::{info, warn};
 
 use super::{
-    Shared, WorkspaceRecord, WorkspaceState, gc::recordless, kept_environment, live::LiveMachine,
+    Shared, WorkspaceRecord, WorkspaceState,
+    disk::{DiskRecord, WorkspaceDisk},
+    gc::recordless,
+    kept_environment,
+    live::LiveMachine,
     record::StopReason,
+    snapshots::{
+        SnapshotKind,
+        shelf::{Shelf, SnapshotFiles},
+    },
 };
 use crate::{
     commands::Commands,
@@ -118,7 +130,9 @@ async fn settle_or_tell(
     record.last_error = Some(chain(&error));
     record.state = WorkspaceState::Stopped { reason: StopReason::MachineLost };
     let commands = shared.commands(&record.id)?;
-    shared.drive(record, None, commands);
+    let files = SnapshotFiles::of(&shared.resources.layout, &record.id);
+    let shelf = task::blocking(move || Shelf::read(files)).await?;
+    shared.drive(record, None, commands, shelf);
     Ok(())
 }
 
@@ -129,6 +143,15 @@ async fn settle(shared: &Arc<Shared>, mut record: WorkspaceRecord, was_restarted
         None => None,
     };
     let commands = shared.commands(&record.id)?;
+    let shelf = {
+        let files = SnapshotFiles::of(&resources.layout, &record.id);
+        task::blocking(move || Shelf::read(files)).await?
+    };
+    settle_disk(shared, &mut record, found.as_ref()).await?;
+    if let WorkspaceState::FallingAsleep { machine } = record.state.clone() {
+        record.state = settle_sleep(&record, &shelf, machine, found.as_ref()).await?;
+        shared.store.update_workspace(&record).await?;
+    }
     let live = match (&record.state, found) {
         (WorkspaceState::Creating { .. } | WorkspaceState::Deleting { .. }, found) => {
             if let Some(running) = found {
@@ -138,13 +161,22 @@ async fn settle(shared: &Arc<Shared>, mut record: WorkspaceRecord, was_restarted
             return super::remove(&resources.layout, &shared.store, &record.id).await;
         }
         (WorkspaceState::Stopped { .. }, _) => None,
+        (WorkspaceState::FallingAsleep { .. } | WorkspaceState::Asleep { .. }, found) => {
+            // The last thing that was left to do.
+            if let Some(running) = found {
+                running.end().await?;
+            }
+            None
+        }
         (WorkspaceState::Started { .. }, Some(running)) if stall(&running).is_some() => {
             Some(take_over_standing(running, &commands).await?)
         }
         (WorkspaceState::Started { .. }, Some(running)) => match talk(resources, &running).await {
             Ok(session) => {
                 commands.move_in(running.machine.stalls());
-                commands.adopt(session.clone()).await?;
+                if record.lineage.unsettled.is_none() {
+                    commands.adopt(session.clone()).await?;
+                }
                 let files = FileWorkers::taking_over(session.clone());
                 let live = LiveMachine::new(running, None, session, files);
                 // Nobody saw whether the host slept since.
@@ -189,7 +221,16 @@ async fn settle(shared: &Arc<Shared>, mut record: WorkspaceRecord, was_restarted
                 }
             }
         }
-        (WorkspaceState::Starting { .. }, found) => {
+        (WorkspaceState::Starting { from: Some(snapshot), .. }, found) => {
+            let snapshot = snapshot.clone();
+            if let Some(running) = found {
+                running.end().await?;
+            }
+            record.state = WorkspaceState::Asleep { snapshot };
+            shared.store.update_workspace(&record).await?;
+            None
+        }
+        (WorkspaceState::Starting { from: None, .. }, found) => {
             if let Some(running) = found
                 && let Some(standing) = shut_down(resources, running).await?
             {
@@ -199,8 +240,61 @@ async fn settle(shared: &Arc<Shared>, mut record: WorkspaceRecord, was_restarted
             None
         }
     };
-    shared.drive(record, live, commands);
+    if live.is_none() && record.lineage.unsettled.take().is_some() {
+        // It was reset, and its commands are still those of before.
+        commands.machine_gone("the workspace was reset").await?;
+        commands.clear().await?;
+        shared.store.update_workspace(&record).await?;
+    }
+    shared.drive(record, live, commands, shelf);
     Ok(())
+}
+
+/// A capture that was cut off: whether the machine had switched to the next layer, it tells; one that is gone need not.
+async fn settle_disk(
+    shared: &Shared,
+    record: &mut WorkspaceRecord,
+    found: Option<&Running>,
+) -> Result<(), Error> {
+    let Some(next) = record.disk.next.clone() else { return Ok(()) };
+    let disk = WorkspaceDisk::of(&shared.resources.layout, &record.id);
+    let capture = found.and_then(|running| running.machine.capture());
+    let switched = match capture {
+        Some(capture) if disk.layer(Some(&next)).exists() => {
+            let layers = [disk.qcow2(record.disk.active.as_ref()), disk.qcow2(Some(&next))];
+            let active = capture.active_layer(&layers).await;
+            let active =
+                active.map_err(|source| Error::Engine { operation: "ask for the active layer", source })?;
+            active.is_some_and(|active| active.path == layers[1].path)
+        }
+        Some(_) => false,
+        None => true,
+    };
+    record.disk = match switched {
+        true => record.disk.settled(&disk)?,
+        false => DiskRecord { next: None, ..record.disk.clone() },
+    };
+    shared.store.update_workspace(record).await
+}
+
+/// A workspace that was falling asleep: it sleeps, if it was saved; else it goes on.
+async fn settle_sleep(
+    record: &WorkspaceRecord,
+    shelf: &Shelf,
+    machine: MachineId,
+    found: Option<&Running>,
+) -> Result<WorkspaceState, Error> {
+    let saved = record.lineage.at.as_ref().and_then(|at| shelf.get(at));
+    let saved = saved.filter(|snapshot| snapshot.kind == SnapshotKind::Sleep);
+    match (found, saved) {
+        (None, Some(snapshot)) => Ok(WorkspaceState::Asleep { snapshot: snapshot.id.clone() }),
+        (Some(running), _) => {
+            let resumed = running.machine.resume().await;
+            resumed.map_err(|source| Error::Engine { operation: "let the machine go on", source })?;
+            Ok(WorkspaceState::Started { machine })
+        }
+        (None, None) => Ok(WorkspaceState::Started { machine }),
+    }
 }
 
 async fn stopped(
@@ -222,9 +316,12 @@ async fn find(resources: &Arc<Resources>, machine: &MachineId) -> Result<Option<
         return Ok(None);
     };
     match resources.engine.adopt(directory.path()).await {
-        Ok(Some(machine)) => {
-            Ok(Some(Running { machine: machine.into(), start: StartKind::Restored, directory }))
-        }
+        Ok(Some(machine)) => Ok(Some(Running {
+            machine: machine.into(),
+            start: StartKind::Restored,
+            because: None,
+            directory,
+        })),
         Ok(None) => {
             directory.vacate();
             Ok(None)

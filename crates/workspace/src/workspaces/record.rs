@@ -9,7 +9,7 @@ use std::{
 use pyro_engine::{MachineId, MachineShape};
 use serde::{Deserialize, Serialize};
 
-use super::{Call, WorkspaceId};
+use super::{Call, WorkspaceId, disk::DiskRecord, id::SnapshotId, snapshots::Lineage};
 
 /// Version of the record's format; a newer one is refused, never guessed at.
 pub(crate) const RECORD_VERSION: u32 = 1;
@@ -57,6 +57,15 @@ pub struct WorkspaceRecord {
     pub state: WorkspaceState,
     /// What `/workspace` was filled with.
     pub seed: SeedRecord,
+    /// Which layers its disk has.
+    #[serde(default)]
+    pub disk: DiskRecord,
+    /// Where its state comes from, as far as it was saved.
+    #[serde(default)]
+    pub lineage: Lineage,
+    /// How long its machine may stay unused before it sleeps; none: for ever.
+    #[serde(default)]
+    pub idle_sleep: Option<Duration>,
     /// Whether anything failed that a person should know of; one line.
     pub last_error: Option<String>,
 }
@@ -120,10 +129,23 @@ pub enum WorkspaceState {
         /// Why.
         reason: StopReason,
     },
-    /// A machine is being booted from its disk.
+    /// Its machine is being saved, and stands still for that.
+    FallingAsleep {
+        /// The machine.
+        machine: MachineId,
+    },
+    /// Its machine is saved, and it goes on when it is used.
+    Asleep {
+        /// What it goes on from.
+        snapshot: SnapshotId,
+    },
+    /// A machine is being started: booted from its disk, or from what was saved.
     Starting {
         /// The machine.
         machine: MachineId,
+        /// What it goes on from, if it slept.
+        #[serde(default)]
+        from: Option<SnapshotId>,
     },
     /// Going away; after a crash the rest of it is removed.
     Deleting {

@@ -126,7 +126,10 @@ impl Registry {
         let entries = self.lock();
         let is_busy = |entry: &&Entry| match entry {
             Entry::Creating(_) => true,
-            Entry::Driven { commands, uses, .. } => uses.count() > 0 || commands.running() > 0,
+            // What sleeps does nothing, whatever runs in it.
+            Entry::Driven { commands, uses, seen, .. } => {
+                uses.count() > 0 || (commands.running() > 0 && seen.borrow().record.state.asleep().is_none())
+            }
         };
         entries.values().filter(is_busy).count()
     }
@@ -143,7 +146,9 @@ impl Entry {
 
     fn seen(&self) -> Seen {
         match self {
-            Self::Creating(record) => Seen { record: Arc::clone(record), machine: None },
+            Self::Creating(record) => {
+                Seen { record: Arc::clone(record), machine: None, snapshots: Arc::new([]) }
+            }
             Self::Driven { seen, .. } => seen.borrow().clone(),
         }
     }
@@ -190,6 +195,9 @@ mod tests {
             ends_with_callers: false,
             state: WorkspaceState::Creating { machine: None },
             seed: SeedRecord::default(),
+            disk: Default::default(),
+            lineage: Default::default(),
+            idle_sleep: None,
             last_error: None,
         }
     }

@@ -1,17 +1,21 @@
 //! What may be asked of a workspace in which state: the one table, pure.
 //!
-//! | | use | start | stop | delete | update | read disk |
-//! | --- | --- | --- | --- | --- | --- | --- |
-//! | creating | – | – | – | – | – | – |
-//! | started | yes | is so | yes | yes | yes | – |
-//! | started, stands still: disk full, disk failed, paused | stalled | stalled | stalled | yes | yes | – |
-//! | started, stands still: broken | stalled | stalled | yes | yes | yes | – |
-//! | stopping | – | – | yes | yes | – | – |
-//! | stopping, stands still: disk full, disk failed, paused | – | – | stalled | yes | – | – |
-//! | stopping, stands still: broken | – | – | yes | yes | – | – |
-//! | stopped | – | yes | is so | yes | yes | yes |
-//! | starting | – | – | – | yes | – | – |
-//! | deleting | – | – | – | yes | – | – |
+//! | | use | start | stop | delete | update | read disk | snapshot, fork | reset | sleep |
+//! | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |
+//! | creating | – | – | – | – | – | – | – | – | – |
+//! | started | yes | is so | yes | yes | yes | – | yes | yes | yes |
+//! | started, stands still: disk full, disk failed, paused | stalled | stalled | stalled | yes | yes | – | stalled | yes | stalled |
+//! | started, stands still: broken | stalled | stalled | yes | yes | yes | – | stalled | yes | stalled |
+//! | stopping | – | – | yes | yes | – | – | – | – | – |
+//! | stopping, stands still: disk full, disk failed, paused | – | – | stalled | yes | – | – | – | – | – |
+//! | stopping, stands still: broken | – | – | yes | yes | – | – | – | – | – |
+//! | stopped | – | yes | is so | yes | yes | yes | yes | yes | – |
+//! | falling asleep | – | – | – | yes | – | – | – | – | – |
+//! | asleep | awake | awake | awake | yes | yes | yes | awake | yes | is so |
+//! | starting | – | – | – | yes | – | – | – | – | – |
+//! | deleting | – | – | – | yes | – | – | – | – | – |
+//!
+//! *Awake*: it is woken up, and then it is done.
 //!
 //! The disk is read past the guest, so only when no machine writes to it.
 //!
@@ -23,7 +27,10 @@
 
 use pyro_engine::StallCause;
 
-use super::record::{StopReason, WorkspaceState};
+use super::{
+    id::SnapshotId,
+    record::{StopReason, WorkspaceState},
+};
 
 /// What somebody wants of a workspace as a whole.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -40,6 +47,12 @@ pub(crate) enum Wish {
     Update,
     /// Have its disk read by the host.
     ReadDisk,
+    /// Have its state of now kept, to go back to or to begin others from.
+    Snapshot,
+    /// Go on from a state that was kept.
+    Reset,
+    /// Have its machine saved and ended until it is used.
+    Sleep,
 }
 
 /// What the table says.
@@ -49,6 +62,8 @@ pub(crate) enum Verdict {
     Accepted,
     /// Nothing is to be done.
     AlreadySo,
+    /// Wake it up, then ask again.
+    Awake,
     /// Not while the machine stands still for this cause.
     Stalled(StallCause),
     /// Not now, for this reason: a fragment that reads after "workspace `x` ".
@@ -58,16 +73,17 @@ pub(crate) enum Verdict {
 /// Asks the table about a workspace in this state, whose machine stands still for that cause if it does.
 pub(crate) fn decide(state: &WorkspaceState, stall: Option<StallCause>, wish: Wish) -> Verdict {
     use StallCause::{Broken, DiskFailed, DiskFull, Paused};
-    use Verdict::{Accepted, AlreadySo, Denied, Stalled};
-    use WorkspaceState::{Creating, Deleting, Started, Starting, Stopped, Stopping};
+    use Verdict::{Accepted, AlreadySo, Awake, Denied, Stalled};
+    use WorkspaceState::{Asleep, Creating, Deleting, FallingAsleep, Started, Starting, Stopped, Stopping};
     match (state, wish) {
         (Creating { .. }, _) => Denied("is still being created".to_owned()),
         (Started { .. }, wish) => match (stall, wish) {
-            (_, Wish::Delete | Wish::Update) | (None, Wish::Use | Wish::Stop) => Accepted,
+            (_, Wish::Delete | Wish::Update | Wish::Reset) => Accepted,
+            (None, Wish::Use | Wish::Stop | Wish::Snapshot | Wish::Sleep) => Accepted,
             (None, Wish::Start) => AlreadySo,
             (Some(Broken), Wish::Stop) => Accepted,
             (Some(cause @ (DiskFull | DiskFailed | Paused)), Wish::Stop) => Stalled(cause),
-            (Some(cause), Wish::Use | Wish::Start) => Stalled(cause),
+            (Some(cause), Wish::Use | Wish::Start | Wish::Snapshot | Wish::Sleep) => Stalled(cause),
             (_, Wish::ReadDisk) => {
                 Denied("has a machine, which writes to its disk; stop it first".to_owned())
             }
@@ -78,12 +94,17 @@ pub(crate) fn decide(state: &WorkspaceState, stall: Option<StallCause>, wish: Wi
         },
         (Stopping { .. }, Wish::Delete) => Accepted,
         (Stopping { .. }, _) => Denied("is stopping".to_owned()),
-        (Stopped { .. }, Wish::Start | Wish::Delete | Wish::Update | Wish::ReadDisk) => Accepted,
         (Stopped { .. }, Wish::Stop) => AlreadySo,
-        (Stopped { reason }, Wish::Use) => Denied(format!("is stopped ({})", reason.explanation())),
-        (Starting { .. }, Wish::Delete) => Accepted,
+        (Stopped { reason }, Wish::Use | Wish::Sleep) => {
+            Denied(format!("is stopped ({})", reason.explanation()))
+        }
+        (Stopped { .. }, _) => Accepted,
+        (Asleep { .. }, Wish::Delete | Wish::Update | Wish::ReadDisk | Wish::Reset) => Accepted,
+        (Asleep { .. }, Wish::Sleep) => AlreadySo,
+        (Asleep { .. }, Wish::Use | Wish::Start | Wish::Stop | Wish::Snapshot) => Awake,
+        (FallingAsleep { .. } | Starting { .. } | Deleting { .. }, Wish::Delete) => Accepted,
+        (FallingAsleep { .. }, _) => Denied("is falling asleep".to_owned()),
         (Starting { .. }, _) => Denied("is starting".to_owned()),
-        (Deleting { .. }, Wish::Delete) => Accepted,
         (Deleting { .. }, _) => Denied("is being deleted".to_owned()),
     }
 }
@@ -115,11 +136,12 @@ impl StopReason {
 }
 
 impl WorkspaceState {
-    /// The contract's word: `created`, `started` or `stopped`.
+    /// The contract's word: `created`, `started` or `stopped`, and `sleeping` beside them.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Creating { .. } => "created",
-            Self::Started { .. } | Self::Stopping { .. } => "started",
+            Self::Started { .. } | Self::Stopping { .. } | Self::FallingAsleep { .. } => "started",
+            Self::Asleep { .. } | Self::Starting { from: Some(_), .. } => "sleeping",
             Self::Stopped { .. } | Self::Starting { .. } | Self::Deleting { .. } => "stopped",
         }
     }
@@ -129,14 +151,24 @@ impl WorkspaceState {
         matches!(self, Self::Stopped { reason: StopReason::Expired })
     }
 
+    /// What it goes on from when it wakes up.
+    pub(crate) fn asleep(&self) -> Option<&SnapshotId> {
+        match self {
+            Self::Asleep { snapshot } => Some(snapshot),
+            Self::Starting { from, .. } => from.as_ref(),
+            _ => None,
+        }
+    }
+
     /// The machine that lives, or may live, in this state.
     pub(crate) fn machine(&self) -> Option<&pyro_engine::MachineId> {
         match self {
             Self::Creating { machine } | Self::Deleting { machine } => machine.as_ref(),
-            Self::Started { machine } | Self::Stopping { machine, .. } | Self::Starting { machine } => {
-                Some(machine)
-            }
-            Self::Stopped { .. } => None,
+            Self::Started { machine }
+            | Self::Stopping { machine, .. }
+            | Self::FallingAsleep { machine }
+            | Self::Starting { machine, .. } => Some(machine),
+            Self::Stopped { .. } | Self::Asleep { .. } => None,
         }
     }
 }
@@ -152,27 +184,42 @@ mod tests {
         let machine = MachineId::from_bytes([0; 6]);
         let started = WorkspaceState::Started { machine: machine.clone() };
         let stopping = WorkspaceState::Stopping { machine: machine.clone(), reason: StopReason::Requested };
+        let snapshot = SnapshotId::from_bytes([1; 6]);
         let rows = [
-            (WorkspaceState::Creating { machine: None }, None, "------"),
-            (started.clone(), None, "a=aaa-"),
-            (started.clone(), Some(StallCause::DiskFull), "sssaa-"),
-            (started.clone(), Some(StallCause::DiskFailed), "sssaa-"),
-            (started.clone(), Some(StallCause::Paused), "sssaa-"),
-            (started, Some(StallCause::Broken), "ssaaa-"),
-            (stopping.clone(), None, "--aa--"),
-            (stopping.clone(), Some(StallCause::DiskFull), "--sa--"),
-            (stopping.clone(), Some(StallCause::DiskFailed), "--sa--"),
-            (stopping.clone(), Some(StallCause::Paused), "--sa--"),
-            (stopping, Some(StallCause::Broken), "--aa--"),
-            (WorkspaceState::Stopped { reason: StopReason::Expired }, None, "-a=aaa"),
-            (WorkspaceState::Starting { machine }, None, "---a--"),
-            (WorkspaceState::Deleting { machine: None }, None, "---a--"),
+            (WorkspaceState::Creating { machine: None }, None, "---------"),
+            (started.clone(), None, "a=aaa-aaa"),
+            (started.clone(), Some(StallCause::DiskFull), "sssaa-sas"),
+            (started.clone(), Some(StallCause::DiskFailed), "sssaa-sas"),
+            (started.clone(), Some(StallCause::Paused), "sssaa-sas"),
+            (started, Some(StallCause::Broken), "ssaaa-sas"),
+            (stopping.clone(), None, "--aa-----"),
+            (stopping.clone(), Some(StallCause::DiskFull), "--sa-----"),
+            (stopping.clone(), Some(StallCause::DiskFailed), "--sa-----"),
+            (stopping.clone(), Some(StallCause::Paused), "--sa-----"),
+            (stopping, Some(StallCause::Broken), "--aa-----"),
+            (WorkspaceState::Stopped { reason: StopReason::Expired }, None, "-a=aaaaa-"),
+            (WorkspaceState::FallingAsleep { machine: machine.clone() }, None, "---a-----"),
+            (WorkspaceState::Asleep { snapshot: snapshot.clone() }, None, "wwwaaawa="),
+            (WorkspaceState::Starting { machine: machine.clone(), from: None }, None, "---a-----"),
+            (WorkspaceState::Starting { machine, from: Some(snapshot) }, None, "---a-----"),
+            (WorkspaceState::Deleting { machine: None }, None, "---a-----"),
         ];
         for (state, stall, expected) in rows {
-            let wishes = [Wish::Use, Wish::Start, Wish::Stop, Wish::Delete, Wish::Update, Wish::ReadDisk];
+            let wishes = [
+                Wish::Use,
+                Wish::Start,
+                Wish::Stop,
+                Wish::Delete,
+                Wish::Update,
+                Wish::ReadDisk,
+                Wish::Snapshot,
+                Wish::Reset,
+                Wish::Sleep,
+            ];
             let verdicts = wishes.map(|wish| match decide(&state, stall, wish) {
                 Verdict::Accepted => 'a',
                 Verdict::AlreadySo => '=',
+                Verdict::Awake => 'w',
                 Verdict::Stalled(cause) if Some(cause) == stall => 's',
                 Verdict::Stalled(cause) => panic!("{cause}"),
                 Verdict::Denied(_) => '-',

@@ -97,7 +97,7 @@ impl StoppedDisk {
     pub(super) fn lend(layout: &Layout, record: &WorkspaceRecord, lending: &Lending) -> Self {
         Self {
             workspace: record.id.clone(),
-            layers: WorkspaceDisk::of(layout, &record.id).layers(),
+            layers: WorkspaceDisk::of(layout, &record.id).layers(&record.disk),
             disk_bytes: record.disk_bytes,
             boot: kept_environment::kept(layout, &record.boot_digest, record.kernel_arguments.clone()),
             claims: Claims::of(layout),

@@ -7,8 +7,13 @@ use std::{
 
 use pyro_engine::{BootFiles, Isolation, Stall};
 
-use super::{WorkspaceRecord, disk::WorkspaceDisk, kept_environment};
-use crate::{commands::CommandCounts, layout::Layout, run::StartKind};
+use super::{
+    WorkspaceRecord,
+    disk::WorkspaceDisk,
+    kept_environment,
+    snapshots::{SnapshotRecord, shelf},
+};
+use crate::{commands::CommandCounts, error::Error, layout::Layout, run::StartKind};
 
 /// A workspace as it is now.
 #[derive(Clone, Debug)]
@@ -19,8 +24,10 @@ pub struct WorkspaceView {
     pub machine: Option<MachineView>,
     /// How many commands it ran and runs.
     pub commands: CommandCounts,
-    /// Bytes that its disk takes on the host.
+    /// Bytes that its disk and its snapshots take on the host.
     pub disk_used_bytes: u64,
+    /// How many snapshots it has, the baseline included.
+    pub snapshots: usize,
     /// What it boots.
     pub boot: BootFiles,
 }
@@ -32,6 +39,8 @@ pub struct MachineView {
     pub isolation: Isolation,
     /// How it came to life; none if an earlier daemon started it.
     pub start: Option<StartKind>,
+    /// Why it was booted though there was something to restore.
+    pub because: Option<String>,
     /// Why it stands still, if it does.
     pub stall: Option<Stall>,
 }
@@ -53,13 +62,29 @@ impl WorkspaceRecord {
 pub(super) struct Seen {
     pub(super) record: Arc<WorkspaceRecord>,
     pub(super) machine: Option<MachineView>,
+    pub(super) snapshots: Arc<[Arc<SnapshotRecord>]>,
+}
+
+/// What the disk and the snapshots of a workspace take on the host, bytes; of what it shares, its share. Blocks.
+pub(super) fn used_bytes(layout: &Layout, record: &WorkspaceRecord) -> u64 {
+    let snapshots = shelf::SnapshotFiles::of(layout, &record.id);
+    WorkspaceDisk::of(layout, &record.id).used_bytes() + snapshots.used_bytes()
 }
 
 impl Seen {
+    /// The snapshot of that name, or of that id.
+    pub(super) fn find_snapshot(&self, reference: &str) -> Result<Arc<SnapshotRecord>, Error> {
+        shelf::find(&self.snapshots, reference).ok_or_else(|| Error::UnknownSnapshot {
+            workspace: self.record.id.clone(),
+            name: reference.trim().to_owned(),
+        })
+    }
+
     pub(super) fn view(self, commands: CommandCounts, layout: &Layout) -> WorkspaceView {
-        let Self { record, machine } = self;
+        let Self { record, machine, snapshots } = self;
         WorkspaceView {
-            disk_used_bytes: WorkspaceDisk::of(layout, &record.id).used_bytes(),
+            disk_used_bytes: used_bytes(layout, &record),
+            snapshots: snapshots.iter().filter(|snapshot| snapshot.kind.is_listed()).count(),
             boot: kept_environment::kept(layout, &record.boot_digest, record.kernel_arguments.clone()),
             record: Arc::unwrap_or_clone(record),
             machine,

@@ -198,6 +198,9 @@ pub(crate) fn record(number: u8) -> WorkspaceRecord {
         ends_with_callers: false,
         state: WorkspaceState::Stopped { reason: StopReason::Requested },
         seed: SeedRecord::default(),
+        disk: Default::default(),
+        lineage: Default::default(),
+        idle_sleep: None,
         last_error: None,
     }
 }

@@ -37,6 +37,9 @@ pub(crate) struct Arguments {
     /// Stop the machine after so long without use; nothing is deleted; 0 for never
     #[arg(long, value_name = "SECONDS", default_value_t = run::DEFAULT_TTL_SECONDS)]
     ttl_seconds: u64,
+    /// Save the machine after so long without use, until it is used again; 0 for never
+    #[arg(long, value_name = "SECONDS", default_value_t = 0)]
+    idle_sleep_seconds: u64,
     /// What the machine may reach: off, egress or egress+published-ports (only off is supported yet)
     #[arg(long, value_name = "POLICY", default_value = "off", value_parser = |text: &str| NetworkPolicy::try_from(text.to_owned()))]
     network_policy: NetworkPolicy,
@@ -98,6 +101,7 @@ impl Arguments {
             mem_mib: self.mem_mib,
             disk_mib: self.disk_mib,
             ttl_seconds: self.ttl_seconds,
+            idle_sleep_seconds: self.idle_sleep_seconds,
             network_policy: self.network_policy,
             allow_host_compat: self.allow_host_compat,
             seed_path: self.seed_path.as_deref().map(host_path::existing).transpose()?,

@@ -9,6 +9,7 @@ mod disk;
 mod exec;
 mod export;
 mod file;
+mod fork;
 mod host_path;
 mod job;
 mod label;
@@ -17,6 +18,9 @@ mod logs;
 mod output;
 mod patch;
 mod reattach;
+mod reset;
+mod sleep;
+mod snapshot;
 mod start;
 mod status;
 mod stop;
@@ -67,6 +71,11 @@ pub(crate) enum Command {
     Export(export::Arguments),
     #[command(subcommand)]
     Disk(disk::Command),
+    #[command(subcommand)]
+    Snapshot(snapshot::Command),
+    Reset(reset::Arguments),
+    Fork(fork::Arguments),
+    Sleep(sleep::Arguments),
     Stop(stop::Arguments),
     Start(start::Arguments),
     Delete(delete::Arguments),
@@ -91,6 +100,10 @@ impl Command {
             Self::Sync(command) => command.json(),
             Self::Export(arguments) => arguments.json,
             Self::Disk(command) => command.json(),
+            Self::Snapshot(command) => command.json(),
+            Self::Reset(arguments) => arguments.json,
+            Self::Fork(arguments) => arguments.json,
+            Self::Sleep(arguments) => arguments.json,
             Self::Stop(arguments) => arguments.json,
             Self::Start(arguments) => arguments.json,
             Self::Delete(arguments) => arguments.json,
@@ -116,6 +129,10 @@ pub(crate) async fn perform(command: Command, settings: Settings) -> Result<Stat
         Command::Sync(command) => sync::perform(command, &settings).await,
         Command::Export(arguments) => export::perform(arguments, &settings).await,
         Command::Disk(command) => disk::perform(command, &settings).await,
+        Command::Snapshot(command) => snapshot::perform(command, &settings).await,
+        Command::Reset(arguments) => reset::perform(arguments, &settings).await,
+        Command::Fork(arguments) => fork::perform(arguments, &settings).await,
+        Command::Sleep(arguments) => sleep::perform(arguments, &settings).await,
         Command::Stop(arguments) => stop::perform(arguments, &settings).await,
         Command::Start(arguments) => start::perform(arguments, &settings).await,
         Command::Delete(arguments) => delete::perform(arguments, &settings).await,

@@ -36,6 +36,9 @@ pub(crate) struct Arguments {
     /// Stop the machine after so long without use, from now on; 0 for never
     #[arg(long, value_name = "SECONDS")]
     ttl_seconds: Option<u64>,
+    /// Save the machine after so long without use, until it is used again; 0 for never
+    #[arg(long, value_name = "SECONDS")]
+    idle_sleep_seconds: Option<u64>,
     /// Print one JSON object
     #[arg(long)]
     pub(crate) json: bool,
@@ -51,6 +54,7 @@ impl Arguments {
             labels: self.label.iter().cloned().collect(),
             clear_labels: self.clear_label.clone(),
             ttl_seconds: self.ttl_seconds,
+            idle_sleep_seconds: self.idle_sleep_seconds,
         }
     }
 }

@@ -33,12 +33,23 @@ pub(super) fn details(workspace: &Workspace) -> String {
         format!("Last activity at: {}", time(workspace.last_activity_at)),
         format!("Commands: {} ({} running)", workspace.command_count, workspace.running_command_count),
     ];
+    if let Some(parent) = &workspace.parent {
+        let from = parent.snapshot_name.as_ref().map_or(String::new(), |name| format!(", snapshot {name}"));
+        lines.push(format!("Forked from: {}{from}", parent.workspace_id));
+    }
+    lines.push(format!("Snapshots: {}, resets: {}", workspace.snapshot_count, workspace.reset_count));
+    if workspace.idle_sleep_seconds > 0 {
+        lines.push(format!("Sleeps after: {} s without use", workspace.idle_sleep_seconds));
+    }
     if let Some(last) = &workspace.last_command {
         let status = last.exit_code.map_or_else(unknown, |code| code.to_string());
         lines.push(format!("Last command: {} exit_code={status} `{}`", last.sequence, last.command));
     }
     if let Some(stalled) = &workspace.stalled {
         lines.push(format!("Paused: {stalled}"));
+    }
+    if let Some(reason) = &workspace.boot_reason {
+        lines.push(format!("Booted because: {reason}"));
     }
     if let Some(error) = &workspace.last_error {
         lines.push(format!("Last error: {error}"));
@@ -70,7 +81,7 @@ pub(super) fn shown(bytes: &ByteString) -> String {
     printable(&String::from_utf8_lossy(&bytes.0)).replace('\n', "\u{fffd}")
 }
 
-fn labels(labels: &BTreeMap<String, String>) -> String {
+pub(super) fn labels(labels: &BTreeMap<String, String>) -> String {
     if labels.is_empty() {
         return "-".to_owned();
     }
@@ -101,6 +112,6 @@ fn lifetime(workspace: &Workspace) -> String {
 }
 
 /// Seconds since 1970, as in JSON but with no more digits than milliseconds need.
-fn time(seconds: f64) -> String {
+pub(super) fn time(seconds: f64) -> String {
     format!("{seconds:.3}")
 }

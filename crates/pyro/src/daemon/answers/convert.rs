@@ -10,8 +10,8 @@ use pyro_api::{
         WORKSPACE_PATH,
         create::NetworkPolicy,
         view::{
-            LastCommand, SeedMode, SeedView, StopReason, Transition, Workspace, WorkspaceListItem,
-            WorkspaceState,
+            LastCommand, ParentView, SeedMode, SeedView, StopReason, Transition, Workspace,
+            WorkspaceListItem, WorkspaceState,
         },
     },
 };
@@ -37,7 +37,8 @@ fn transition(record: &WorkspaceRecord) -> Option<Transition> {
         Of::Starting { .. } => Some(Transition::Starting),
         Of::Stopping { .. } => Some(Transition::Stopping),
         Of::Deleting { .. } => Some(Transition::Deleting),
-        Of::Started { .. } | Of::Stopped { .. } => None,
+        Of::FallingAsleep { .. } => Some(Transition::FallingAsleep),
+        Of::Started { .. } | Of::Stopped { .. } | Of::Asleep { .. } => None,
     }
 }
 
@@ -51,7 +52,7 @@ fn stop_reason(record: &WorkspaceRecord) -> Option<StopReason> {
 /// A workspace with everything about it; `last` is its newest command that has ended.
 pub(super) fn workspace(view: WorkspaceView, last: Option<&CommandRecord>) -> Workspace {
     let metadata = metadata(&view);
-    let WorkspaceView { record, machine, commands, disk_used_bytes, .. } = view;
+    let WorkspaceView { record, machine, commands, disk_used_bytes, snapshots, .. } = view;
     let CommandCounts { total, running, .. } = commands;
     Workspace {
         workspace_id: record.id.to_string(),
@@ -73,8 +74,15 @@ pub(super) fn workspace(view: WorkspaceView, last: Option<&CommandRecord>) -> Wo
         command_count: total,
         running_command_count: running,
         last_command: last.map(last_command),
-        reset_count: 0,
-        last_reset_at: None,
+        reset_count: record.lineage.reset_count,
+        last_reset_at: record.lineage.last_reset_at.map(seconds),
+        snapshot_count: snapshots as u64,
+        parent: record.lineage.parent.as_ref().map(|parent| ParentView {
+            workspace_id: parent.workspace.to_string(),
+            snapshot_name: parent.snapshot.clone(),
+        }),
+        idle_sleep_seconds: record.idle_sleep.map_or(0, |idle| idle.as_secs()),
+        boot_reason: machine.as_ref().and_then(|machine| machine.because.clone()),
         service_count: 0,
         running_service_count: 0,
         metadata,

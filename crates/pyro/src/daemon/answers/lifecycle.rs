@@ -65,6 +65,7 @@ async fn create_request(request: WorkspaceCreateRequest) -> Result<CreateRequest
         mem_mib: request.mem_mib,
         disk_mib: request.disk_mib.unwrap_or(defaults.disk_mib),
         ttl: ttl(request.ttl_seconds),
+        idle_sleep: ttl(request.idle_sleep_seconds),
         seed,
         allow_host_compat: request.allow_host_compat,
         ..defaults
@@ -194,6 +195,7 @@ pub(in crate::daemon) async fn update(
         labels: request.labels.into_iter().map(|(key, value)| (key.into(), value.into())).collect(),
         clear_labels: request.clear_labels.into_iter().map(String::from).collect(),
         ttl: request.ttl_seconds.map(ttl),
+        idle_sleep: request.idle_sleep_seconds.map(ttl),
     };
     let updated = host.workspaces().update(request.workspace.as_str(), update).await;
     full(host, updated.map_err(|error| error_body(&error))?).await
@@ -233,7 +235,7 @@ pub(in crate::daemon) async fn collect_garbage(
 }
 
 /// A view with what only the index knows.
-async fn full(host: &Host, view: WorkspaceView) -> Result<Workspace, ErrorBody> {
+pub(super) async fn full(host: &Host, view: WorkspaceView) -> Result<Workspace, ErrorBody> {
     let last = host.workspaces().last_command(&view.record.id).await.map_err(|error| error_body(&error))?;
     Ok(convert::workspace(view, last.as_ref()))
 }

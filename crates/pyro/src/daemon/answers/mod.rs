@@ -9,6 +9,7 @@ pub(super) mod failures;
 pub(super) mod files;
 pub(super) mod lifecycle;
 mod page;
+pub(super) mod snapshots;
 pub(super) mod summary;
 pub(super) mod transfer;
 pub(super) mod vm;

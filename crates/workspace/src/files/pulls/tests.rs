@@ -239,7 +239,8 @@ fn without_the_key_nothing_is_settled_and_nothing_lost() {
         home.look("project").map(drop),
         home.pulls().begin(&home.at("project")).map(drop),
     ] {
-        assert!(matches!(refused, Err(FileError::SealKey { .. })), "{refused:?}");
+        let refused = refused.unwrap_err();
+        assert!(matches!(refused, FileError::SealKey { .. }) && refused.hint().is_some(), "{refused:?}");
     }
     home.pulls().settle().unwrap();
     assert_eq!(home.texts("project"), ["old", "old"]);

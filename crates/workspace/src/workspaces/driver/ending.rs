@@ -11,6 +11,7 @@ use tracing::{info, warn};
 use super::{
     super::{
         call::KEPT_BYTES,
+        disk::WorkspaceDisk,
         guest_deadline::GuestDeadline,
         live::LiveMachine,
         record::{StopReason, WorkspaceState},
@@ -36,7 +37,7 @@ const FIRST_COMMAND: u64 = 1;
 impl Driver {
     /// Shuts the guest down, so that its disk is whole, and ends the machine.
     pub(super) async fn stop(&mut self, reason: StopReason) -> Result<(), Error> {
-        if !self.admit("stop it", Wish::Stop)? {
+        if !self.wake_and_admit("stop it", Wish::Stop).await? {
             self.touch().await;
             return Ok(());
         }
@@ -92,6 +93,14 @@ impl Driver {
     /// The machine is gone: its commands are, and the workspace is stopped, whatever the store says to that.
     pub(super) async fn settle(&mut self, reason: StopReason) {
         self.live = None;
+        match self.record.disk.settled(&WorkspaceDisk::of(&self.resources.layout, &self.record.id)) {
+            Ok(disk) => self.record.disk = disk,
+            // The next start tries again.
+            Err(error) => {
+                warn!(workspace = %self.record.id, error = %chain(&error), "cannot look at the disk of a stopped workspace");
+            }
+        }
+        self.record.lineage.origin = None;
         self.guest_deadline = GuestDeadline::Unknown;
         self.record.state = WorkspaceState::Stopped { reason };
         self.show();

@@ -135,7 +135,7 @@ fn one_that_was_starting_or_stopping_is_stopped() {
     in_namespace("one_that_was_starting_or_stopping_is_stopped", || async {
         let home = Home::new();
         for found in [Found::Alive, Found::Dead] {
-            let starting = |machine| WorkspaceState::Starting { machine };
+            let starting = |machine| WorkspaceState::Starting { machine, from: None };
             assert_eq!(
                 stopped_by_the_next(&home, found, starting).await,
                 StopReason::StartFailed,

@@ -1,0 +1,310 @@
+//! Snapshots of a workspace: taken, sealed in the background, and removed.
+
+use std::{collections::HashSet, sync::Arc};
+
+use tokio::{sync::oneshot, task::JoinHandle};
+use tracing::warn;
+
+use super::{
+    super::{
+        disk::WorkspaceDisk,
+        id::SnapshotId,
+        snapshots::{
+            BASELINE, MemoryStage, SnapshotKind, SnapshotRecord,
+            capture::{Capturing, Wanted, sync},
+            seal,
+            shelf::Shelf,
+        },
+        state::Wish,
+    },
+    Driver,
+};
+use crate::{
+    error::{Error, chain},
+    fault::FaultPoint,
+    machine_start::reach,
+    task,
+};
+
+/// Snapshots that a workspace may have beside its baseline.
+const MOST_SNAPSHOTS: usize = 64;
+/// Layers that a disk may have. Each costs a machine a few open files.
+const MOST_LAYERS: usize = 96;
+
+/// The snapshots of a workspace, and those whose memory is on its way.
+#[derive(Debug)]
+pub(in super::super) struct Snapshots {
+    pub(super) shelf: Shelf,
+    /// One at a time: each may leave out what the one before has.
+    sealing: Option<JoinHandle<Result<SnapshotRecord, Error>>>,
+    /// Which one that is.
+    sealed_next: Option<SnapshotId>,
+    /// Who waits until one is whole.
+    waiting: Vec<(SnapshotId, Answer)>,
+    /// It was tried, and is tried again by the next daemon.
+    failed: HashSet<SnapshotId>,
+    /// There may be files that nobody needs.
+    is_sweep_due: bool,
+}
+
+type Answer = oneshot::Sender<Result<Arc<SnapshotRecord>, Error>>;
+
+impl Snapshots {
+    pub(in super::super) fn new(shelf: Shelf) -> Self {
+        Self {
+            shelf,
+            sealing: None,
+            sealed_next: None,
+            waiting: Vec::new(),
+            failed: HashSet::new(),
+            // What a killed daemon left.
+            is_sweep_due: true,
+        }
+    }
+
+    /// Resolves when the one that is being sealed is, or cannot be; never without one.
+    pub(super) async fn sealed(&mut self) -> Result<SnapshotRecord, Error> {
+        match &mut self.sealing {
+            None => std::future::pending().await,
+            Some(work) => {
+                let sealed = work.await;
+                sealed.unwrap_or_else(|error| Err(Error::Task(error.to_string())))
+            }
+        }
+    }
+}
+
+impl Driver {
+    /// Takes a snapshot; who asked is told when it is whole.
+    pub(super) async fn snapshot(&mut self, wanted: Wanted, answer: Answer) {
+        match self.take_snapshot(wanted).await {
+            Ok(taken) => self.tell_when_sealed(&taken, answer),
+            Err(error) => drop(answer.send(Err(error))),
+        }
+    }
+
+    async fn take_snapshot(&mut self, wanted: Wanted) -> Result<Arc<SnapshotRecord>, Error> {
+        self.wake_and_admit("take a snapshot of it", Wish::Snapshot).await?;
+        self.admit_snapshot(&wanted)?;
+        let taken = self.capture(wanted).await?;
+        self.touch().await;
+        Ok(taken)
+    }
+
+    fn admit_snapshot(&self, wanted: &Wanted) -> Result<(), Error> {
+        let workspace = || self.record.id.clone();
+        let shelf = &self.snapshots.shelf;
+        if let Some(name) = &wanted.name {
+            if name == BASELINE {
+                let reason = format!("`{BASELINE}` is what the workspace began with; choose another name");
+                return Err(Error::Invalid { field: "snapshot_name", reason });
+            }
+            if shelf.find(name).is_some() {
+                return Err(Error::SnapshotExists { workspace: workspace(), name: name.clone() });
+            }
+        }
+        if wanted.kind == SnapshotKind::Named && shelf.listed() > MOST_SNAPSHOTS {
+            let size = |record: &Arc<SnapshotRecord>| self.own_bytes(record);
+            let largest =
+                shelf.records().iter().filter(|record| record.is_deletable()).max_by_key(|r| size(r));
+            let largest = largest.map_or_else(String::new, |largest| {
+                format!("; the largest is `{}` with {} MiB", largest.shown_name(), size(largest) >> 20)
+            });
+            let reason = format!("workspace `{}` has {MOST_SNAPSHOTS}{largest}", workspace());
+            return Err(Error::LimitReached { limit: "snapshots", reason });
+        }
+        if self.record.disk.frozen.len() >= MOST_LAYERS {
+            let reason = format!(
+                "the disk of workspace `{}` has {MOST_LAYERS} layers; it gets fewer when the workspace is reset",
+                workspace()
+            );
+            return Err(Error::LimitReached { limit: "layers", reason });
+        }
+        let shared = self.shared.upgrade().ok_or(Error::Cancelled)?;
+        shared.limits.admit_disk(&shared.usage())
+    }
+
+    /// What a snapshot alone takes on the host, bytes, as far as that can be told.
+    fn own_bytes(&self, snapshot: &SnapshotRecord) -> u64 {
+        WorkspaceDisk::of(&self.resources.layout, &self.record.id).snapshot_bytes(snapshot)
+    }
+
+    /// Captures the machine, or freezes the disk if there is none, and begins to seal what was captured.
+    pub(super) async fn capture(&mut self, wanted: Wanted) -> Result<Arc<SnapshotRecord>, Error> {
+        let live = self.live.clone();
+        // One that was paused for it has done so before.
+        let running = live.as_ref().filter(|live| live.stall().is_none());
+        if let Some(session) = running.and_then(|live| live.session()) {
+            sync(&session).await;
+        }
+        let capturing =
+            Capturing { resources: &self.resources, store: &self.store, record: &mut self.record };
+        let taken = match &live {
+            Some(live) => capturing.machine(live.machine.as_ref(), wanted).await,
+            None => capturing.disk(wanted).await,
+        };
+        self.show();
+        let taken = taken?;
+        let taken = self.snapshots.shelf.put(taken);
+        self.show();
+        if let Err(error) = reach(FaultPoint::SnapshotWritten, &self.place()) {
+            // One that is told to have failed is not there.
+            self.discard(&taken.id).await?;
+            return Err(error);
+        }
+        self.seal_next();
+        Ok(taken)
+    }
+
+    fn tell_when_sealed(&mut self, taken: &Arc<SnapshotRecord>, answer: Answer) {
+        self.snapshots.waiting.push((taken.id.clone(), answer));
+    }
+
+    /// Seals the next snapshot of which that is not done, if none is being sealed.
+    pub(super) fn seal_next(&mut self) {
+        let snapshots = &mut self.snapshots;
+        if snapshots.sealing.is_some() {
+            return;
+        }
+        let is_open = |record: &&Arc<SnapshotRecord>| {
+            let memory = record.memory.as_ref();
+            let is_plain = memory.is_some_and(|memory| matches!(memory.stage, MemoryStage::Plain { .. }));
+            let is_undigested = record.disk.last().is_some_and(|layer| !layer.file.is_read());
+            (is_plain || is_undigested) && !snapshots.failed.contains(&record.id)
+        };
+        let Some(next) = snapshots.shelf.records().iter().find(is_open).cloned() else {
+            self.sweep_if_due();
+            return;
+        };
+        let parent = next.parent.as_ref().and_then(|parent| snapshots.shelf.get(parent));
+        let layout = &self.resources.layout;
+        let sealing = seal::Sealing {
+            files: snapshots.shelf.files().clone(),
+            disk: WorkspaceDisk::of(layout, &self.record.id),
+            shape: self.record.shape,
+            key_path: self.resources.memories.key_path(),
+            snapshot: SnapshotRecord::clone(&next),
+            parent: parent.and_then(|parent| parent.memory.clone()),
+        };
+        snapshots.sealed_next = Some(next.id.clone());
+        snapshots.sealing = Some(tokio::spawn(task::blocking(move || sealing.seal())));
+    }
+
+    /// A snapshot is sealed, or cannot be: whoever waits for it is told.
+    pub(super) async fn sealed(&mut self, sealed: Result<SnapshotRecord, Error>) {
+        self.snapshots.sealing = None;
+        let Some(id) = self.snapshots.sealed_next.take() else { return };
+        let outcome = match sealed {
+            Ok(record) => {
+                self.note_digests(&record);
+                let record = self.snapshots.shelf.put(record);
+                reach(FaultPoint::SnapshotSealed, &self.place()).map(|()| record)
+            }
+            Err(error) => {
+                warn!(workspace = %self.record.id, snapshot = %id, error = %chain(&error), "cannot keep the memory of a snapshot");
+                self.snapshots.failed.insert(id.clone());
+                Err(error)
+            }
+        };
+        self.show();
+        let waiting = std::mem::take(&mut self.snapshots.waiting);
+        let (told, waiting): (Vec<_>, Vec<_>) = waiting.into_iter().partition(|(of, _)| *of == id);
+        self.snapshots.waiting = waiting;
+        match outcome {
+            Ok(record) => told.into_iter().for_each(|(_, answer)| drop(answer.send(Ok(Arc::clone(&record))))),
+            Err(error) => {
+                if let Some((_, answer)) = told.into_iter().next() {
+                    // One that is told to have failed is not there.
+                    if let Err(error) = self.discard(&id).await {
+                        warn!(snapshot = %id, error = %chain(&error), "a snapshot that failed stays");
+                    }
+                    drop(answer.send(Err(error)));
+                }
+            }
+        }
+        self.seal_next();
+    }
+
+    /// The record's layers are those of the snapshots: their digests are known now.
+    fn note_digests(&mut self, snapshot: &SnapshotRecord) {
+        for layer in &mut self.record.disk.frozen {
+            if let Some(read) = snapshot.disk.iter().find(|read| read.id == layer.id) {
+                layer.file = read.file.clone();
+            }
+        }
+    }
+
+    /// Waits until every snapshot is whole, or cannot be made so.
+    pub(super) async fn finish_sealing(&mut self) {
+        while self.snapshots.sealing.is_some() {
+            let sealed = self.snapshots.sealed().await;
+            self.sealed(sealed).await;
+        }
+    }
+
+    /// Removes a snapshot that somebody made.
+    pub(super) async fn delete_snapshot(&mut self, reference: &str) -> Result<Arc<SnapshotRecord>, Error> {
+        let snapshot = self.find_snapshot(reference)?;
+        if !snapshot.is_deletable() {
+            let reason = format!("`{}` lasts as long as the workspace", snapshot.shown_name());
+            return Err(Error::Invalid { field: "snapshot_name", reason });
+        }
+        self.finish_sealing().await;
+        self.discard(&snapshot.id).await?;
+        self.touch().await;
+        self.sweep_if_due();
+        Ok(snapshot)
+    }
+
+    pub(super) fn find_snapshot(&self, reference: &str) -> Result<Arc<SnapshotRecord>, Error> {
+        self.snapshots.shelf.find(reference).ok_or_else(|| Error::UnknownSnapshot {
+            workspace: self.record.id.clone(),
+            name: reference.trim().to_owned(),
+        })
+    }
+
+    /// Forgets a snapshot. What it alone needed goes with the next sweep.
+    pub(super) async fn discard(&mut self, id: &SnapshotId) -> Result<(), Error> {
+        let (files, removed) = (self.snapshots.shelf.files().clone(), id.clone());
+        task::blocking(move || files.remove(&removed)).await?;
+        self.snapshots.shelf.forget(id);
+        self.snapshots.is_sweep_due = true;
+        self.show();
+        Ok(())
+    }
+
+    /// Forgets the snapshots that were made in passing and that nobody needs any more.
+    pub(super) async fn discard_passing(&mut self) {
+        for id in self.snapshots.shelf.passing(self.record.state.asleep()) {
+            if let Err(error) = self.discard(&id).await {
+                warn!(snapshot = %id, error = %chain(&error), "a snapshot that nobody needs stays for now");
+            }
+        }
+        self.sweep_if_due();
+    }
+
+    /// Removes files that nothing needs. Not while a snapshot is sealed, whose files are not all named yet, nor while the
+    /// disk is read.
+    pub(super) fn sweep_if_due(&mut self) {
+        let snapshots = &mut self.snapshots;
+        let is_busy = snapshots.sealing.is_some() || self.disk_lent.is_lent();
+        if !snapshots.is_sweep_due || is_busy || snapshots.shelf.has_unreadable() {
+            return;
+        }
+        snapshots.is_sweep_due = false;
+        let disk = WorkspaceDisk::of(&self.resources.layout, &self.record.id);
+        let kept = snapshots.shelf.records().iter().map(|record| record.disk.as_slice());
+        let origin = self.record.lineage.origin.as_ref();
+        let lived_in = origin.map_or(&[][..], |origin| &origin.deltas);
+        // Removing names is quick: it need not be given away.
+        let swept = disk.sweep(&self.record.disk, kept).and_then(|()| snapshots.shelf.sweep_memory(lived_in));
+        if let Err(error) = swept {
+            warn!(workspace = %self.record.id, %error, "cannot remove files that nothing needs");
+        }
+    }
+
+    pub(super) fn sweep_is_due(&mut self) {
+        self.snapshots.is_sweep_due = true;
+        self.sweep_if_due();
+    }
+}

@@ -1,0 +1,100 @@
+//! From a snapshot to a machine that is ready to start.
+
+use std::sync::Arc;
+
+use pyro_engine::{DiskLayers, SavedMachine};
+use tracing::warn;
+
+use super::{
+    capture::fits,
+    memory::MemoryOf,
+    record::{MemoryContent, MemoryStage, SnapshotRecord},
+    shelf::SnapshotFiles,
+};
+use crate::{
+    error::{Error, chain},
+    host::Resources,
+    machine_directory::MachineDirectory,
+    machine_start::{Claimed, Running},
+    run::StartKind,
+    task,
+    workspaces::{WorkspaceRecord, disk::WorkspaceDisk, kept_environment},
+};
+
+/// Where the state of the devices is put for the machine that is started from it.
+const STATE: &str = "snapshot-state";
+
+/// Gets a machine for the workspace ready that goes on from the snapshot, on these layers: with its memory, if that fits and is
+/// whole; else it boots, and will say why.
+///
+/// # Errors
+///
+/// [`Error::SnapshotDamaged`]: a layer of its disk is not as it was, so there is nothing to go on from.
+pub(in super::super) async fn claim(
+    resources: &Arc<Resources>,
+    record: &WorkspaceRecord,
+    snapshot: &SnapshotRecord,
+    layers: DiskLayers,
+) -> Result<Claimed, Error> {
+    let (resources, record, snapshot) = (Arc::clone(resources), record.clone(), snapshot.clone());
+    task::blocking(move || {
+        let layout = &resources.layout;
+        let disk = WorkspaceDisk::of(layout, &record.id);
+        let damaged = |source| Error::SnapshotDamaged { snapshot: snapshot.shown_name().to_owned(), source };
+        disk.check(&snapshot.disk).map_err(damaged)?;
+        let boot = kept_environment::kept(layout, &record.boot_digest, record.kernel_arguments.clone());
+        let directory = MachineDirectory::create_for(layout, &record.id)?;
+        match memory(&resources, &record, &snapshot, &directory) {
+            Ok(saved) => Ok(Claimed::from_snapshot(record.shape, boot, directory, layers, saved)),
+            Err(because) => {
+                warn!(workspace = %record.id, snapshot = %snapshot.id, %because, "boots, without the memory of a snapshot");
+                Ok(Claimed::from_disk(record.shape, boot, directory, layers, Some(because)))
+            }
+        }
+    })
+    .await
+}
+
+/// What is saved of the machine, or why that is of no use.
+fn memory(
+    resources: &Resources,
+    record: &WorkspaceRecord,
+    snapshot: &SnapshotRecord,
+    directory: &MachineDirectory,
+) -> Result<SavedMachine, String> {
+    let Some(memory) = snapshot.memory.clone() else {
+        return Err("the workspace had no machine when it was taken".to_owned());
+    };
+    if memory.stage != MemoryStage::Sealed {
+        return Err("its memory could not be kept".to_owned());
+    }
+    if memory.fits != fits(resources, record) {
+        let build = resources.engine.build();
+        return Err(format!(
+            "its memory was saved by {} and does not fit {} {} on this host",
+            memory.engine, build.name, build.version
+        ));
+    }
+    let of = MemoryOf {
+        files: SnapshotFiles::of(&resources.layout, &record.id),
+        snapshot: snapshot.id.clone(),
+        memory,
+        shape: record.shape,
+        base: record.lineage.template_memory.clone(),
+    };
+    let state = directory.path().join(STATE);
+    let composed = resources.memories.get(&of).and_then(|memory| {
+        resources.memories.state(&of, &state)?;
+        Ok(SavedMachine { memory, state })
+    });
+    composed.map_err(|error| chain(&error))
+}
+
+/// What the memory of a machine is that was started so.
+pub(in super::super) fn origin(running: &Running, snapshot: &SnapshotRecord) -> Option<MemoryContent> {
+    match (running.start, &snapshot.memory) {
+        (StartKind::Restored, Some(memory)) => Some(memory.content.clone()),
+        (StartKind::Restored, None) => None,
+        (StartKind::Booted, _) => Some(MemoryContent::default()),
+    }
+}

@@ -1,0 +1,155 @@
+//! Snapshots, resets, forks and sleep, and the fault points on their way: whatever is killed, each workspace is as before or as
+//! after, with all snapshots that it had.
+
+use pyro_e2e::{Home, Invocation};
+use serde_json::Value;
+
+use super::{
+    fault_points::{full_at, killed_at},
+    snapshots::{create, delete_all, sh, snapshot, workspace},
+};
+
+/// Points on the way of a snapshot.
+const SNAPSHOT: [&str; 6] = [
+    "snapshot.recorded",
+    "snapshot.layer-made",
+    "snapshot.captured",
+    "snapshot.layers-recorded",
+    "snapshot.written",
+    "snapshot.sealed",
+];
+/// Points on the way of a reset.
+const RESET: [&str; 3] = ["reset.started", "reset.recorded", "reset.machine-gone"];
+/// Points on the way to sleep.
+const SLEEP: [&str; 2] = ["sleep.saved", "sleep.recorded"];
+/// Points on the way back.
+const WAKE: [&str; 1] = ["wake.started"];
+/// Points on the way of a fork.
+const FORK: [&str; 3] = ["fork.recorded", "fork.shared", "fork.started"];
+
+/// All of them.
+pub(crate) fn points() -> impl Iterator<Item = &'static &'static str> {
+    SNAPSHOT.iter().chain(&RESET).chain(&SLEEP).chain(&WAKE).chain(&FORK)
+}
+
+/// A workspace with a snapshot `old`, in which `old` was in the file and in memory, and now `new` is.
+fn prepared() -> Home {
+    let home = Home::warm();
+    create(&home, "w");
+    sh(&home, "w", "echo old > f; echo old > /dev/shm/m").succeeds();
+    snapshot(&home, "old");
+    sh(&home, "w", "echo new > f; echo new > /dev/shm/m").succeeds();
+    home.stop_daemon();
+    home
+}
+
+fn words(home: &Home, words: &[&str]) -> Invocation {
+    home.pyro(["workspace"].iter().chain(words).chain(&["--json"]))
+}
+
+fn is(home: &Home, word: &str, at: &str) {
+    let said = sh(home, "w", "cat f /dev/shm/m; echo and more > more").succeeds().text();
+    assert_eq!(said, format!("{word}\n{word}\n"), "at {at}");
+}
+
+fn names(home: &Home) -> Vec<String> {
+    let list = workspace(home, ["snapshot", "list", "w", "--json"]).output().succeeds().json();
+    let name = |snapshot: &Value| snapshot["snapshot_name"].as_str().unwrap().to_owned();
+    list["snapshots"].as_array().unwrap().iter().map(name).collect()
+}
+
+#[test]
+fn a_snapshot_that_is_killed_is_there_or_not_and_the_machine_goes_on() {
+    let home = prepared();
+    for point in SNAPSHOT {
+        killed_at(&home, point, words(&home, &["snapshot", "create", "w", "s"])).fails_with("daemon_lost");
+        let there = names(&home);
+        is(&home, "new", point);
+        if there.contains(&"s".to_owned()) {
+            workspace(&home, ["reset", "w", "--snapshot", "s"]).output().succeeds();
+            is(&home, "new", point);
+            workspace(&home, ["snapshot", "delete", "w", "s"]).output().succeeds();
+        }
+        assert_eq!(names(&home), ["baseline", "old"], "at {point}");
+        home.stop_daemon();
+    }
+    for point in SNAPSHOT {
+        full_at(&home, point, words(&home, &["snapshot", "create", "w", "s"])).fails_with("disk_full");
+        is(&home, "new", point);
+        assert_eq!(names(&home), ["baseline", "old"], "at {point}");
+        home.stop_daemon();
+    }
+    workspace(&home, ["reset", "w", "--snapshot", "old"]).output().succeeds();
+    is(&home, "old", "the end");
+    delete_all(&home);
+}
+
+#[test]
+fn a_reset_that_is_killed_is_made_or_not() {
+    for point in RESET {
+        let home = prepared();
+        killed_at(&home, point, words(&home, &["reset", "w", "--snapshot", "old"])).fails_with("daemon_lost");
+        let status = workspace(&home, ["status", "w", "--json"]).output().succeeds().json();
+        let (count, word) = if point == "reset.started" { (0, "new") } else { (1, "old") };
+        assert_eq!(status["reset_count"], count, "at {point}");
+        is(&home, word, point);
+        if count == 1 {
+            // The commands of before are gone too.
+            let logs = workspace(&home, ["logs", "w", "--json"]).output().succeeds().json();
+            assert_eq!(logs["count"], 1, "{logs}");
+        }
+        assert_eq!(names(&home), ["baseline", "old"], "at {point}");
+        assert_eq!(home.machines().len(), 1, "at {point}");
+        delete_all(&home);
+    }
+    let home = prepared();
+    full_at(&home, "reset.started", words(&home, &["reset", "w", "--snapshot", "old"]))
+        .fails_with("disk_full");
+    is(&home, "new", "reset.started");
+    delete_all(&home);
+}
+
+#[test]
+fn sleep_and_wake_that_are_killed_lose_nothing() {
+    let home = prepared();
+    for point in SLEEP {
+        killed_at(&home, point, words(&home, &["sleep", "w"])).fails_with("daemon_lost");
+        is(&home, "new", point);
+        home.stop_daemon();
+    }
+    for point in WAKE {
+        workspace(&home, ["sleep", "w"]).output().succeeds();
+        home.stop_daemon();
+        killed_at(&home, point, words(&home, &["start", "w"])).fails_with("daemon_lost");
+        is(&home, "new", point);
+        home.stop_daemon();
+    }
+    full_at(&home, "sleep.saved", words(&home, &["sleep", "w"])).fails_with("disk_full");
+    is(&home, "new", "sleep.saved");
+    assert_eq!(names(&home), ["baseline", "old"]);
+    assert_eq!(home.machines().len(), 1);
+    delete_all(&home);
+}
+
+#[test]
+fn a_fork_that_is_killed_or_fails_leaves_the_parent_alone() {
+    let home = prepared();
+    for point in FORK {
+        killed_at(&home, point, words(&home, &["fork", "w", "--count", "2"])).fails_with("daemon_lost");
+        let list = workspace(&home, ["list", "--json"]).output().succeeds().json();
+        assert_eq!(list["count"], 1, "at {point}");
+        is(&home, "new", point);
+        assert_eq!(home.machines().len(), 1, "at {point}");
+        home.stop_daemon();
+    }
+    for point in FORK {
+        full_at(&home, point, words(&home, &["fork", "w", "--count", "2"])).fails_with("disk_full");
+        let list = workspace(&home, ["list", "--json"]).output().succeeds().json();
+        assert_eq!(list["count"], 1, "at {point}");
+        is(&home, "new", point);
+        assert_eq!(home.machines().len(), 1, "at {point}");
+        home.stop_daemon();
+    }
+    assert_eq!(names(&home), ["baseline", "old"]);
+    delete_all(&home);
+}
