@@ -92,6 +92,8 @@ error_codes! {
     EnvironmentDamaged = "environment_damaged", exit 1, retryable false;
     /// An environment could not be made: packages could not be had, or what was given cannot become one.
     EnvironmentFailed = "environment_failed", exit 1, retryable true;
+    /// The environment of that name is another one here than the one that an archive was made with, and its disk fits no other.
+    EnvironmentMismatch = "environment_mismatch", exit 1, retryable false;
     /// The store on disk could not be used.
     StoreFailed = "store_failed", exit 1, retryable false;
     /// The host lacks something: a program, a permission, an ability of its kernel.
@@ -144,7 +146,7 @@ error_codes! {
     LimitReached = "limit_reached", exit 1, retryable false;
     /// The workspace's seed could not be read or unpacked. Nothing of the workspace is left.
     SeedFailed = "seed_failed", exit 1, retryable false;
-    /// An archive is damaged, or has members that no archive may have.
+    /// An archive is damaged, has members that no archive may have, or is of a newer release.
     BadArchive = "bad_archive", exit 1, retryable false;
     /// The idempotency key was used before for another request.
     IdempotencyConflict = "idempotency_conflict", exit 1, retryable false;

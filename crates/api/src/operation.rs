@@ -19,6 +19,7 @@ use crate::{
         VmReapRequest, VmStartRequest, VmStatusRequest, VmStopRequest, VmsReaped,
     },
     workspace::{
+        archive::{WorkspaceLoadRequest, WorkspaceSaveRequest, WorkspaceSaved},
         command::{OutputPiece, WorkspaceLogs, WorkspaceLogsRequest, WorkspaceOutputRequest},
         create::WorkspaceCreateRequest,
         diff::{WorkspaceDiff, WorkspaceDiffRequest},
@@ -418,6 +419,15 @@ operations! {
     /// Saves the machine of a workspace and ends it, until the workspace is used.
     "workspace_sleep" SleepWorkspace(WorkspaceSleepRequest) -> Workspace, events NoEvent, Unary, Writes, Finish,
         command "workspace sleep", needs Workspace, errors [WrongState, LimitReached, SnapshotFailed, DiskFull, MachineLost];
+    /// Takes a stopped workspace to the host as one file.
+    "workspace_save" SaveWorkspace(WorkspaceSaveRequest) -> WorkspaceSaved, events WorkEvent, Streaming, Reads, Cancel,
+        command "workspace save", needs Workspace,
+        errors [WrongState, OutputExists, FileFailed, FileTooLarge, DiskFull, DiskDamaged];
+    /// Makes a stopped workspace of a file that `workspace_save` made. Whole or not at all.
+    "workspace_load" LoadWorkspace(WorkspaceLoadRequest) -> Workspace, events WorkEvent, Streaming, Writes, Cancel,
+        command "workspace load", needs Nothing,
+        errors [BadArchive, WrongFileType, Conflict, FileFailed, EnvironmentMismatch, NotYetSupported, LimitReached,
+                UnknownEnvironment, EnvironmentDamaged, EnvironmentFailed, HostRequirement, DiskFull];
     /// Removes what the daemon keeps without need, or says what it would remove and why. Never a workspace.
     "gc" CollectGarbage(GcRequest) -> GcResult, events NoEvent, Unary, Destroys, Finish, command "gc", needs Nothing, errors [];
     /// Makes an unnamed machine, which runs at once; or gives that of an earlier request which was the same.

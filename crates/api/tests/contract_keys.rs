@@ -11,6 +11,7 @@ use std::collections::BTreeSet;
 use pyro_api::{
     vm::{Vm, VmDeleted, VmNetworkInfo, VmsReaped},
     workspace::{
+        archive::WorkspaceSaved,
         command::{LogEntry, WorkspaceLogs},
         diff::{DiffEntry, DiffSummary, WorkspaceDiff},
         disk::{DiskExported, DiskList, DiskRead},
@@ -263,6 +264,15 @@ fn disks_have_every_key() {
         "workspace_id output_path disk_format bytes_written",
         &json!({"workspace_id": "0123456789ab", "output_path": "/out", "disk_format": "ext4", "bytes_written": 2,
             "allocated_bytes": 1}),
+    );
+}
+
+#[test]
+fn an_archive_has_every_key() {
+    assert_has::<WorkspaceSaved>(
+        "workspace_id output_path bytes_written data_bytes sha256",
+        &json!({"workspace_id": "0123456789ab", "output_path": "/out", "bytes_written": 1, "data_bytes": 2,
+            "sha256": "00"}),
     );
 }
 

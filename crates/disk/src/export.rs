@@ -6,12 +6,6 @@ use std::os::unix::fs::FileExt as _;
 
 use crate::Error;
 use crate::block::Disk;
-use crate::path::Shown;
-
-/// Most bytes in memory at once.
-const PIECE_BYTES: usize = 1 << 20;
-/// Smallest hole that is left for zeros: a block of every file system.
-const HOLE_BYTES: usize = 4096;
 
 /// What an export wrote.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -36,36 +30,14 @@ impl Disk {
         max_bytes: u64,
         going: &mut dyn FnMut(u64) -> io::Result<()>,
     ) -> Result<Exported, Error> {
-        let failed = |source| Error::Write { object: "the image of the disk", source };
-        let device = self.device();
-        let mut exported = Exported { size_bytes: device.size_bytes(), written_bytes: 0 };
-        if exported.size_bytes > max_bytes {
-            return Err(Error::TooMuch {
-                path: Shown::new(b"/"),
-                what: "bytes on its disk",
-                limit: max_bytes,
-            });
-        }
-        to.set_len(exported.size_bytes).map_err(failed)?;
-        let mut piece = vec![0; PIECE_BYTES];
-        let mut from = 0;
-        while let Some(data) = device.next_data(from)? {
-            let mut offset = data.start;
-            while offset < data.end {
-                let length = usize::try_from(data.end - offset).unwrap_or(PIECE_BYTES).min(PIECE_BYTES);
-                let piece = &mut piece[..length];
-                device.read_at(offset, piece)?;
-                for (at, block) in (offset..).step_by(HOLE_BYTES).zip(piece.chunks(HOLE_BYTES)) {
-                    if block.iter().any(|byte| *byte != 0) {
-                        to.write_all_at(block, at).map_err(failed)?;
-                        exported.written_bytes += block.len() as u64;
-                    }
-                }
-                offset += length as u64;
-                going(exported.written_bytes).map_err(failed)?;
-            }
-            from = data.end;
-        }
-        Ok(exported)
+        let size_bytes = self.size_within(max_bytes)?;
+        to.set_len(size_bytes).map_err(|source| Error::Write { object: "the image of the disk", source })?;
+        let mut written_bytes = 0;
+        self.read_data(max_bytes, &mut |offset, data| {
+            to.write_all_at(data, offset)?;
+            written_bytes += data.len() as u64;
+            going(written_bytes)
+        })?;
+        Ok(Exported { size_bytes, written_bytes })
     }
 }

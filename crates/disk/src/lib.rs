@@ -10,7 +10,7 @@
 //! - `ext4` and `erofs` behind `filesystem`: files by their inodes; what a journal holds back is seen as after a mount;
 //! - `overlay`: two trees shown as one, with what the kernel wrote down about it;
 //! - [`root`]: the tree that programs in the machine saw, and paths as they meant them;
-//! - [`list`], [`content`], [`archive`], [`export`]: what is asked of it.
+//! - [`list`], [`content`], [`archive`], [`export`], [`data`]: what is asked of it.
 //!
 //! Everything that is read may be hostile: whoever escaped from a machine could have written any byte of its disk, and
 //! root in the machine any byte of its file system. Whatever the bytes are, reading ends with an answer or an error,
@@ -24,6 +24,7 @@ pub mod archive;
 pub mod block;
 pub mod content;
 mod crc32c;
+pub mod data;
 mod erofs;
 mod error;
 pub mod export;

@@ -96,6 +96,41 @@ fn an_export_has_the_holes_of_the_disk() {
     assert_eq!((one, seven), (*b"one", [7; 4096]));
 }
 
+/// Everything that is given out, and where.
+fn data(disk: &Disk) -> Vec<(u64, Vec<u8>)> {
+    let mut runs = Vec::new();
+    let take = &mut |offset, run: &[u8]| {
+        runs.extend((!run.is_empty()).then(|| (offset, run.to_vec())));
+        Ok(())
+    };
+    disk.read_data(u64::MAX, take).unwrap();
+    runs
+}
+
+#[test]
+fn data_is_the_same_whatever_layers_it_is_in() {
+    let chain = Chain::new("cluster_size=512");
+    let found = data(&chain.open());
+    let flat = chain.as_qemu_reads_it();
+    assert_eq!(found, data(&Disk::open_raw(&chain.path("flat")).unwrap()));
+    let mut image = vec![0; flat.len()];
+    let mut end = 0;
+    for (offset, run) in found {
+        assert!(offset >= end && offset.is_multiple_of(4096) && run.len() <= 1 << 20);
+        assert!(run.chunks(4096).all(|block| block.iter().any(|byte| *byte != 0)));
+        end = offset + run.len() as u64;
+        assert_eq!(offset >> 20, (end - 1) >> 20, "it crosses a border");
+        image[usize::try_from(offset).unwrap()..][..run.len()].copy_from_slice(&run);
+    }
+    assert!(image == flat);
+    // Also of what is no multiple of a block long.
+    let odd = chain.path("odd");
+    fs::write(&odd, [vec![0; 5000], vec![7; 5000]].concat()).unwrap();
+    let runs: Vec<_> =
+        data(&Disk::open_raw(&odd).unwrap()).iter().map(|(offset, run)| (*offset, run.len())).collect();
+    assert_eq!(runs, [(4096, 5904)]);
+}
+
 #[test]
 fn the_name_of_a_backing_file_is_not_believed() {
     let chain = Chain::new("compat=1.1");

@@ -7,9 +7,13 @@
 //! ([`FakeEngine::clock_ns`]).
 //!
 //! A machine ends with [`Machine::kill`], when its guest powers off, or with this process, and takes the processes of its
-//! agent along. It stalls when a test says so ([`FakeEngine::stall`]). What is saved of one is only that there was one: the
-//! machine that is restored is a new agent, as after a boot.
+//! agent along. It stalls when a test says so ([`FakeEngine::stall`]). What is saved or captured of one is only that there was one:
+//! the machine that is restored is a new agent, as after a boot. A captured disk is a copy of the directory, which stays that of
+//! the layer that was active; the agent goes on with the directory that it has, beside the next layer. What begins on a new layer
+//! begins with a copy of what is below. Processes of the agent do not stand still for a capture.
 
+mod capture;
+mod disk;
 mod port;
 
 use std::{
@@ -29,23 +33,17 @@ use pyro_guest::{
 use sha2::{Digest, Sha256};
 use tokio::sync::{mpsc, watch};
 
-use self::port::Port;
+pub use self::disk::disk_directory;
+use self::{capture::Hold, port::Port};
 use crate::{
-    Build, Capture, DiskFormat, DiskLayer, Engine, EngineError, ExitCause, ExitReport, GuestStream,
-    Isolation, Machine, MachineSpec, ProcessIdentity, ResizeDisk, SaveMemory, SavedMachine, Stall,
-    StallCause, Start,
+    Build, Capture, DiskFormat, DiskLayer, DiskLayers, Engine, EngineError, ExitCause, ExitReport,
+    GuestStream, Isolation, Machine, MachineSpec, ProcessIdentity, ResizeDisk, SaveMemory, SavedMachine,
+    Stall, StallCause, Start,
     launch::{Confinement, Layer, Missing},
 };
 
 /// What a saved machine's state file says.
 const SAVED: &str = "a fake machine was saved here\n";
-
-/// The directory that is the disk of machines on this active layer. Like the layer it outlives them.
-pub fn disk_directory(active: &Path) -> PathBuf {
-    let mut name = active.as_os_str().to_owned();
-    name.push(".files");
-    name.into()
-}
 
 /// Starts machines that are none; see the [module](self).
 #[derive(Debug)]
@@ -83,11 +81,11 @@ impl FakeEngine {
         Self { worker: Some(program), ..Self::new() }
     }
 
-    fn system(&self, active: &Path, clock: StandInClock) -> Result<System, EngineError> {
+    async fn system(&self, disk: DiskLayers, clock: StandInClock) -> Result<System, EngineError> {
         let Some(worker) = self.worker.clone() else { return Ok(System::Embedded) };
-        let directory = disk_directory(active);
-        fs::create_dir_all(&directory).map_err(|e| EngineError::file("create", &directory, e))?;
-        let disk = fs::File::open(&directory).map_err(|e| EngineError::file("open", &directory, e))?;
+        let active = disk.active.path.clone();
+        let opened = tokio::task::spawn_blocking(move || disk::open(&disk)).await;
+        let disk = opened.map_err(|e| EngineError::file("open", &active, io::Error::other(e)))??;
         Ok(System::EmbeddedWithDisk(StandIn { disk: disk.into(), worker, clock }))
     }
 
@@ -153,10 +151,12 @@ impl Engine for FakeEngine {
         let failed = |source| EngineError::file("start an agent for", &spec.directory, source);
         let pid = std::process::id();
         let identity = ProcessIdentity::of(pid).map_err(failed)?;
-        let disk = spec.disk.active.open_alone()?;
+        let active =
+            ActiveLayer { path: spec.disk.active.path.clone(), lock: spec.disk.active.open_alone()? };
         let clock = StandInClock::new(0);
-        let system = self.system(&spec.disk.active.path, clock.clone())?;
-        let life = Arc::new(Life::begin(identity, system, disk, clock, has_memory).map_err(failed)?);
+        let system = self.system(spec.disk, clock.clone()).await?;
+        let about = About { identity, has_memory, memory_bytes: spec.shape.memory_bytes() };
+        let life = Arc::new(Life::begin(about, system, active, clock).map_err(failed)?);
         let mut machines = self.machines.lock().unwrap_or_else(PoisonError::into_inner);
         machines.retain(|_, life| !life.is_over());
         machines.insert(spec.directory, life.clone());
@@ -197,17 +197,37 @@ fn check_saved(saved: &SavedMachine) -> Result<(), EngineError> {
     Err(EngineError::Refused { last_output: "no fake machine was saved there".to_owned() })
 }
 
+/// What never changes of a machine.
+#[derive(Debug)]
+struct About {
+    /// The process that it is part of: this one.
+    identity: ProcessIdentity,
+    /// It was booted so that it can be saved.
+    has_memory: bool,
+    memory_bytes: u64,
+}
+
+/// The layer that a machine writes to.
+#[derive(Debug)]
+struct ActiveLayer {
+    path: PathBuf,
+    lock: fs::File,
+}
+
 /// One agent from its start to its end, shared by all handles.
 #[derive(Debug)]
 struct Life {
-    /// The process that it is part of: this one.
-    identity: ProcessIdentity,
+    about: About,
+    has_disk: bool,
+    /// Gone with the agent, so that others may have the layer.
+    active: Arc<Mutex<Option<ActiveLayer>>>,
+    /// Held by whoever changes the machine.
+    turn: Arc<tokio::sync::Mutex<()>>,
+    holds: mpsc::UnboundedSender<Hold>,
     hosts: mpsc::UnboundedSender<tokio::io::DuplexStream>,
     /// Connections of a silent agent, which are open and lead to nobody.
     unheard: Mutex<Option<Vec<tokio::io::DuplexStream>>>,
     clock: StandInClock,
-    /// It was booted so that it can be saved.
-    has_memory: bool,
     /// Why it stands still. Gone with the agent, which ends every receiver.
     standing: Arc<Mutex<Option<watch::Sender<Option<Stall>>>>>,
     stalls: watch::Receiver<Option<Stall>>,
@@ -220,30 +240,40 @@ struct Life {
 const STREAM_BYTES: usize = 64 << 10;
 
 impl Life {
-    fn begin(
-        identity: ProcessIdentity,
-        system: System,
-        disk: fs::File,
-        clock: StandInClock,
-        has_memory: bool,
-    ) -> io::Result<Self> {
+    fn begin(about: About, system: System, active: ActiveLayer, clock: StandInClock) -> io::Result<Self> {
+        let has_disk = matches!(system, System::EmbeddedWithDisk(_));
         let agent = Agent::new(system)?;
         let (hosts, arriving) = mpsc::unbounded_channel();
+        let (holds, held) = mpsc::unbounded_channel();
         let (standing, stalls) = watch::channel(None);
         let standing = Arc::new(Mutex::new(Some(standing)));
+        let active = Arc::new(Mutex::new(Some(active)));
         let (ending, end) = watch::channel(false);
         let (living, over) = watch::channel(None);
-        let life = live(agent, Port::new(arriving), stalls.clone(), end);
-        let stood = standing.clone();
+        let life = live(agent, Port::new(arriving), stalls.clone(), held, end);
+        let (stood, written) = (standing.clone(), active.clone());
         tokio::spawn(async move {
             living.send_replace(Some(life.await));
-            drop(disk);
+            drop(written.lock().unwrap_or_else(PoisonError::into_inner).take());
             if let Some(standing) = stood.lock().unwrap_or_else(PoisonError::into_inner).take() {
                 standing.send_replace(None);
             }
         });
-        let unheard = Mutex::default();
-        Ok(Self { identity, hosts, unheard, clock, has_memory, standing, stalls, ending, over })
+        let (unheard, turn) = (Mutex::default(), Arc::default());
+        Ok(Self {
+            about,
+            has_disk,
+            active,
+            turn,
+            holds,
+            hosts,
+            unheard,
+            clock,
+            standing,
+            stalls,
+            ending,
+            over,
+        })
     }
 
     fn stand(&self, cause: Option<StallCause>) {
@@ -271,20 +301,21 @@ async fn live(
     mut agent: Agent,
     mut port: Port,
     stalls: watch::Receiver<Option<Stall>>,
+    mut holds: mpsc::UnboundedReceiver<Hold>,
     end: watch::Receiver<bool>,
 ) -> ExitCause {
     let serving = agent.serve(&mut port);
     let ended = until(end, |end| *end);
     tokio::pin!(serving, ended);
     loop {
+        let stands = stalls.borrow().is_some();
         tokio::select! {
             biased;
             () = &mut ended => return ExitCause::Killed,
-            () = until(stalls.clone(), Option::is_some) => tokio::select! {
-                () = &mut ended => return ExitCause::Killed,
-                () = until(stalls.clone(), Option::is_none) => {}
-            },
-            served = &mut serving => return match served {
+            // A capture comes to its end, also before the machine does.
+            Some(hold) = holds.recv() => hold.stand().await,
+            () = until(stalls.clone(), |stall| stall.is_some() != stands) => {}
+            served = &mut serving, if !stands => return match served {
                 Ok(Served::PoweredOff | Served::DeadlineReached) => ExitCause::GuestPowerOff,
                 // The port never ends.
                 served => {
@@ -313,7 +344,7 @@ struct FakeMachine {
 impl Machine for FakeMachine {
     /// This process: whoever signals it, signals the caller.
     fn identity(&self) -> ProcessIdentity {
-        self.life.identity
+        self.life.about.identity
     }
 
     fn isolation(&self) -> Isolation {
@@ -326,7 +357,7 @@ impl Machine for FakeMachine {
             unheard.push(guest);
             return Ok(Box::new(host));
         }
-        let pid = self.life.identity.pid;
+        let pid = self.life.about.identity.pid;
         self.life.hosts.send(guest).map_err(|_| EngineError::Process {
             operation: "connect to the agent in",
             pid,
@@ -337,6 +368,7 @@ impl Machine for FakeMachine {
 
     /// The agent stands still; its processes run on until they have to wait for it.
     async fn pause(&self) -> Result<(), EngineError> {
+        let _turn = self.life.turn.lock().await;
         if self.life.stalls.borrow().is_none() {
             self.life.stand(Some(StallCause::Paused));
         }
@@ -344,6 +376,7 @@ impl Machine for FakeMachine {
     }
 
     async fn resume(&self) -> Result<(), EngineError> {
+        let _turn = self.life.turn.lock().await;
         self.life.stand(None);
         Ok(())
     }
@@ -366,16 +399,16 @@ impl Machine for FakeMachine {
     }
 
     fn save_memory(&self) -> Option<&dyn SaveMemory> {
-        self.life.has_memory.then_some(self)
+        self.life.about.has_memory.then_some(self)
     }
 
     fn resize_disk(&self) -> Option<&dyn ResizeDisk> {
         None
     }
 
-    /// There is no memory, and the disk of an agent that runs cannot be changed for another.
+    /// Of a machine with a disk.
     fn capture(&self) -> Option<&dyn Capture> {
-        None
+        self.life.has_disk.then_some(self)
     }
 }
 

@@ -20,6 +20,7 @@ pub mod launch;
 mod machine;
 mod memory;
 pub mod memory_delta;
+mod new_file;
 mod pagemap;
 mod process;
 mod process_memory;

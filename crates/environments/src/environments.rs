@@ -68,6 +68,11 @@ impl Environment {
         self.directory.join(record::ROOT_IMAGE)
     }
 
+    /// Digest of the root image, as it was recorded.
+    pub fn root_image_digest(&self) -> Option<&Digest> {
+        self.record.files.get(record::ROOT_IMAGE).map(|file| &file.sha256)
+    }
+
     /// The archive of its modules, which must be what was recorded.
     pub(crate) fn modules(&self) -> Result<Vec<u8>> {
         let path = self.directory.join(record::MODULES);

@@ -78,6 +78,8 @@ const NO_TOOL: &[(&str, &str)] = &[
     ("workspace_file_replace", "workspace_file_write with replace"),
     ("workspace_file_download", "workspace_export"),
     ("workspace_file_upload", "workspace_sync_push"),
+    ("workspace_save", "what goes to other hosts is the user's affair"),
+    ("workspace_load", "what comes from other hosts is the user's affair"),
     ("workspace_sync_pull", "workspace_export; what the user has is changed by the user"),
 ];
 

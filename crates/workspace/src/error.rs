@@ -12,7 +12,7 @@ use crate::{
     files::FileError,
     session::SessionError,
     store::StoreError,
-    workspaces::{FrozenFileError, WorkspaceId},
+    workspaces::{ArchiveError, FrozenFileError, WorkspaceId},
 };
 
 /// Why an operation failed.
@@ -239,6 +239,24 @@ pub enum Error {
         /// Why not.
         source: ComposeError,
     },
+    /// A file is not taken for an archive of a workspace, or cannot become one.
+    #[error("cannot use `{}` as an archive", path.display())]
+    Archive {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: ArchiveError,
+    },
+    /// The disk in an archive lies over the root image of an environment that is another one here.
+    #[error("the archive needs `{environment}` in version {wanted}, and here it is version {found}")]
+    OtherEnvironment {
+        /// Name of the environment.
+        environment: String,
+        /// Version and root image that it was made with.
+        wanted: String,
+        /// Those that are here.
+        found: String,
+    },
     /// One more does not fit.
     #[error("{limit}: {reason}")]
     LimitReached {
@@ -323,6 +341,12 @@ impl Error {
             Self::LimitReached { limit: "snapshots", .. } => {
                 Some("delete a snapshot (`pyro workspace snapshot delete`)".to_owned())
             }
+            Self::Archive { source, .. } => archive_hint(source).map(str::to_owned),
+            Self::OtherEnvironment { .. } => Some(
+                "a disk fits only the root image that it was made over: load it on a host that has that environment, or take its \
+                 files out with `pyro workspace disk export --merged` where it was saved"
+                    .to_owned(),
+            ),
             Self::LimitReached { .. } => Some(
                 "stop or delete a workspace, wait for runs to end, or raise the limit (`pyro config show`)"
                     .to_owned(),
@@ -372,6 +396,19 @@ fn disk_hint(error: &DiskError) -> Option<String> {
         _ => Some(
             "`pyro workspace start` lets the guest's kernel look at it; the disk is as it was".to_owned(),
         ),
+    }
+}
+
+fn archive_hint(error: &ArchiveError) -> Option<&'static str> {
+    match error {
+        ArchiveError::Newer { .. } => Some("load it with the newer release"),
+        ArchiveError::Foreign | ArchiveError::NotAFile => Some("name a file that `pyro workspace save` made"),
+        ArchiveError::Damaged { .. } | ArchiveError::Compression(_) => {
+            Some("nothing was made; fetch the file again, or save the workspace again")
+        }
+        ArchiveError::Changed => Some("nothing is left of it; load the file when nobody writes to it"),
+        ArchiveError::TooLong { .. } => Some("remove labels with `pyro workspace update`"),
+        ArchiveError::Manifest(_) | ArchiveError::Refused { .. } | ArchiveError::Read(_) => None,
     }
 }
 

@@ -72,6 +72,12 @@ fault_points! {
     WorkspaceDiskMade = "workspace.disk-made";
     /// The record names the machine that is about to be started.
     WorkspaceMachineRecorded = "workspace.machine-recorded";
+    /// A workspace that is loaded from an archive has a record and nothing else.
+    LoadRecorded = "load.recorded";
+    /// The disk of a workspace that is loaded is being written; something of it is there.
+    LoadHalfWritten = "load.half-written";
+    /// A workspace that is loaded has its disk; the record says that it is still being made.
+    LoadDiskMade = "load.disk-made";
     /// `/workspace` is filled; the record does not say so yet.
     WorkspaceSeeded = "workspace.seeded";
     /// The record says that a machine is being booted from the workspace's disk.

@@ -70,7 +70,8 @@ pub(crate) fn admit_ttl(ttl: Option<Duration>, shortest: Duration) -> Result<(),
     }
 }
 
-fn admit_size(vcpus: u8, mem_mib: u32) -> Result<(), Error> {
+/// Accepts a number of processors and an amount of memory.
+pub(crate) fn admit_size(vcpus: u8, mem_mib: u32) -> Result<(), Error> {
     if !VCPUS.contains(&vcpus) {
         let reason = format!("{vcpus} is outside {} to {}", VCPUS.start(), VCPUS.end());
         return Err(Error::Invalid { field: "vcpu_count", reason });

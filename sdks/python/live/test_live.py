@@ -184,6 +184,25 @@ class Workspaces(Live):
         finally:
             self.it.start()
 
+    def test_it_is_saved_as_one_file_and_loaded_as_another(self) -> None:
+        self.it.write_file("saved.txt", text="saved\n")
+        self.it.stop()
+        try:
+            with tempfile.TemporaryDirectory() as directory:
+                saved = self.it.save(os.path.join(directory, "live.pyro"))
+                self.assertEqual(os.path.getsize(saved["output_path"]), saved["bytes_written"])
+                loaded = self.pyro.load_workspace(saved["output_path"], name="loaded", labels={"from": "file"})
+                with open(saved["output_path"], "r+b") as archive:
+                    archive.truncate(saved["bytes_written"] - 1)
+                with self.assertRaises(errors.BadArchiveError):
+                    self.pyro.load_workspace(saved["output_path"])
+            self.assertEqual((loaded["name"], loaded["state"]), ("loaded", "stopped"))
+            read = self.pyro.read_workspace_disk(loaded["workspace_id"], "saved.txt")
+            self.assertEqual(read["content"], "saved\n")
+            self.pyro.delete_workspace(loaded["workspace_id"])
+        finally:
+            self.it.start()
+
     def test_commands_have_directory_variables_account_and_input(self) -> None:
         result = self.it.exec(
             ["sh", "-c", 'pwd; printf %s "$A"; id -un; cat'], cwd="src", env={"A": "ä\n"}, user="nobody", stdin="in"

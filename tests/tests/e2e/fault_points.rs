@@ -28,7 +28,8 @@ fn every_point_that_the_program_has_is_reached_by_a_test_here() {
         .iter()
         .chain(super::workspace_faults::points())
         .chain(super::snapshot_faults::points())
-        .chain(super::transfer_faults::points());
+        .chain(super::transfer_faults::points())
+        .chain(super::workspace_archives::points());
     let reached = RUN.iter().chain(&TEMPLATE).chain(others);
     assert_eq!(there, reached.map(|point| (*point).to_owned()).collect());
 }

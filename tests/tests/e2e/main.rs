@@ -34,6 +34,7 @@ mod transfer_faults;
 mod use_cases;
 mod vms;
 mod workspace_activity;
+mod workspace_archives;
 mod workspace_changes;
 mod workspace_contents;
 mod workspace_disk;

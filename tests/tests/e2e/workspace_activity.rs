@@ -88,6 +88,8 @@ const TABLE: &[Row] = &[
     ("workspace_disk_list", Look, &["workspace", "disk", "list", "w"]),
     ("workspace_disk_read", Look, &["workspace", "disk", "read", "w", "made/e"]),
     ("workspace_disk_export", Look, &["workspace", "disk", "export", "w", "--output", "D/disk"]),
+    ("workspace_save", Look, &["workspace", "save", "w", "D/archive"]),
+    ("workspace_load", Look, &["workspace", "load", "D/archive", "--name", "other"]),
     ("workspace_delete", None, &[]),
 ];
 
@@ -171,6 +173,8 @@ fn each_operation_is_use_of_a_workspace_or_is_not_as_the_table_says() {
     // What finds nothing to do was wished for all the same.
     check("a second stop", Use, &["workspace", "stop", "w"]);
     check("an update of a stopped one", Use, &["workspace", "update", "w", "--label", "a=c"]);
-    invoke(&["workspace", "delete", "w"]).output().succeeds();
+    for made in ["w", "other"] {
+        invoke(&["workspace", "delete", made]).output().succeeds();
+    }
     home.wait_until_nothing_is_left();
 }

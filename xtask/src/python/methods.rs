@@ -136,6 +136,8 @@ pub(super) const METHODS: &[Method] = &[
     method("workspace_disk_list", "list_workspace_disk", Call, &["workspace", "path"]),
     method("workspace_disk_read", "read_workspace_disk", Call, &["workspace", "path"]),
     method("workspace_disk_export", "export_workspace_disk", Work, &["workspace", "output_path"]),
+    method("workspace_save", "save_workspace", Work, &["workspace", "output_path"]),
+    method("workspace_load", "load_workspace", Work, &["input_path"]),
     method("gc", "collect_garbage", Call, &[]),
     method("status", "status_daemon", Ask, &[]),
     method("shutdown", "stop_daemon", Ask, &[]),
@@ -145,7 +147,8 @@ pub(super) const METHODS: &[Method] = &[
 const MOVED: &[(&str, &str)] = &[("from", "source"), ("to", "target")];
 
 /// Fields that name a path of this host.
-pub(super) const HOST_PATHS: &[&str] = &["seed_path", "source_path", "target_path", "output_path"];
+pub(super) const HOST_PATHS: &[&str] =
+    &["seed_path", "source_path", "target_path", "output_path", "input_path"];
 
 impl Method {
     /// The name of a field in Python.

@@ -7,12 +7,13 @@
 //! - [`summary`], [`wait`]: what happened, in few words, and waiting until something does.
 //! - [`entry`], [`files`], [`search`], [`patch`], [`diff`]: what is in `/workspace`, and what became of it.
 //! - [`transfer`], [`sync`], [`export`]: to the host and back.
-//! - [`disk`]: what is on the disk of one that is stopped.
+//! - [`disk`]: what is on the disk of one that is stopped; [`archive`]: such a one as a file, for another host.
 //!
 //! Every request names its workspace by [`WorkspaceRef`](identity::WorkspaceRef) in the field `workspace` (`workspace_id`
 //! means the same). Paths in `/workspace` are [`WorkspacePath`](path::WorkspacePath)s. Times are seconds since 1970, with
 //! fractions.
 
+pub mod archive;
 pub mod command;
 pub mod create;
 pub mod diff;

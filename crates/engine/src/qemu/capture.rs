@@ -10,9 +10,7 @@
 //! dies meanwhile: it says that the pause is ours, and which layer was to be the next.
 
 use std::{
-    fs::{self, File, OpenOptions},
-    io,
-    os::unix::fs::OpenOptionsExt,
+    fs, io,
     path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant},
@@ -32,6 +30,7 @@ use crate::{
     guest_memory::{CopyError, MemoryFile, Reader, Reading},
     launch::Launcher,
     memory_delta::Written,
+    new_file::NewFile,
     process::ProcessHandle,
     qmp::{Command, Qmp, QmpError},
 };
@@ -296,40 +295,10 @@ impl Files {
     fn save(&mut self) -> Result<(), EngineError> {
         let copied = self.devices.copy_to(&self.state.file);
         copied.map_err(|e| EngineError::file("write", &self.state.path, e))?;
-        for file in [&self.memory, &self.state] {
-            file.file.sync_all().map_err(|e| EngineError::file("write", &file.path, e))?;
-        }
-        (self.memory.keep, self.state.keep) = (true, true);
+        self.memory.sync()?;
+        self.state.sync()?;
+        self.memory.keep();
+        self.state.keep();
         Ok(())
-    }
-}
-
-/// A file that is gone with its handle unless it is kept.
-#[derive(Debug)]
-struct NewFile {
-    path: PathBuf,
-    file: File,
-    keep: bool,
-}
-
-impl NewFile {
-    fn create(path: PathBuf) -> Result<Self, EngineError> {
-        let created = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
-        let file = created.map_err(|e| EngineError::file("create", &path, e))?;
-        Ok(Self { path, file, keep: false })
-    }
-
-    fn share(&self) -> Result<File, EngineError> {
-        self.file.try_clone().map_err(|e| EngineError::file("share", &self.path, e))
-    }
-}
-
-impl Drop for NewFile {
-    fn drop(&mut self) {
-        if !self.keep
-            && let Err(error) = fs::remove_file(&self.path)
-        {
-            tracing::warn!(%error, path = ?self.path, "a file of a failed capture stays");
-        }
     }
 }

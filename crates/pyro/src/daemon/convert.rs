@@ -13,6 +13,7 @@ use pyro_workspace::{
     CommandEnd, DiskError, Error, RunEvent, RunOutcome, RunRequest, StartKind,
     commands::{Fate, job_id},
     session::SessionError,
+    workspaces::ArchiveError,
 };
 use rustix::io::Errno;
 
@@ -211,6 +212,8 @@ fn code(error: &Error) -> ErrorCode {
         Error::SnapshotDamaged { .. } => ErrorCode::SnapshotDamaged,
         Error::SnapshotMemory { .. } | Error::SnapshotCompose { .. } => ErrorCode::SnapshotFailed,
         Error::Disk { source, .. } => disk_code(source),
+        Error::Archive { source, .. } => archive_code(source),
+        Error::OtherEnvironment { .. } => ErrorCode::EnvironmentMismatch,
         Error::LimitReached { .. } => ErrorCode::LimitReached,
         Error::Stalled { .. } => ErrorCode::WorkspaceStalled,
         Error::UnknownCommand { .. } => ErrorCode::UnknownSequence,
@@ -237,6 +240,21 @@ fn disk_code(error: &DiskError) -> ErrorCode {
         DiskError::Open { source, .. } | DiskError::Read { source, .. } => store_code(source),
         // Corrupt, of an unknown kind, or with more in it than is looked at; of a newer library as well.
         _ => ErrorCode::DiskDamaged,
+    }
+}
+
+fn archive_code(error: &ArchiveError) -> ErrorCode {
+    match error {
+        ArchiveError::Read(_) => ErrorCode::FileFailed,
+        ArchiveError::NotAFile => ErrorCode::WrongFileType,
+        ArchiveError::Changed => ErrorCode::Conflict,
+        ArchiveError::TooLong { .. } => ErrorCode::FileTooLarge,
+        ArchiveError::Foreign
+        | ArchiveError::Newer { .. }
+        | ArchiveError::Damaged { .. }
+        | ArchiveError::Compression(_)
+        | ArchiveError::Manifest(_)
+        | ArchiveError::Refused { .. } => ErrorCode::BadArchive,
     }
 }
 

@@ -16,10 +16,10 @@ use pyro_api::{
         EnvList, EnvPrune, EnvPull, ExecInVm, ExecInWorkspace, ExportDisk, ExportFromWorkspace,
         ForkWorkspace, GetJobLogs, GetVmNetworkInfo, GetVmStatus, GetWorkspaceLogs, GetWorkspaceOutput,
         GetWorkspaceStatus, GlobFiles, GrepFiles, InspectSnapshot, KillJob, ListDisk, ListFiles, ListJobs,
-        ListSnapshots, ListWorkspaces, MakeDirectory, MoveFile, PullSync, PushSync, ReadDisk, ReadFile,
-        ReapVms, ReplaceInFile, ResetWorkspace, Run, SleepWorkspace, StartVm, StartWorkspace, StatFile,
-        StopVm, StopWorkspace, SummarizeWorkspace, UpdateWorkspace, UploadFile, WaitForChange, WaitForJob,
-        WriteFile,
+        ListSnapshots, ListWorkspaces, LoadWorkspace, MakeDirectory, MoveFile, PullSync, PushSync, ReadDisk,
+        ReadFile, ReapVms, ReplaceInFile, ResetWorkspace, Run, SaveWorkspace, SleepWorkspace, StartVm,
+        StartWorkspace, StatFile, StopVm, StopWorkspace, SummarizeWorkspace, UpdateWorkspace, UploadFile,
+        WaitForChange, WaitForJob, WriteFile,
     },
 };
 use serde::Serialize;
@@ -142,6 +142,8 @@ handler! {
         ExportFromWorkspace workspace_export;
         ExportDisk workspace_disk_export;
         ForkWorkspace workspace_fork;
+        SaveWorkspace workspace_save;
+        LoadWorkspace workspace_load;
         ExecInVm vm_exec;
     }
 }

@@ -17,6 +17,7 @@ use pyro_api::{
         VmReapRequest, VmStartRequest, VmStatusRequest, VmStopRequest, VmsReaped,
     },
     workspace::{
+        archive::{WorkspaceLoadRequest, WorkspaceSaveRequest, WorkspaceSaved},
         command::{OutputPiece, WorkspaceLogs, WorkspaceLogsRequest, WorkspaceOutputRequest},
         create::WorkspaceCreateRequest,
         diff::{WorkspaceDiff, WorkspaceDiffRequest},
@@ -58,7 +59,7 @@ use pyro_workspace::{
 use tokio::sync::{OnceCell, mpsc};
 
 use super::{
-    answers::{changes, commands, disk, files, lifecycle, snapshots, summary, transfer, vm},
+    answers::{archive, changes, commands, disk, files, lifecycle, snapshots, summary, transfer, vm},
     assembly,
     convert::{self, error_body},
     handler::{Handler, StreamOutput, Streams},
@@ -533,6 +534,22 @@ impl Handler for Library {
 
     async fn workspace_sleep(&self, request: WorkspaceSleepRequest) -> Result<Workspace, ErrorBody> {
         snapshots::sleep(self.host().await?, request.workspace.as_str()).await
+    }
+
+    async fn workspace_save(
+        &self,
+        request: WorkspaceSaveRequest,
+        streams: Streams,
+    ) -> Result<WorkspaceSaved, ErrorBody> {
+        archive::save(self.host().await?, request, streams).await
+    }
+
+    async fn workspace_load(
+        &self,
+        request: WorkspaceLoadRequest,
+        streams: Streams,
+    ) -> Result<Workspace, ErrorBody> {
+        archive::load(self.host().await?, request, streams).await
     }
 
     async fn vm_create(&self, request: VmCreateRequest) -> Result<Vm, ErrorBody> {

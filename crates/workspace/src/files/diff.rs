@@ -62,6 +62,11 @@ pub(super) fn seed_directory(seed: &SeedRecord) -> Result<SeedSource, FileError>
             exclude: seed.exclude.clone(),
             tracked_by_git: seed.tracked_by_git,
         }),
+        (None, SeedMode::Directory) => Err(FileError::Unsuited {
+            reason: "the workspace was loaded from an archive, which does not say where its seed was"
+                .to_owned(),
+            hint: "name a directory, as in `pyro workspace sync pull WORKSPACE DIRECTORY`",
+        }),
         _ => Err(FileError::Unsuited {
             reason: "the workspace was not filled from a directory of the host".to_owned(),
             hint: "`pyro workspace status` shows what it was filled from",

@@ -91,6 +91,7 @@ pub(crate) enum PageDigestsError {
 
 impl PageDigests {
     /// How many pages it knows.
+    #[cfg(test)]
     pub(crate) fn pages(&self) -> usize {
         self.entries.len()
     }

@@ -12,8 +12,9 @@
 
 use std::{
     collections::HashSet,
-    fs, io,
-    os::unix::fs::{DirBuilderExt, MetadataExt},
+    fs::{self, File, OpenOptions, Permissions},
+    io,
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
 };
 
@@ -143,6 +144,26 @@ impl WorkspaceDisk {
         Ok(layer)
     }
 
+    /// Makes the disk of a new workspace whose content `fill` writes into an empty file of the disk's size. Blocks.
+    pub(crate) fn create_filled(
+        &self,
+        engine: &dyn Engine,
+        disk_bytes: u64,
+        fill: impl FnOnce(&File) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        self.make_directory()?;
+        let base = OpenOptions::new().write(true).create_new(true).mode(0o600).open(self.base());
+        let base = base.map_err(self.failed())?;
+        base.set_len(disk_bytes).map_err(self.failed())?;
+        fill(&base)?;
+        // As a template's disk: nobody writes to it any more.
+        base.set_permissions(Permissions::from_mode(0o400)).map_err(self.failed())?;
+        base.sync_all().map_err(self.failed())?;
+        self.create_layer(engine, None, disk_bytes)?;
+        // The directory's own name.
+        File::open(self.directory.join("..")).and_then(|above| above.sync_all()).map_err(self.failed())
+    }
+
     /// What a machine of this workspace is given.
     pub(crate) fn layers(&self, record: &DiskRecord) -> DiskLayers {
         self.layers_of(&record.frozen, record.active.as_ref())
@@ -172,9 +193,10 @@ impl WorkspaceDisk {
     pub(crate) fn used_bytes(&self) -> u64 {
         let entries = fs::read_dir(&self.directory).into_iter().flatten().flatten();
         entries
-            .filter(|entry| entry.file_name() != BASE)
-            .filter_map(|entry| entry.metadata().ok())
-            .map(|about| about.blocks() * 512 / about.nlink().max(1))
+            .filter_map(|entry| Some((entry.file_name(), entry.metadata().ok()?)))
+            // A base that others have too is a template's.
+            .filter(|(name, about)| name != BASE || about.nlink() == 1)
+            .map(|(_, about)| about.blocks() * 512 / about.nlink().max(1))
             .sum()
     }
 

@@ -57,6 +57,28 @@ impl Usage {
 impl Limits {
     /// Whether one more workspace fits.
     pub fn admit_workspace(&self, usage: &Usage, shape: MachineShape) -> Result<(), Error> {
+        self.admit_count(usage)?;
+        self.admit_machine(usage, shape)
+    }
+
+    /// Whether one more workspace fits that has a disk of so many bytes and no machine.
+    pub fn admit_stopped(&self, usage: &Usage, disk_bytes: u64) -> Result<(), Error> {
+        self.admit_count(usage)?;
+        if usage.disk_bytes.saturating_add(disk_bytes) > self.disk_budget_bytes {
+            return Err(Error::LimitReached {
+                limit: "disk_budget_mib",
+                reason: format!(
+                    "the disks of workspaces take {} MiB, this one takes {} MiB, and the budget is {} MiB",
+                    usage.disk_bytes >> 20,
+                    disk_bytes >> 20,
+                    self.disk_budget_bytes >> 20
+                ),
+            });
+        }
+        Ok(())
+    }
+
+    fn admit_count(&self, usage: &Usage) -> Result<(), Error> {
         if usage.workspaces >= self.max_workspaces {
             return Err(Error::LimitReached {
                 limit: "max_workspaces",
@@ -66,7 +88,7 @@ impl Limits {
                 ),
             });
         }
-        self.admit_machine(usage, shape)
+        Ok(())
     }
 
     /// Whether so many more workspaces fit.
@@ -147,6 +169,20 @@ mod tests {
         assert_eq!(refused(Usage { workspaces: 2, ..usage }), Some("max_workspaces"));
         assert_eq!(refused(Usage { memory_mib: 2049, ..usage }), Some("memory_budget_mib"));
         assert_eq!(refused(Usage { disk_bytes: 10 << 20, ..usage }), Some("disk_budget_mib"));
+    }
+
+    #[test]
+    fn one_without_a_machine_needs_room_for_its_disk_and_no_memory() {
+        let refused = |usage: Usage, disk_bytes| match LIMITS.admit_stopped(&usage, disk_bytes) {
+            Ok(()) => None,
+            Err(Error::LimitReached { limit, .. }) => Some(limit),
+            Err(other) => panic!("{other}"),
+        };
+        let usage = Usage { workspaces: 1, memory_mib: 1 << 20, disk_bytes: 9 << 20, ..Usage::default() };
+        assert_eq!(refused(usage, 1 << 20), None);
+        assert_eq!(refused(usage, (1 << 20) + 1), Some("disk_budget_mib"));
+        assert_eq!(refused(usage, u64::MAX), Some("disk_budget_mib"));
+        assert_eq!(refused(Usage { workspaces: 2, ..usage }, 0), Some("max_workspaces"));
     }
 
     #[test]

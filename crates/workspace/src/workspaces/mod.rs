@@ -13,6 +13,8 @@
 //!                                        (gone)
 //! ```
 //!
+//! One that is loaded from an [`archive`] goes from creating to stopped.
+//!
 //! Every arrow is written down before it is acted on. A daemon that finds a record in a state between two others
 //! brings it to one of them ([`reconcile`]): a half-made workspace goes, since nobody was told of it; a half-stopped
 //! one is stopped; a half-deleted one goes; a started one is taken over together with its machine, or stopped with a
@@ -21,6 +23,7 @@
 //! One [`driver`] for each workspace is the only one that changes it. What may be asked of it when is the table in
 //! [`state`]; how many there may be is decided by [`limits`].
 
+mod archive;
 mod call;
 mod changes;
 mod clock;
@@ -62,11 +65,8 @@ use std::{
 pub use pyro_disk::{Entry as DiskEntry, Kind as DiskKind, Metadata as DiskMetadata};
 use tokio::sync::oneshot;
 
-pub(crate) use self::{
-    call::KnownCall, changes::Changes, clock::HostClock, in_use::InUse, record::RECORD_VERSION,
-    snapshots::memory::Memories,
-};
 pub use self::{
+    archive::{ArchiveError, LoadEvent, LoadIo, LoadRequest, SaveRequest, Saved},
     call::{Call, Called, KeptCommand},
     changes::Revision,
     create::{CreateEvent, CreateIo, CreateRequest},
@@ -87,6 +87,10 @@ pub use self::{
     },
     stopped_disk::{DiskExport, DiskExported, DiskForm, StoppedDisk},
     view::{MachineView, WorkspaceView},
+};
+pub(crate) use self::{
+    call::KnownCall, changes::Changes, clock::HostClock, in_use::InUse, record::RECORD_VERSION,
+    snapshots::memory::Memories,
 };
 use self::{
     driver::Request,

@@ -44,14 +44,13 @@ impl Lending {
 }
 
 /// The right to read a disk, until it is dropped.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct StoppedDisk {
-    workspace: WorkspaceId,
-    layers: DiskLayers,
-    /// Its size; no layer is larger but one that was tampered with.
-    disk_bytes: u64,
-    boot: BootFiles,
-    claims: Claims,
+    /// Whose it is, and its size; no layer is larger but one that was tampered with.
+    pub(super) record: Arc<WorkspaceRecord>,
+    pub(super) layers: DiskLayers,
+    pub(super) boot: BootFiles,
+    pub(super) claims: Claims,
     lent: Lending,
 }
 
@@ -96,9 +95,8 @@ impl StoppedDisk {
     /// Lends the disk of a workspace that is stopped.
     pub(super) fn lend(layout: &Layout, record: &WorkspaceRecord, lending: &Lending) -> Self {
         Self {
-            workspace: record.id.clone(),
+            record: Arc::new(record.clone()),
             layers: WorkspaceDisk::of(layout, &record.id).layers(&record.disk),
-            disk_bytes: record.disk_bytes,
             boot: kept_environment::kept(layout, &record.boot_digest, record.kernel_arguments.clone()),
             claims: Claims::of(layout),
             lent: lending.clone(),
@@ -107,7 +105,7 @@ impl StoppedDisk {
 
     /// Whose it is.
     pub fn workspace(&self) -> &WorkspaceId {
-        &self.workspace
+        &self.record.id
     }
 
     /// What is in the directory at an absolute path of the guest, or that itself; the first `limit` by their paths, after `after`.
@@ -134,7 +132,7 @@ impl StoppedDisk {
         look: impl FnOnce(&Root) -> Result<T, pyro_disk::Error> + Send + 'static,
     ) -> Result<T, Error> {
         let (image, layers, lent) = (self.boot.root_image.clone(), self.layers.clone(), self.lent.clone());
-        let workspace = self.workspace.clone();
+        let workspace = self.record.id.clone();
         task::blocking(move || {
             let looked = open_root(&image, &layers).and_then(|root| look(&root));
             // Whoever asked may be gone: until here the files are read.
@@ -152,7 +150,8 @@ impl StoppedDisk {
     ) -> Result<DiskExported, Error> {
         let DiskExport { form, path, force } = export;
         let (image, layers, lent) = (self.boot.root_image.clone(), self.layers.clone(), self.lent.clone());
-        let (claims, workspace, disk_bytes) = (self.claims.clone(), self.workspace.clone(), self.disk_bytes);
+        let (claims, workspace, disk_bytes) =
+            (self.claims.clone(), self.record.id.clone(), self.record.disk_bytes);
         let cancel = CancellationToken::new();
         let _wanted = cancel.clone().drop_guard();
         task::blocking(move || {
@@ -191,7 +190,7 @@ fn open_root(image: &Path, layers: &DiskLayers) -> Result<Root, pyro_disk::Error
     Root::open(Disk::open_raw(image)?, open_disk(layers)?)
 }
 
-fn open_disk(layers: &DiskLayers) -> Result<Disk, pyro_disk::Error> {
+pub(super) fn open_disk(layers: &DiskLayers) -> Result<Disk, pyro_disk::Error> {
     let layer = |layer: &DiskLayer| Layer {
         path: layer.path.clone(),
         format: match layer.format {
@@ -203,7 +202,7 @@ fn open_disk(layers: &DiskLayers) -> Result<Disk, pyro_disk::Error> {
     Disk::open(&layers)
 }
 
-fn wanted(cancel: &CancellationToken) -> io::Result<()> {
+pub(super) fn wanted(cancel: &CancellationToken) -> io::Result<()> {
     match cancel.is_cancelled() {
         true => Err(io::Error::other("nobody waits for it any more")),
         false => Ok(()),

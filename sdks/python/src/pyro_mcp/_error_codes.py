@@ -64,6 +64,14 @@ class EnvironmentFailedError(PyroError):
     retryable = True
 
 
+class EnvironmentMismatchError(PyroError):
+    """The environment of that name is another one here than the one that an archive was made with, and its
+    disk fits no other."""
+
+    code = "environment_mismatch"
+    retryable = False
+
+
 class StoreFailedError(PyroError):
     """The store on disk could not be used."""
 
@@ -245,7 +253,7 @@ class SeedFailedError(PyroError, ValueError):
 
 
 class BadArchiveError(PyroError, ValueError):
-    """An archive is damaged, or has members that no archive may have."""
+    """An archive is damaged, has members that no archive may have, or is of a newer release."""
 
     code = "bad_archive"
     retryable = False
@@ -418,6 +426,7 @@ BY_CODE: dict[str, type[PyroError]] = {
     "unknown_environment": UnknownEnvironmentError,
     "environment_damaged": EnvironmentDamagedError,
     "environment_failed": EnvironmentFailedError,
+    "environment_mismatch": EnvironmentMismatchError,
     "store_failed": StoreFailedError,
     "host_requirement": HostRequirementError,
     "disk_full": DiskFullError,
@@ -484,6 +493,7 @@ __all__ = [
     "DiskFullError",
     "EnvironmentDamagedError",
     "EnvironmentFailedError",
+    "EnvironmentMismatchError",
     "FileFailedError",
     "FileTooLargeError",
     "ForbiddenError",

@@ -1619,6 +1619,49 @@ class Methods(SyncBase):
             "merged": merged,
         }, on_progress)
 
+    def save_workspace(
+        self,
+        workspace_id: str,
+        output_path: HostPath,
+        *,
+        force: bool = False,
+        on_progress: Callable[[Progress], object] | None = None,
+    ) -> WorkspaceSaved:
+        """Takes a stopped workspace to the host as one file.
+
+        - `workspace_id`: Which.
+        - `output_path`: Absolute path on the host.
+        - `force`: Replace what is at `output_path`.
+        - `on_progress`: Is told how far it has come.
+
+        Raises, beside what any operation may raise: UnknownWorkspaceError, AmbiguousNameError,
+        WorkspaceStateError, OutputExistsError, FileFailedError, FileTooLargeError, DiskFullError,
+        DiskDamagedError.
+        """
+        return self._work(_operations.WORKSPACE_SAVE, {"workspace": workspace_id, "output_path": output_path, "force": force}, on_progress)
+
+    def load_workspace(
+        self,
+        input_path: HostPath,
+        *,
+        labels: Mapping[str, str] | None = None,
+        name: str | None = None,
+        on_progress: Callable[[Progress], object] | None = None,
+    ) -> Workspace:
+        """Makes a stopped workspace of a file that `workspace_save` made. Whole or not at all.
+
+        - `input_path`: Absolute path of the archive on the host.
+        - `labels`: Labels beside the archive's, or instead of those with the same keys.
+        - `name`: Another name than the archive's.
+        - `on_progress`: Is told how far it has come.
+
+        Raises, beside what any operation may raise: BadArchiveError, WrongFileTypeError, ConflictError,
+        FileFailedError, EnvironmentMismatchError, NotYetSupportedError, LimitReachedError,
+        UnknownEnvironmentError, EnvironmentDamagedError, EnvironmentFailedError, HostRequirementError,
+        DiskFullError.
+        """
+        return self._work(_operations.WORKSPACE_LOAD, {"input_path": input_path, "labels": labels, "name": name}, on_progress)
+
     def collect_garbage(
         self,
         *,

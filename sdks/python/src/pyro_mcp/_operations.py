@@ -418,6 +418,24 @@ WORKSPACE_DISK_EXPORT: Operation[types.DiskExported] = Operation(
     (("output_path",),),
 )
 
+WORKSPACE_SAVE: Operation[types.WorkspaceSaved] = Operation(
+    "workspace_save",
+    True,
+    True,
+    {"output_path": _text.host_path},
+    {"force": False},
+    (("output_path",),),
+)
+
+WORKSPACE_LOAD: Operation[types.Workspace] = Operation(
+    "workspace_load",
+    True,
+    True,
+    {"input_path": _text.host_path, "labels": dict},
+    {},
+    (("last_command", "cwd",), ("workspace_seed", "seed_path",),),
+)
+
 GC: Operation[types.GcResult] = Operation(
     "gc",
     False,
@@ -546,6 +564,8 @@ METHODS = {
     "workspace_disk_list": "list_workspace_disk",
     "workspace_disk_read": "read_workspace_disk",
     "workspace_disk_export": "export_workspace_disk",
+    "workspace_save": "save_workspace",
+    "workspace_load": "load_workspace",
     "gc": "collect_garbage",
     "vm_create": "create_vm",
     "vm_start": "start_vm",

@@ -1022,3 +1022,22 @@ class WorkspaceHandle:
             merged=merged,
             on_progress=on_progress,
         )
+
+    def save(
+        self,
+        output_path: HostPath,
+        *,
+        force: bool = False,
+        on_progress: Callable[[Progress], object] | None = None,
+    ) -> WorkspaceSaved:
+        """Takes a stopped workspace to the host as one file.
+
+        - `output_path`: Absolute path on the host.
+        - `force`: Replace what is at `output_path`.
+        - `on_progress`: Is told how far it has come.
+
+        Raises, beside what any operation may raise: UnknownWorkspaceError, AmbiguousNameError,
+        WorkspaceStateError, OutputExistsError, FileFailedError, FileTooLargeError, DiskFullError,
+        DiskDamagedError.
+        """
+        return self._pyro.save_workspace(self.workspace_id, output_path, force=force, on_progress=on_progress)

@@ -1639,6 +1639,21 @@ class WorkspaceRevision(TypedDict):
     changed: bool
 
 
+class WorkspaceSaved(TypedDict):
+    """A workspace was saved; it is as it was."""
+
+    #: Which.
+    workspace_id: str
+    #: Where it is on the host.
+    output_path: str
+    #: Length of the file.
+    bytes_written: int
+    #: How much of the disk is in it, before compression; zeros are not.
+    data_bytes: int
+    #: SHA-256 of all of the file but its last 32 bytes, which are this digest.
+    sha256: str
+
+
 class _WorkspaceSummaryRequired(TypedDict):
     #: Where.
     workspace_id: str

@@ -14,11 +14,13 @@ mod host_path;
 mod job;
 mod label;
 mod list;
+mod load;
 mod logs;
 mod output;
 mod patch;
 mod reattach;
 mod reset;
+mod save;
 mod sleep;
 mod snapshot;
 mod start;
@@ -76,6 +78,8 @@ pub(crate) enum Command {
     Reset(reset::Arguments),
     Fork(fork::Arguments),
     Sleep(sleep::Arguments),
+    Save(save::Arguments),
+    Load(load::Arguments),
     Stop(stop::Arguments),
     Start(start::Arguments),
     Delete(delete::Arguments),
@@ -104,6 +108,8 @@ impl Command {
             Self::Reset(arguments) => arguments.json,
             Self::Fork(arguments) => arguments.json,
             Self::Sleep(arguments) => arguments.json,
+            Self::Save(arguments) => arguments.json,
+            Self::Load(arguments) => arguments.json,
             Self::Stop(arguments) => arguments.json,
             Self::Start(arguments) => arguments.json,
             Self::Delete(arguments) => arguments.json,
@@ -133,6 +139,8 @@ pub(crate) async fn perform(command: Command, settings: Settings) -> Result<Stat
         Command::Reset(arguments) => reset::perform(arguments, &settings).await,
         Command::Fork(arguments) => fork::perform(arguments, &settings).await,
         Command::Sleep(arguments) => sleep::perform(arguments, &settings).await,
+        Command::Save(arguments) => save::perform(arguments, &settings).await,
+        Command::Load(arguments) => load::perform(arguments, &settings).await,
         Command::Stop(arguments) => stop::perform(arguments, &settings).await,
         Command::Start(arguments) => start::perform(arguments, &settings).await,
         Command::Delete(arguments) => delete::perform(arguments, &settings).await,

@@ -1,5 +1,6 @@
 //! The answers about workspaces: each operation checked, handed to the library, and told in the contract's words.
 
+pub(super) mod archive;
 pub(super) mod changes;
 pub(super) mod commands;
 mod convert;

@@ -308,7 +308,7 @@ pub(super) async fn tell(
 
 /// Bytes of all, 0 to 1. Nothing of nothing is everything.
 #[expect(clippy::cast_precision_loss, reason = "nobody sees the difference")]
-fn share(bytes: u64, all_bytes: u64) -> f64 {
+pub(super) fn share(bytes: u64, all_bytes: u64) -> f64 {
     if bytes >= all_bytes { 1.0 } else { bytes as f64 / all_bytes as f64 }
 }
 

@@ -68,6 +68,7 @@ pub(crate) enum SealedError {
     Write(#[source] io::Error),
 }
 
+#[cfg(test)]
 impl SealedError {
     /// Finds it in what a [`SealedReader`] said as a [`Read`](std::io::Read).
     pub(crate) fn within(error: &io::Error) -> Option<&Self> {

@@ -3,6 +3,7 @@
 //! The environment is a tiny one that a stand-in of the package builder hands out, and the disk has no file system but a
 //! directory in its place. Everything else is what a daemon has. Each test lives in a mount namespace of its own.
 
+mod archives;
 mod calls;
 mod changes;
 mod creation;
