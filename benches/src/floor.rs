@@ -19,7 +19,7 @@ use pyro_workspace::session::{GuestSession, OutputKind};
 const SHAPE: MachineShape = MachineShape { vcpus: 1, mem_mib: 1024, nic: Nic::None };
 
 /// A template of the store, taken into use by hand.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Floor {
     engine: Arc<dyn Engine>,
     saved: SavedMachine,
@@ -65,6 +65,28 @@ impl Floor {
 
     /// Restores a machine and greets its guest.
     pub(crate) async fn restore(&mut self) -> anyhow::Result<Live> {
+        let spec = self.spec()?;
+        self.start(spec).await
+    }
+
+    /// Restores so many machines, started together; how long that took.
+    pub(crate) async fn restore_together(&mut self, count: usize) -> anyhow::Result<(Duration, Vec<Live>)> {
+        let specs = (0..count).map(|_| self.spec()).collect::<anyhow::Result<Vec<_>>>()?;
+        let this = Arc::new(self.clone());
+        let begin = Instant::now();
+        let mut starting = tokio::task::JoinSet::new();
+        for spec in specs {
+            let this = Arc::clone(&this);
+            starting.spawn(async move { this.start(spec).await });
+        }
+        let mut live = Vec::new();
+        while let Some(started) = starting.join_next().await {
+            live.push(started??);
+        }
+        Ok((begin.elapsed(), live))
+    }
+
+    fn spec(&mut self) -> anyhow::Result<MachineSpec> {
         self.count += 1;
         let id = MachineId::from_bytes(self.count.to_be_bytes()[2..].try_into()?);
         let directory = self.scratch.join(id.as_str());
@@ -73,13 +95,17 @@ impl Floor {
         let active = self
             .engine
             .create_layer(&directory.join("active.qcow2"), std::fs::metadata(&base.path)?.len())?;
-        let spec = MachineSpec {
-            id: id.clone(),
-            directory: directory.clone(),
+        Ok(MachineSpec {
+            id,
+            directory,
             shape: SHAPE,
             boot: self.boot.clone(),
             disk: DiskLayers { lower: vec![base], active },
-        };
+        })
+    }
+
+    async fn start(&self, spec: MachineSpec) -> anyhow::Result<Live> {
+        let (id, directory) = (spec.id.clone(), spec.directory.clone());
         let machine = self.engine.start(spec, Start::Restore(self.saved.clone())).await?;
         let session = GuestSession::open(machine.connect().await?, env!("CARGO_PKG_VERSION")).await?;
         let individualize = message::Individualize {

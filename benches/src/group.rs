@@ -15,6 +15,8 @@ pub(crate) enum Group {
     Machines,
     /// Workspaces by the command line.
     Workspaces,
+    /// Snapshots, resets, forks and sleep, by the command line.
+    Snapshots,
     /// The server of tools for chats, and the Python package.
     Chat,
 }
@@ -27,6 +29,7 @@ impl Group {
             Self::Exec => &[Self::Exec],
             Self::Machines => &[Self::Machines],
             Self::Workspaces => &[Self::Run, Self::Exec, Self::Workspaces],
+            Self::Snapshots => &[Self::Snapshots],
             Self::Chat => &[Self::Chat],
         }
     }
@@ -46,8 +49,11 @@ impl FromStr for Group {
             "exec" => Self::Exec,
             "machines" => Self::Machines,
             "workspaces" => Self::Workspaces,
+            "snapshots" => Self::Snapshots,
             "chat" => Self::Chat,
-            other => bail!("no group `{other}`; there are run, exec, machines, workspaces and chat"),
+            other => {
+                bail!("no group `{other}`; there are run, exec, machines, workspaces, snapshots and chat")
+            }
         })
     }
 }

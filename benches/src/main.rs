@@ -12,6 +12,7 @@ mod group;
 mod machine;
 mod measure;
 mod report;
+mod snapshots;
 mod statistics;
 mod workspaces;
 
@@ -81,6 +82,9 @@ async fn run(arguments: &Arguments) -> anyhow::Result<Report> {
     if has(Group::Workspaces) {
         workspaces::create(&pyro, &mut floor, &scratch, rounds, &mut report).await?;
         tokio::task::block_in_place(|| workspaces::all(&pyro, &scratch, rounds, &mut report))?;
+    }
+    if has(Group::Snapshots) {
+        snapshots::all(&pyro, &mut floor, rounds, &mut report).await?;
     }
     if has(Group::Chat) {
         tokio::task::block_in_place(|| chat::all(&pyro, &scratch, &arguments.sdk, rounds, &mut report))?;

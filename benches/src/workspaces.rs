@@ -81,6 +81,12 @@ pub(crate) async fn create(
         "ms",
         format!("`workspace create` with a seed of three files; {how}"),
     );
+    report.add(
+        "workspace_create_alone_over_floor",
+        creates.median() / floors.median(),
+        "ratio",
+        "`workspace_create_ms`, its baseline included / the engine alone",
+    );
     report.add("workspace_first_exec_ms", firsts.median(), "ms", "the same and the first `exec -- true`");
     report.add(
         "workspace_create_over_floor",

@@ -189,6 +189,7 @@ impl Driver {
         }
         reach(FaultPoint::WorkspaceMachineGone, &self.place())?;
         self.keep_outputs().await;
+        self.stop_sealing().await;
         crate::workspaces::remove(&self.resources.layout, &self.store, &self.record.id).await?;
         if let Some(shared) = self.shared.upgrade() {
             shared.registry.remove(&self.record.id);

@@ -242,6 +242,16 @@ impl Driver {
         }
     }
 
+    /// Waits until nobody writes to the files of snapshots any more. Whoever waits for one is told that it is gone.
+    pub(super) async fn stop_sealing(&mut self) {
+        if let Some(work) = self.snapshots.sealing.take() {
+            drop(work.await);
+        }
+        for (_, answer) in std::mem::take(&mut self.snapshots.waiting) {
+            drop(answer.send(Err(Error::UnknownWorkspace { reference: self.record.id.to_string() })));
+        }
+    }
+
     /// Removes a snapshot that somebody made.
     pub(super) async fn delete_snapshot(&mut self, reference: &str) -> Result<Arc<SnapshotRecord>, Error> {
         let snapshot = self.find_snapshot(reference)?;

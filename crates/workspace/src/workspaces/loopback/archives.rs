@@ -348,7 +348,8 @@ fn a_load_that_is_left_leaves_nothing_and_one_that_is_cut_off_is_cleared_away() 
         home.close(host).await;
         // As it is while its disk is written.
         home.leave(&loaded, |record| record.state = WorkspaceState::Creating { machine: None }).await;
-        let base = WorkspaceDisk::of(&home.layout(), &loaded).layers(&Default::default()).lower[0].path.clone();
+        let base =
+            WorkspaceDisk::of(&home.layout(), &loaded).layers(&Default::default()).lower[0].path.clone();
         fs::set_permissions(&base, fs::Permissions::from_mode(0o600)).unwrap();
         OpenOptions::new().write(true).open(&base).unwrap().set_len(1 << 20).unwrap();
         let host = home.host().await;

@@ -173,15 +173,16 @@ fn a_start_that_fails_leaves_a_stopped_workspace_that_says_why() {
     in_namespace("a_start_that_fails_leaves_a_stopped_workspace_that_says_why", || async {
         let home = Home::new();
         let (host, id) = with_a_file(&home).await;
-        host.workspaces().stop(id.as_str()).await.unwrap();
-        let active = home.layout().workspace(&id).join("disk/active.qcow2");
+        let stopped = host.workspaces().stop(id.as_str()).await.unwrap();
+        let disk = super::super::disk::WorkspaceDisk::of(&home.layout(), &id);
+        let active = disk.layers(&stopped.record.disk).active.path;
         let aside = home.directory.path().join("aside");
         fs::rename(&active, &aside).unwrap();
         let failed = host.workspaces().start(id.as_str()).await;
         assert!(matches!(failed, Err(Error::Engine { .. })), "{failed:?}");
         let record = view(&host, &id).await.record;
         assert_eq!(record.state, WorkspaceState::Stopped { reason: StopReason::StartFailed });
-        assert!(record.last_error.unwrap().contains("active.qcow2"));
+        assert!(record.last_error.unwrap().contains(active.to_str().unwrap()));
         assert_eq!(home.machines(), [] as [PathBuf; 0]);
         fs::rename(&aside, &active).unwrap();
         assert_starts_with_its_file(&host, &id).await;
