@@ -163,6 +163,22 @@ class OnMachines(unittest.IsolatedAsyncioTestCase):
                     with self.subTest(profile=profile, era=era):
                         await self.work(Way(era, address), f"http-{profile}-{era}")
 
+    async def test_a_way_back_and_attempts_side_by_side(self) -> None:
+        async with connected(Way(MODERN, None), "--profile", "workspace-full") as client:
+            taken = await self.call(client, "snapshot_create", snapshot_name="good")
+            self.assertTrue(taken["snapshot"]["has_memory"])
+            before = await self.call(client, "workspace_diff")
+            await self.call(client, "workspace_file_write", path="wrong", text="x")
+            reset = await self.call(client, "workspace_reset", snapshot="good")
+            self.assertEqual(reset["workspace_reset"]["resumed"], "memory")
+            self.assertEqual((await self.call(client, "workspace_diff"))["entries"], before["entries"])
+            forked = await self.call(client, "workspace_fork", snapshot="good")
+            home().pyro.delete_workspace(forked["workspaces"][0]["workspace_id"], force=True)
+            self.assertEqual((await self.call(client, "snapshot_list"))["count"], 2)
+            self.assertTrue((await self.call(client, "snapshot_delete", snapshot_name="good"))["deleted"])
+            self.assertEqual((await self.call(client, "workspace_sleep"))["state"], "sleeping")
+            self.assertEqual((await self.call(client, "workspace_exec", command="echo awake"))["stdout"], "awake\n")
+
     async def test_a_machine_of_its_own_over_both(self) -> None:
         command = {"environment": ENVIRONMENT, "command": "echo out; exit 3"}
         with home().listening("--profile", "vm-run") as address:

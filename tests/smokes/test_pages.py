@@ -11,7 +11,7 @@ from .command_line import commands
 from .page import Page, read
 from .run import ROOT
 
-STORIES = ("repro-fix-loop", "parallel-workspaces", "untrusted-inspection")
+STORIES = ("repro-fix-loop", "parallel-workspaces", "untrusted-inspection", "review-eval")
 
 
 def calls_of_blocks(page: Page) -> tuple[int, int]:

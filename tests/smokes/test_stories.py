@@ -12,14 +12,14 @@ from .mcp_client import Mcp
 from .page import read
 from .sdk import Sdk
 from .stories import Story
-from .stories import parallel_workspaces, repro_fix_loop, untrusted_inspection
+from .stories import parallel_workspaces, repro_fix_loop, review_eval, untrusted_inspection
 from .world import Smoke
 
 Surface = Union[CommandLine, Mcp, Sdk]
 
 
 class Stories(Smoke):
-    """Three stories, three ways."""
+    """Four stories, three ways."""
 
     def follow(self, story: Story, surface: Surface) -> None:
         """Does what the page says and compares what comes back."""
@@ -38,7 +38,7 @@ class Stories(Smoke):
         self.follow(story, CommandLine(self.place))
 
     def through_mcp(self, story: Story) -> None:
-        self.follow(story, Mcp(self.place, self.world.variables))
+        self.follow(story, Mcp(self.place, self.world.variables, story.profile))
 
     def through_the_sdk(self, story: Story) -> None:
         self.follow(story, Sdk())
@@ -69,3 +69,12 @@ class Stories(Smoke):
 
     def test_untrusted_inspection_through_the_sdk(self) -> None:
         self.through_the_sdk(untrusted_inspection.STORY)
+
+    def test_review_eval_through_the_command_line(self) -> None:
+        self.through_the_command_line(review_eval.STORY)
+
+    def test_review_eval_through_mcp(self) -> None:
+        self.through_mcp(review_eval.STORY)
+
+    def test_review_eval_through_the_sdk(self) -> None:
+        self.through_the_sdk(review_eval.STORY)

@@ -22,6 +22,7 @@ use pyro_api::{
         lifecycle::WorkspaceDeleted,
         list::WorkspaceList,
         patch::{PatchResult, PatchSummary, PatchedFile},
+        snapshot::{ResetView, Snapshot, SnapshotDeleted, SnapshotList, SnapshotResult, WorkspaceReset},
         sync::{PushView, SyncPushed},
         view::{LastCommand, SecretView, SeedView, Workspace, WorkspaceListItem},
     },
@@ -67,6 +68,7 @@ fn workspace() -> Value {
         "secrets": [], "command_count": 0, "last_command": null, "reset_count": 0, "last_reset_at": null,
         "service_count": 0, "running_service_count": 0, "metadata": {},
         "disk_mib": 4096, "disk_used_bytes": null, "isolation": null, "running_command_count": 0,
+        "snapshot_count": 1, "idle_sleep_seconds": 0,
     })
 }
 
@@ -264,6 +266,51 @@ fn disks_have_every_key() {
         "workspace_id output_path disk_format bytes_written",
         &json!({"workspace_id": "0123456789ab", "output_path": "/out", "disk_format": "ext4", "bytes_written": 2,
             "allocated_bytes": 1}),
+    );
+}
+
+/// A snapshot that nobody counted the entries of.
+fn snapshot() -> Value {
+    json!({
+        "workspace_id": "0123456789ab", "snapshot_name": "pre-review", "kind": "named", "created_at": 1.5,
+        "entry_count": null, "bytes_written": 4096, "deletable": true,
+        "snapshot_id": "ba9876543210", "parent": "baseline", "comment": null, "labels": {}, "has_memory": true,
+        "running_command_count": 0, "paused_ms": 1.5, "size_bytes": 4096, "current": true,
+    })
+}
+
+#[test]
+fn snapshots_have_every_key() {
+    let keys = "workspace_id snapshot_name kind created_at entry_count bytes_written deletable";
+    assert_has::<Snapshot>(keys, &snapshot());
+    let baseline =
+        json!({"snapshot_name": "baseline", "kind": "baseline", "entry_count": 2, "deletable": false});
+    assert_has::<Snapshot>(keys, &with(snapshot(), &baseline));
+    assert_has::<SnapshotResult>(
+        "workspace_id snapshot execution_mode",
+        &json!({"workspace_id": "0123456789ab", "snapshot": snapshot(), "execution_mode": "guest_vsock"}),
+    );
+    assert_has::<SnapshotList>(
+        "workspace_id count snapshots",
+        &json!({"workspace_id": "0123456789ab", "count": 1, "snapshots": [snapshot()]}),
+    );
+    assert_has::<SnapshotDeleted>(
+        "workspace_id snapshot_name deleted",
+        &json!({"workspace_id": "0123456789ab", "snapshot_name": "pre-review", "deleted": true}),
+    );
+}
+
+#[test]
+fn a_reset_has_every_key_of_the_workspace_and_its_own() {
+    let reset = json!({"snapshot_name": "pre-review", "kind": "named", "destination": "/workspace", "entry_count": null,
+        "bytes_written": 4096, "resumed": "memory"});
+    assert_has::<ResetView>("snapshot_name kind destination entry_count bytes_written", &reset);
+    let example =
+        with(workspace(), &json!({"reset_count": 1, "last_reset_at": 2.5, "workspace_reset": reset}));
+    assert_has::<WorkspaceReset>(
+        "workspace_id name labels environment state reset_count last_reset_at command_count last_command \
+         workspace_reset",
+        &example,
     );
 }
 

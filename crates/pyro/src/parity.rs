@@ -11,7 +11,14 @@ use serde_json::Value;
 use crate::{cli, mcp::Profile};
 
 /// Commands whose words are not those of the operation.
-const COMMANDS: &[(&str, &str)] = &[("status", "daemon status"), ("shutdown", "daemon stop")];
+const COMMANDS: &[(&str, &str)] = &[
+    ("status", "daemon status"),
+    ("shutdown", "daemon stop"),
+    ("snapshot_create", "workspace snapshot create"),
+    ("snapshot_list", "workspace snapshot list"),
+    ("snapshot_inspect", "workspace snapshot inspect"),
+    ("snapshot_delete", "workspace snapshot delete"),
+];
 
 /// Operations without a command: single steps of a machine that is gone when its client is. The contract has none either.
 const NO_COMMAND: &[&str] = &[
@@ -48,6 +55,9 @@ const FLAGS: &[(&str, &str, &str)] = &[
     ("workspace_export", "format", "--tar and --patch"),
     ("workspace_export", "output_path", "--output"),
     ("workspace_disk_export", "output_path", "--output"),
+    ("snapshot_create", "snapshot_name", "the second argument"),
+    ("snapshot_inspect", "snapshot_name", "the second argument"),
+    ("snapshot_delete", "snapshot_name", "the second argument"),
 ];
 
 /// Tools that have another name than their operation.
@@ -80,6 +90,7 @@ const NO_TOOL: &[(&str, &str)] = &[
     ("workspace_file_upload", "workspace_sync_push"),
     ("workspace_save", "what goes to other hosts is the user's affair"),
     ("workspace_load", "what comes from other hosts is the user's affair"),
+    ("snapshot_inspect", "snapshot_list says the same of each"),
     ("workspace_sync_pull", "workspace_export; what the user has is changed by the user"),
 ];
 

@@ -207,6 +207,12 @@ pub enum Error {
         /// What was asked for.
         name: String,
     },
+    /// The machine of the workspace cannot be saved.
+    #[error("the machine cannot be saved: {reason}")]
+    NoSnapshots {
+        /// Why not.
+        reason: &'static str,
+    },
     /// The workspace has a snapshot of that name.
     #[error("workspace `{workspace}` has a snapshot `{name}` already")]
     SnapshotExists {
@@ -337,7 +343,7 @@ impl Error {
                 "the workspace is as it was; `pyro workspace snapshot list` shows what else there is to go back to"
                     .to_owned(),
             ),
-            Self::SnapshotMemory { .. } | Self::SnapshotCompose { .. } => None,
+            Self::NoSnapshots { .. } | Self::SnapshotMemory { .. } | Self::SnapshotCompose { .. } => None,
             Self::LimitReached { limit: "snapshots", .. } => {
                 Some("delete a snapshot (`pyro workspace snapshot delete`)".to_owned())
             }

@@ -14,7 +14,10 @@
 //!   environments/<boot digest>/ what a workspace boots, kept while one needs it, whatever becomes of the cache
 //!   workspaces/<id>/
 //!     workspace.json            the record once more, from which the index can be rebuilt
-//!     disk/{base.raw,active.qcow2}  the template's disk (a hard link), or that of an archive, and what was written since
+//!     disk/base.raw             the template's disk (a hard link), or that of an archive
+//!     disk/{active,<layer>}.qcow2   what was written since, from one snapshot to the next
+//!     snapshots/<id>.json       a snapshot, which names its layers and memory
+//!     memory/{base,<layer>.…}   the template's memory (a hard link), and what it became, sealed
 //!     commands/                 outputs of its commands
 //!   exports/<token>             a place of the host where an export is being made
 //!   pulls/<token>               a directory of the host where a pull is under way, or was cut off

@@ -353,6 +353,34 @@ class Workspaces(Live):
         with self.assertRaises(errors.UnknownWorkspaceError):
             self.pyro.status_workspace(workspace_id)
 
+    def test_it_goes_back_to_a_snapshot_is_forked_and_sleeps(self) -> None:
+        with self.pyro.temporary_workspace(ENVIRONMENT) as it:
+            it.write_file("a.txt", text="one\n")
+            taken = it.create_snapshot("good", comment="before it goes wrong", labels={"k": "v"})["snapshot"]
+            self.assertEqual((taken["snapshot_name"], taken["has_memory"], taken["labels"]), ("good", True, {"k": "v"}))
+            self.assertEqual(it.inspect_snapshot("good")["snapshot"]["comment"], "before it goes wrong")
+            it.write_file("a.txt", text="two\n")
+            reset = it.reset(snapshot="good")
+            self.assertEqual((reset["reset_count"], reset["workspace_reset"]["resumed"]), (1, "memory"))
+            self.assertEqual(it.read_file("a.txt")["content"], "one\n")
+            forked = it.fork(count=1, name_prefix="forked")["workspaces"]
+            other = self.pyro.workspace(forked[0]["workspace_id"])
+            try:
+                self.assertEqual((forked[0]["name"], other.read_file("a.txt")["content"]), ("forked-1", "one\n"))
+                other.write_file("a.txt", text="three\n")
+                self.assertEqual(it.read_file("a.txt")["content"], "one\n")
+            finally:
+                other.delete(force=True)
+            self.assertEqual(it.sleep()["state"], "sleeping")
+            self.assertEqual(it.exec("cat a.txt")["stdout"], "one\n")
+            self.assertEqual(self.pyro.delete_snapshot(it.workspace_id, "good")["deleted"], True)
+            with self.assertRaises(errors.UnknownSnapshotError):
+                it.reset(snapshot="good")
+            names = [snapshot["snapshot_name"] for snapshot in it.list_snapshots()["snapshots"]]
+            self.assertEqual(names, ["baseline"])
+            self.assertEqual(it.reset()["workspace_reset"]["kind"], "baseline")
+            self.assertEqual(it.list_files()["entries"], [])
+
     def test_a_command_outlives_the_daemon_that_was_asked(self) -> None:
         pid = self.pyro.status_daemon()["pid"]
         pieces = []

@@ -26,9 +26,8 @@ STABLE = """
 
 # Those whose operations do not exist yet, and the server, which is `pyro mcp serve`.
 MISSING = """
-    create_snapshot list_snapshots delete_snapshot
-    reset_workspace open_shell read_shell write_shell signal_shell close_shell start_service list_services status_service
-    logs_service stop_service create_server
+    open_shell read_shell write_shell signal_shell close_shell start_service list_services status_service logs_service
+    stop_service create_server
 """.split()
 
 # What the contract lets a caller give: names in their order, those after `*` by name alone.
@@ -58,6 +57,10 @@ SIGNATURES = {
     "read_workspace_file": "workspace_id path * max_bytes",
     "write_workspace_file": "workspace_id path * text",
     "apply_workspace_patch": "workspace_id * patch",
+    "create_snapshot": "workspace_id snapshot_name",
+    "list_snapshots": "workspace_id",
+    "delete_snapshot": "workspace_id snapshot_name",
+    "reset_workspace": "workspace_id * snapshot",
 }
 
 

@@ -13,12 +13,13 @@ class Story:
     """A recipe and what is wanted of it.
 
     `wanted` has, for each step, what each of its calls must give; `instead` says by language and step where one surface gives
-    something else, because it does the step with another call.
+    something else, because it does the step with another call. `profile` is the smallest that has its tools.
     """
 
     name: str
     wanted: list[list[Any]]
     afterwards: Callable[[pathlib.Path], None]
+    profile: str = "workspace-core"
     instead: dict[tuple[str, int], list[Any]] = field(default_factory=dict)
 
     def wants(self, language: str, step: int) -> list[Any]:

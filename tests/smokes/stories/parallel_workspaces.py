@@ -12,7 +12,7 @@ from . import Story
 def both_are_listed(result: Any) -> bool:
     """By name and label, whichever was used last."""
     found = {item["name"]: item["labels"] for item in result["workspaces"]}
-    return found == {"tally-lines": {"issue": "lines"}, "tally-words": {"issue": "words"}}
+    return found == {"tally-lines": {"issue": "lines"}, "tally-words-1": {"issue": "words"}}
 
 
 def afterwards(place: pathlib.Path) -> None:
@@ -36,8 +36,10 @@ WORDS = {
 
 STORY = Story(
     name="parallel-workspaces",
+    profile="workspace-full",
     wanted=[
-        [{"name": "tally-lines", "labels": {"issue": "lines"}}, {"name": "tally-words", "labels": {"issue": "words"}}],
+        [{"name": "tally-lines", "labels": {"issue": "lines"}}],
+        [{"count": 1, "resumed": "memory", "workspaces": [{"name": "tally-words-1", "state": "started"}]}],
         [{"count": 1}, {"count": 1}],
         [passed("lines", "words"), passed("words", "lines")],
         [both_are_listed],
@@ -49,6 +51,6 @@ STORY = Story(
         [{"deleted": True}, {"deleted": True}],
     ],
     # The command line hands the patch from one to the other in a file.
-    instead={("sh", 5): [{"artifact_type": "file", "entry_count": 1}]},
+    instead={("sh", 6): [{"artifact_type": "file", "entry_count": 1}]},
     afterwards=afterwards,
 )

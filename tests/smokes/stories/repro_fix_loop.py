@@ -1,4 +1,4 @@
-"""Reproduce, mend, show."""
+"""Reproduce, mend, show, and back to the beginning."""
 
 from __future__ import annotations
 
@@ -35,6 +35,8 @@ STORY = Story(
             }
         ],
         [{"artifact_type": "file", "entry_count": 1}],
+        [{"reset_count": 1, "command_count": 0, "workspace_reset": {"snapshot_name": "baseline", "resumed": "memory"}}],
+        [{"changed": False, "entries": []}],
         [{"deleted": True}],
     ],
     afterwards=afterwards,

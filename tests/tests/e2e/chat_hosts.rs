@@ -205,7 +205,7 @@ fn what_a_project_names_is_not_started() {
     fs::write(&file, entry(&program(), r#"{"LD_PRELOAD": "./trap.so"}"#)).unwrap();
     assert_eq!(doctor().json()["hosts"][0]["configurations"][1]["server"], Value::Null);
     fs::write(&file, entry(&program(), "{}")).unwrap();
-    assert_eq!(doctor().json()["hosts"][0]["configurations"][1]["server"]["tools"], 15);
+    assert_eq!(doctor().json()["hosts"][0]["configurations"][1]["server"]["tools"], 16);
 }
 
 #[test]

@@ -44,6 +44,7 @@ mod workspace_history;
 mod workspace_host;
 mod workspace_lists;
 mod workspace_seeds;
+mod workspace_snapshots;
 mod workspace_summary;
 mod workspace_transfer;
 mod workspaces;

@@ -36,6 +36,14 @@ const FAULTS: &[(&str, &str, &[&str])] = &[
         ],
     ),
     (
+        "W6",
+        "a snapshot with a link that leads up is taken, a reset to it fails, and the work is gone",
+        &[
+            "workspace_snapshots::a_reset_brings_back_every_kind_of_file_what_was_installed_and_what_ran",
+            "workspace_snapshots::a_reset_that_fails_leaves_the_workspace_as_it_was",
+        ],
+    ),
+    (
         "W7",
         "links that lead up, hard links, fifos and sockets make everything fail",
         &[
@@ -52,6 +60,7 @@ const FAULTS: &[(&str, &str, &[&str])] = &[
             "workspaces::a_seed_arrives_as_it_is_and_survives_a_stop",
             "workspace_seeds::a_seed_of_what_git_tracks_leaves_the_rest_at_home_and_times_are_kept",
             "workspace_contents::contents_are_read_and_written_in_parts_and_as_they_are",
+            "workspace_snapshots::a_reset_brings_back_every_kind_of_file_what_was_installed_and_what_ran",
         ],
     ),
     (
@@ -201,6 +210,11 @@ const FAULTS: &[(&str, &str, &[&str])] = &[
         &["reference_faults::nobody_waits_for_a_command_or_for_a_guest_that_hangs"],
     ),
     (
+        "P17",
+        "a list of snapshots reads the whole seed",
+        &["workspace_snapshots::names_of_snapshots_are_checked_and_a_list_asks_nobody"],
+    ),
+    (
         "P20",
         "programs are read and digested on every start",
         &["reference_faults::a_warm_run_is_far_below_the_references_floor"],
@@ -209,7 +223,6 @@ const FAULTS: &[(&str, &str, &[&str])] = &[
 
 /// Faults of parts that this release does not have, or that are shown in other suites.
 const ELSEWHERE: &[(&str, &str)] = &[
-    ("W6", "snapshots"),
     ("W9", "services"),
     ("W10", "services"),
     ("W11", "published ports"),
@@ -223,7 +236,6 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("P12", "shells"),
     ("P13", "a process for each directory of a stopped disk: `crates/disk` starts none"),
     ("P15", "port proxies"),
-    ("P17", "snapshots"),
     ("P18", "round trips of a patch: the protocol has one request for all of it"),
     ("P19", "one payload in a result of a tool: `crates/pyro/tests/mcp/commands.rs`"),
     ("P21", "networks"),

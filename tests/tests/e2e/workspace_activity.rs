@@ -45,6 +45,8 @@ const TABLE: &[Row] = &[
     ("vm_reap_expired", None, &[]),
     ("workspace_create", None, &[]),
     ("workspace_update", Use, &["workspace", "update", "w", "--label", "a=b"]),
+    // Before there is a history, which it would take.
+    ("workspace_reset", Use, &["workspace", "reset", "w"]),
     ("workspace_exec", Use, &["workspace", "exec", "w", "-n", "--", "echo", "printed"]),
     ("workspace_job_wait", Use, &["workspace", "job", "wait", "w", "1"]),
     ("workspace_job_kill", Use, &["workspace", "job", "kill", "w", "JOB"]),
@@ -75,6 +77,10 @@ const TABLE: &[Row] = &[
     ("workspace_sync_pull", Use, &["workspace", "sync", "pull", "w", "D/pushed"]),
     ("workspace_export", Use, &["workspace", "export", "w", "made", "--output", "D/exported"]),
     ("workspace_file_delete", Use, &["workspace", "file", "delete", "w", "made/a"]),
+    ("snapshot_create", Use, &["workspace", "snapshot", "create", "w", "s"]),
+    ("workspace_fork", Use, &["workspace", "fork", "w", "--name-prefix", "twin"]),
+    // To let it sleep is what its owner does who is done with it.
+    ("workspace_sleep", Look, &["workspace", "sleep", "w"]),
     ("workspace_start", Use, &["workspace", "start", "w"]),
     ("workspace_stop", Use, &["workspace", "stop", "w"]),
     // Nothing that came before can be late when it is stopped.
@@ -90,6 +96,9 @@ const TABLE: &[Row] = &[
     ("workspace_disk_export", Look, &["workspace", "disk", "export", "w", "--output", "D/disk"]),
     ("workspace_save", Look, &["workspace", "save", "w", "D/archive"]),
     ("workspace_load", Look, &["workspace", "load", "D/archive", "--name", "other"]),
+    ("snapshot_list", Look, &["workspace", "snapshot", "list", "w"]),
+    ("snapshot_inspect", Look, &["workspace", "snapshot", "inspect", "w", "s"]),
+    ("snapshot_delete", Use, &["workspace", "snapshot", "delete", "w", "s"]),
     ("workspace_delete", None, &[]),
 ];
 
@@ -173,8 +182,8 @@ fn each_operation_is_use_of_a_workspace_or_is_not_as_the_table_says() {
     // What finds nothing to do was wished for all the same.
     check("a second stop", Use, &["workspace", "stop", "w"]);
     check("an update of a stopped one", Use, &["workspace", "update", "w", "--label", "a=c"]);
-    for made in ["w", "other"] {
-        invoke(&["workspace", "delete", made]).output().succeeds();
+    for name in ["w", "twin-1", "other"] {
+        invoke(&["workspace", "delete", name]).output().succeeds();
     }
     home.wait_until_nothing_is_left();
 }

@@ -111,12 +111,12 @@ impl House {
     pub(crate) fn builder_does(&self, script: &str) {
         let program = self.directory.join("bin/mmdebstrap");
         let house = self.directory.display();
-        fs::write(
-            &program,
-            format!("#!/bin/sh\nset -e\nhouse='{house}'\necho run >> \"$house/runs\"\n{script}\n"),
-        )
-        .unwrap();
-        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+        let script = format!("#!/bin/sh\nset -e\nhouse='{house}'\necho run >> \"$house/runs\"\n{script}\n");
+        // Beside it and then in its place: one that is just being started cannot be written to.
+        let draft = self.directory.join("bin/.mmdebstrap");
+        fs::write(&draft, script).unwrap();
+        fs::set_permissions(&draft, fs::Permissions::from_mode(0o755)).unwrap();
+        fs::rename(&draft, &program).unwrap();
     }
 
     pub(crate) fn builder_runs(&self) -> usize {

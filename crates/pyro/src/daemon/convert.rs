@@ -210,7 +210,12 @@ fn code(error: &Error) -> ErrorCode {
         Error::UnknownSnapshot { .. } => ErrorCode::UnknownSnapshot,
         Error::SnapshotExists { .. } => ErrorCode::SnapshotExists,
         Error::SnapshotDamaged { .. } => ErrorCode::SnapshotDamaged,
-        Error::SnapshotMemory { .. } | Error::SnapshotCompose { .. } => ErrorCode::SnapshotFailed,
+        Error::SnapshotMemory { source, .. } if super::answers::failures::is_disk_full(source.as_ref()) => {
+            ErrorCode::DiskFull
+        }
+        Error::SnapshotMemory { .. } | Error::SnapshotCompose { .. } | Error::NoSnapshots { .. } => {
+            ErrorCode::SnapshotFailed
+        }
         Error::Disk { source, .. } => disk_code(source),
         Error::Archive { source, .. } => archive_code(source),
         Error::OtherEnvironment { .. } => ErrorCode::EnvironmentMismatch,
@@ -280,6 +285,9 @@ fn engine_code(error: &EngineError) -> ErrorCode {
         EngineError::Program { .. } => ErrorCode::HostRequirement,
         EngineError::File { source, .. } => store_code(source),
         EngineError::NoUserId { .. } => ErrorCode::HostExhausted,
+        EngineError::MemoryUnreadable { .. }
+        | EngineError::CaptureUnprepared
+        | EngineError::CaptureStalled { .. } => ErrorCode::SnapshotFailed,
         // Whatever went wrong on the way: the machine did not come to life.
         _ => ErrorCode::StartFailed,
     }

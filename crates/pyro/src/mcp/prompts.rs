@@ -44,9 +44,10 @@ const STARTS: &[Start] = &[
         description: "One workspace for each idea, issue or branch, from one source.",
         arguments: &[SOURCE, ("tasks", "The tasks, one a line", true)],
         text: "Work on each of these tasks in a workspace of its own, all with seed_path {source}, and give each a name and the \
-               label suite=parallel: {tasks}. Call tools for different workspaces at the same time where they do not wait \
-               for each other. At the end compare the results and show each workspace_diff; leave the workspaces for the \
-               user to choose from.",
+               label suite=parallel: {tasks}. If there is the tool workspace_fork and something has to be set up first, set up one \
+               and fork the others from it. Call tools for different workspaces at the same time where they do not wait for \
+               each other. At the end compare the results and show each workspace_diff; leave the workspaces for the user to \
+               choose from.",
     },
     Start {
         name: "untrusted-inspection",
@@ -64,10 +65,11 @@ const STARTS: &[Start] = &[
         title: "Review a change",
         description: "Judge a change by running it, against a list of what matters.",
         arguments: &[SOURCE, ("checklist", "What to check", false)],
-        text: "Review the project in {source}. Create a workspace from it with environment debian:12-build. Go through this \
-               list, one point after the other, and for each run the command that shows it: {checklist}. (Without a list: \
-               builds, tests pass, errors are handled, nothing secret in the files.) Report each point as passed or failed \
-               with the evidence, then the most important thing to change.",
+        text: "Review the project in {source}. Create a workspace from it with environment debian:12-build. Whatever a check \
+               changes, go back before the next one with workspace_reset, to a snapshot of your own if there is the tool \
+               snapshot_create. Go through this list, one point after the other, and for each run the command that shows it: \
+               {checklist}. (Without a list: builds, tests pass, errors are handled, nothing secret in the files.) Report \
+               each point as passed or failed with the evidence, then the most important thing to change.",
     },
 ];
 

@@ -20,7 +20,7 @@ fn every_revision_is_spoken() {
         assert_eq!(hello["serverInfo"]["name"], "pyro_mcp");
         assert_eq!(hello["serverInfo"]["version"], env!("CARGO_PKG_VERSION"));
         assert!(hello["instructions"].as_str().unwrap().contains("workspace_create"), "{hello}");
-        assert_eq!(names(&client.ask("tools/list", &json!({}))["tools"]).len(), 15);
+        assert_eq!(names(&client.ask("tools/list", &json!({}))["tools"]).len(), 16);
     }
     let mut client = Client::start(&daemon, &[]);
     let meta = json!({
@@ -34,13 +34,13 @@ fn every_revision_is_spoken() {
         "{discovered}"
     );
     let tools = client.ask("tools/list", &json!({"_meta": meta}));
-    assert_eq!(names(&tools["tools"]).len(), 15);
+    assert_eq!(names(&tools["tools"]).len(), 16);
 }
 
 #[test]
 fn profiles_have_their_tools() {
     let daemon = Daemon::idle();
-    for (profile, count) in [("vm-run", 1), ("workspace-core", 15), ("workspace-full", 30)] {
+    for (profile, count) in [("vm-run", 1), ("workspace-core", 16), ("workspace-full", 36)] {
         let mut client = Client::new(&daemon, &["--profile", profile]);
         let tools = client.ask("tools/list", &json!({}))["tools"].clone();
         assert_eq!(names(&tools).len(), count, "{profile}");

@@ -53,7 +53,7 @@ impl<'a> Draft<'a> {
         let bytes = self.file.metadata()?.len();
         self.put()?;
         let above = self.place.parent().filter(|above| !above.as_os_str().is_empty());
-        File::open(above.unwrap_or(Path::new(".")))?.sync_all()?;
+        File::open(above.unwrap_or_else(|| Path::new(".")))?.sync_all()?;
         Ok(bytes)
     }
 }

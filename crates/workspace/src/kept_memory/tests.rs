@@ -1,3 +1,5 @@
+//! Memory that is kept and opened again, and what becomes of it when its files are another's or damaged.
+
 use std::{
     fs,
     io::Write,

@@ -208,7 +208,7 @@ async fn baseline(
     match capturing.machine(running.machine.as_ref(), Wanted::baseline()).await {
         Ok(_) => Ok(()),
         Err(
-            error @ (Error::Unable { .. }
+            error @ (Error::NoSnapshots { .. }
             | Error::Engine {
                 source: EngineError::MemoryUnreadable { .. } | EngineError::CaptureUnprepared,
                 ..

@@ -112,7 +112,11 @@ impl Workspaces {
                 let wanted = Wanted::unnamed(SnapshotKind::Fork);
                 self.ask(parent, |answer| Request::Snapshot(wanted, answer)).await
             }
-            Some(name) => self.shared.registry.seen(parent)?.find_snapshot(&name),
+            Some(name) => {
+                let found = self.shared.registry.seen(parent)?.find_snapshot(&name)?;
+                self.touch(parent);
+                Ok(found)
+            }
         }
     }
 }

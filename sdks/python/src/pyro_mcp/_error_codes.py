@@ -395,6 +395,36 @@ class DiskDamagedError(PyroError):
     retryable = False
 
 
+class UnknownSnapshotError(PyroError):
+    """The workspace has no snapshot of that name."""
+
+    code = "unknown_snapshot"
+    retryable = False
+
+
+class SnapshotExistsError(PyroError):
+    """The workspace has a snapshot of that name already."""
+
+    code = "snapshot_exists"
+    retryable = False
+
+
+class SnapshotDamagedError(PyroError):
+    """A file of a snapshot is missing or is not as it was saved. The text names it; the workspace is as it
+    was."""
+
+    code = "snapshot_damaged"
+    retryable = False
+
+
+class SnapshotFailedError(PyroError):
+    """The machine could not be saved: this host does not allow its memory to be read, or it was started by an
+    earlier release."""
+
+    code = "snapshot_failed"
+    retryable = False
+
+
 class OutputExistsError(PyroError):
     """There is something at the output path, and it was not said to replace it."""
 
@@ -472,6 +502,10 @@ BY_CODE: dict[str, type[PyroError]] = {
     "conflict": ConflictError,
     "untrusted_journal": UntrustedJournalError,
     "disk_damaged": DiskDamagedError,
+    "unknown_snapshot": UnknownSnapshotError,
+    "snapshot_exists": SnapshotExistsError,
+    "snapshot_damaged": SnapshotDamagedError,
+    "snapshot_failed": SnapshotFailedError,
     "output_exists": OutputExistsError,
     "unknown_vm": UnknownVmError,
     "internal": InternalError,
@@ -519,12 +553,16 @@ __all__ = [
     "PathEscapesError",
     "PathNotFoundError",
     "SeedFailedError",
+    "SnapshotDamagedError",
+    "SnapshotExistsError",
+    "SnapshotFailedError",
     "StartFailedError",
     "StoreFailedError",
     "UnknownEnvironmentError",
     "UnknownJobError",
     "UnknownOperationError",
     "UnknownSequenceError",
+    "UnknownSnapshotError",
     "UnknownVmError",
     "UnknownWorkspaceError",
     "UntrustedJournalError",

@@ -372,6 +372,7 @@ class Methods(SyncBase):
         allow_host_compat: bool = False,
         disk_mib: int | None = None,
         exclude: Sequence[str] | None = None,
+        idle_sleep_seconds: int = 0,
         labels: Mapping[str, str] | None = None,
         mem_mib: int = 1024,
         name: str | None = None,
@@ -392,6 +393,8 @@ class Methods(SyncBase):
           space.
         - `exclude`: Patterns in the syntax of `.gitignore` of what is left out, beside those in the
           directory's `.pyroignore`.
+        - `idle_sleep_seconds`: Seconds without use after which the machine is saved and its memory freed,
+          until it is used; 0 for never.
         - `labels`: Labels to find it by.
         - `mem_mib`: Memory in MiB.
         - `name`: Name to find it by.
@@ -416,6 +419,7 @@ class Methods(SyncBase):
             "allow_host_compat": allow_host_compat,
             "disk_mib": disk_mib,
             "exclude": exclude,
+            "idle_sleep_seconds": idle_sleep_seconds,
             "labels": labels,
             "mem_mib": mem_mib,
             "name": name,
@@ -434,6 +438,7 @@ class Methods(SyncBase):
         allow_host_compat: bool = False,
         disk_mib: int | None = None,
         exclude: Sequence[str] | None = None,
+        idle_sleep_seconds: int = 0,
         labels: Mapping[str, str] | None = None,
         mem_mib: int = 1024,
         name: str | None = None,
@@ -456,6 +461,8 @@ class Methods(SyncBase):
           space.
         - `exclude`: Patterns in the syntax of `.gitignore` of what is left out, beside those in the
           directory's `.pyroignore`.
+        - `idle_sleep_seconds`: Seconds without use after which the machine is saved and its memory freed,
+          until it is used; 0 for never.
         - `labels`: Labels to find it by.
         - `mem_mib`: Memory in MiB.
         - `name`: Name to find it by.
@@ -482,6 +489,7 @@ class Methods(SyncBase):
             allow_host_compat=allow_host_compat,
             disk_mib=disk_mib,
             exclude=exclude,
+            idle_sleep_seconds=idle_sleep_seconds,
             labels=labels,
             mem_mib=mem_mib,
             name=name,
@@ -528,6 +536,7 @@ class Methods(SyncBase):
         *,
         clear_labels: Sequence[str] | None = None,
         clear_name: bool = False,
+        idle_sleep_seconds: int | None = None,
         labels: Mapping[str, str] | None = None,
         name: str | None = None,
         ttl_seconds: int | None = None,
@@ -538,6 +547,7 @@ class Methods(SyncBase):
         - `clear_labels`: Labels to take away, after those above were added; it is no fault if they are not
           there.
         - `clear_name`: It shall have no name.
+        - `idle_sleep_seconds`: How long its machine may stay unused before it sleeps; 0 for ever.
         - `labels`: Labels to add, or to give another value.
         - `name`: Its new name.
         - `ttl_seconds`: Its new lifetime, from now on; 0 for no bound.
@@ -549,6 +559,7 @@ class Methods(SyncBase):
             "workspace": workspace_id,
             "clear_labels": clear_labels,
             "clear_name": clear_name,
+            "idle_sleep_seconds": idle_sleep_seconds,
             "labels": labels,
             "name": name,
             "ttl_seconds": ttl_seconds,
@@ -1661,6 +1672,137 @@ class Methods(SyncBase):
         DiskFullError.
         """
         return self._work(_operations.WORKSPACE_LOAD, {"input_path": input_path, "labels": labels, "name": name}, on_progress)
+
+    def create_snapshot(
+        self,
+        workspace_id: str,
+        snapshot_name: str,
+        *,
+        comment: str | None = None,
+        labels: Mapping[str, str] | None = None,
+    ) -> SnapshotResult:
+        """Takes a snapshot of a workspace: memory, processes, devices and disk, or of a stopped one its disk.
+
+        - `workspace_id`: Of which.
+        - `snapshot_name`: Its name, which no other snapshot of the workspace has.
+        - `comment`: Why it is taken, at most `MAX_COMMENT_CHARS` characters.
+        - `labels`: Labels.
+
+        Raises, beside what any operation may raise: UnknownWorkspaceError, AmbiguousNameError,
+        WorkspaceStateError, SnapshotExistsError, LimitReachedError, SnapshotFailedError, DiskFullError,
+        MachineLostError.
+        """
+        return self._call(_operations.SNAPSHOT_CREATE, {
+            "workspace": workspace_id,
+            "snapshot_name": snapshot_name,
+            "comment": comment,
+            "labels": labels,
+        })
+
+    def list_snapshots(
+        self,
+        workspace_id: str,
+    ) -> SnapshotList:
+        """Lists the snapshots of a workspace.
+
+        - `workspace_id`: Of which.
+
+        Raises, beside what any operation may raise: UnknownWorkspaceError, AmbiguousNameError.
+        """
+        return self._call(_operations.SNAPSHOT_LIST, {"workspace": workspace_id})
+
+    def inspect_snapshot(
+        self,
+        workspace_id: str,
+        snapshot_name: str,
+    ) -> SnapshotResult:
+        """Says everything about a snapshot of a workspace.
+
+        - `workspace_id`: Of which.
+        - `snapshot_name`: Its name or id.
+
+        Raises, beside what any operation may raise: UnknownWorkspaceError, AmbiguousNameError,
+        UnknownSnapshotError.
+        """
+        return self._call(_operations.SNAPSHOT_INSPECT, {"workspace": workspace_id, "snapshot_name": snapshot_name})
+
+    def delete_snapshot(
+        self,
+        workspace_id: str,
+        snapshot_name: str,
+    ) -> SnapshotDeleted:
+        """Deletes a snapshot of a workspace. What others share with it stays.
+
+        - `workspace_id`: Of which.
+        - `snapshot_name`: Its name or id.
+
+        Raises, beside what any operation may raise: UnknownWorkspaceError, AmbiguousNameError,
+        UnknownSnapshotError.
+        """
+        return self._call(_operations.SNAPSHOT_DELETE, {"workspace": workspace_id, "snapshot_name": snapshot_name})
+
+    def reset_workspace(
+        self,
+        workspace_id: str,
+        *,
+        snapshot: str = "baseline",
+    ) -> WorkspaceReset:
+        """Has a workspace go on from a snapshot, with all that ran in it.
+
+        - `workspace_id`: Which.
+        - `snapshot`: The snapshot's name or id.
+
+        Raises, beside what any operation may raise: UnknownWorkspaceError, AmbiguousNameError,
+        WorkspaceStateError, WorkspaceBusyError, UnknownSnapshotError, SnapshotDamagedError,
+        LimitReachedError, HostRequirementError, DiskFullError, StartFailedError, MachineLostError,
+        GuestMisbehavedError, GuestRefusedError.
+        """
+        return self._call(_operations.WORKSPACE_RESET, {"workspace": workspace_id, "snapshot": snapshot})
+
+    def fork_workspace(
+        self,
+        workspace_id: str,
+        *,
+        count: int = 1,
+        labels: Mapping[str, str] | None = None,
+        name_prefix: str | None = None,
+        snapshot: str | None = None,
+        on_progress: Callable[[Progress], object] | None = None,
+    ) -> WorkspaceForked:
+        """Makes workspaces that begin from the state of another one, with all that runs in it; all or none.
+
+        - `workspace_id`: From which.
+        - `count`: How many.
+        - `labels`: Labels beside those of the parent.
+        - `name_prefix`: Their names are this, `-` and a number from 1 on; without it they have none.
+        - `snapshot`: From this snapshot of it; from how it is now when absent.
+        - `on_progress`: Is told how far it has come.
+
+        Raises, beside what any operation may raise: UnknownWorkspaceError, AmbiguousNameError,
+        InvalidSizeError, WorkspaceStateError, UnknownSnapshotError, SnapshotDamagedError,
+        SnapshotFailedError, LimitReachedError, HostRequirementError, DiskFullError, StartFailedError,
+        MachineLostError, GuestMisbehavedError, GuestRefusedError.
+        """
+        return self._work(_operations.WORKSPACE_FORK, {
+            "workspace": workspace_id,
+            "count": count,
+            "labels": labels,
+            "name_prefix": name_prefix,
+            "snapshot": snapshot,
+        }, on_progress)
+
+    def sleep_workspace(
+        self,
+        workspace_id: str,
+    ) -> Workspace:
+        """Saves the machine of a workspace and ends it, until the workspace is used.
+
+        - `workspace_id`: Which.
+
+        Raises, beside what any operation may raise: UnknownWorkspaceError, AmbiguousNameError,
+        WorkspaceStateError, LimitReachedError, SnapshotFailedError, DiskFullError, MachineLostError.
+        """
+        return self._call(_operations.WORKSPACE_SLEEP, {"workspace": workspace_id})
 
     def collect_garbage(
         self,

@@ -90,7 +90,7 @@ WORKSPACE_CREATE: Operation[types.Workspace] = Operation(
     True,
     True,
     {"exclude": list, "labels": dict, "secrets": list, "seed_path": _text.host_path},
-    {"allow_host_compat": False, "mem_mib": 1024, "network_policy": "off", "seed_git": False, "ttl_seconds": 600, "vcpu_count": 1},
+    {"allow_host_compat": False, "idle_sleep_seconds": 0, "mem_mib": 1024, "network_policy": "off", "seed_git": False, "ttl_seconds": 600, "vcpu_count": 1},
     (("last_command", "cwd",), ("workspace_seed", "seed_path",),),
 )
 
@@ -418,6 +418,69 @@ WORKSPACE_DISK_EXPORT: Operation[types.DiskExported] = Operation(
     (("output_path",),),
 )
 
+SNAPSHOT_CREATE: Operation[types.SnapshotResult] = Operation(
+    "snapshot_create",
+    False,
+    True,
+    {"labels": dict},
+    {},
+    (),
+)
+
+SNAPSHOT_LIST: Operation[types.SnapshotList] = Operation(
+    "snapshot_list",
+    False,
+    True,
+    {},
+    {},
+    (),
+)
+
+SNAPSHOT_INSPECT: Operation[types.SnapshotResult] = Operation(
+    "snapshot_inspect",
+    False,
+    True,
+    {},
+    {},
+    (),
+)
+
+SNAPSHOT_DELETE: Operation[types.SnapshotDeleted] = Operation(
+    "snapshot_delete",
+    False,
+    False,
+    {},
+    {},
+    (),
+)
+
+WORKSPACE_RESET: Operation[types.WorkspaceReset] = Operation(
+    "workspace_reset",
+    False,
+    False,
+    {},
+    {"snapshot": "baseline"},
+    (("last_command", "cwd",), ("workspace_seed", "seed_path",),),
+)
+
+WORKSPACE_FORK: Operation[types.WorkspaceForked] = Operation(
+    "workspace_fork",
+    True,
+    True,
+    {"labels": dict},
+    {"count": 1},
+    (("workspaces", "*", "last_command", "cwd",), ("workspaces", "*", "workspace_seed", "seed_path",),),
+)
+
+WORKSPACE_SLEEP: Operation[types.Workspace] = Operation(
+    "workspace_sleep",
+    False,
+    True,
+    {},
+    {},
+    (("last_command", "cwd",), ("workspace_seed", "seed_path",),),
+)
+
 WORKSPACE_SAVE: Operation[types.WorkspaceSaved] = Operation(
     "workspace_save",
     True,
@@ -564,6 +627,13 @@ METHODS = {
     "workspace_disk_list": "list_workspace_disk",
     "workspace_disk_read": "read_workspace_disk",
     "workspace_disk_export": "export_workspace_disk",
+    "snapshot_create": "create_snapshot",
+    "snapshot_list": "list_snapshots",
+    "snapshot_inspect": "inspect_snapshot",
+    "snapshot_delete": "delete_snapshot",
+    "workspace_reset": "reset_workspace",
+    "workspace_fork": "fork_workspace",
+    "workspace_sleep": "sleep_workspace",
     "workspace_save": "save_workspace",
     "workspace_load": "load_workspace",
     "gc": "collect_garbage",

@@ -36,6 +36,7 @@ class WorkspaceHandle:
         *,
         clear_labels: Sequence[str] | None = None,
         clear_name: bool = False,
+        idle_sleep_seconds: int | None = None,
         labels: Mapping[str, str] | None = None,
         name: str | None = None,
         ttl_seconds: int | None = None,
@@ -45,6 +46,7 @@ class WorkspaceHandle:
         - `clear_labels`: Labels to take away, after those above were added; it is no fault if they are not
           there.
         - `clear_name`: It shall have no name.
+        - `idle_sleep_seconds`: How long its machine may stay unused before it sleeps; 0 for ever.
         - `labels`: Labels to add, or to give another value.
         - `name`: Its new name.
         - `ttl_seconds`: Its new lifetime, from now on; 0 for no bound.
@@ -56,6 +58,7 @@ class WorkspaceHandle:
             self.workspace_id,
             clear_labels=clear_labels,
             clear_name=clear_name,
+            idle_sleep_seconds=idle_sleep_seconds,
             labels=labels,
             name=name,
             ttl_seconds=ttl_seconds,
@@ -1041,3 +1044,110 @@ class WorkspaceHandle:
         DiskDamagedError.
         """
         return self._pyro.save_workspace(self.workspace_id, output_path, force=force, on_progress=on_progress)
+
+    def create_snapshot(
+        self,
+        snapshot_name: str,
+        *,
+        comment: str | None = None,
+        labels: Mapping[str, str] | None = None,
+    ) -> SnapshotResult:
+        """Takes a snapshot of a workspace: memory, processes, devices and disk, or of a stopped one its disk.
+
+        - `snapshot_name`: Its name, which no other snapshot of the workspace has.
+        - `comment`: Why it is taken, at most `MAX_COMMENT_CHARS` characters.
+        - `labels`: Labels.
+
+        Raises, beside what any operation may raise: UnknownWorkspaceError, AmbiguousNameError,
+        WorkspaceStateError, SnapshotExistsError, LimitReachedError, SnapshotFailedError, DiskFullError,
+        MachineLostError.
+        """
+        return self._pyro.create_snapshot(self.workspace_id, snapshot_name, comment=comment, labels=labels)
+
+    def list_snapshots(self) -> SnapshotList:
+        """Lists the snapshots of a workspace.
+
+        Raises, beside what any operation may raise: UnknownWorkspaceError, AmbiguousNameError.
+        """
+        return self._pyro.list_snapshots(self.workspace_id)
+
+    def inspect_snapshot(
+        self,
+        snapshot_name: str,
+    ) -> SnapshotResult:
+        """Says everything about a snapshot of a workspace.
+
+        - `snapshot_name`: Its name or id.
+
+        Raises, beside what any operation may raise: UnknownWorkspaceError, AmbiguousNameError,
+        UnknownSnapshotError.
+        """
+        return self._pyro.inspect_snapshot(self.workspace_id, snapshot_name)
+
+    def delete_snapshot(
+        self,
+        snapshot_name: str,
+    ) -> SnapshotDeleted:
+        """Deletes a snapshot of a workspace. What others share with it stays.
+
+        - `snapshot_name`: Its name or id.
+
+        Raises, beside what any operation may raise: UnknownWorkspaceError, AmbiguousNameError,
+        UnknownSnapshotError.
+        """
+        return self._pyro.delete_snapshot(self.workspace_id, snapshot_name)
+
+    def reset(
+        self,
+        *,
+        snapshot: str = "baseline",
+    ) -> WorkspaceReset:
+        """Has a workspace go on from a snapshot, with all that ran in it.
+
+        - `snapshot`: The snapshot's name or id.
+
+        Raises, beside what any operation may raise: UnknownWorkspaceError, AmbiguousNameError,
+        WorkspaceStateError, WorkspaceBusyError, UnknownSnapshotError, SnapshotDamagedError,
+        LimitReachedError, HostRequirementError, DiskFullError, StartFailedError, MachineLostError,
+        GuestMisbehavedError, GuestRefusedError.
+        """
+        return self._pyro.reset_workspace(self.workspace_id, snapshot=snapshot)
+
+    def fork(
+        self,
+        *,
+        count: int = 1,
+        labels: Mapping[str, str] | None = None,
+        name_prefix: str | None = None,
+        snapshot: str | None = None,
+        on_progress: Callable[[Progress], object] | None = None,
+    ) -> WorkspaceForked:
+        """Makes workspaces that begin from the state of another one, with all that runs in it; all or none.
+
+        - `count`: How many.
+        - `labels`: Labels beside those of the parent.
+        - `name_prefix`: Their names are this, `-` and a number from 1 on; without it they have none.
+        - `snapshot`: From this snapshot of it; from how it is now when absent.
+        - `on_progress`: Is told how far it has come.
+
+        Raises, beside what any operation may raise: UnknownWorkspaceError, AmbiguousNameError,
+        InvalidSizeError, WorkspaceStateError, UnknownSnapshotError, SnapshotDamagedError,
+        SnapshotFailedError, LimitReachedError, HostRequirementError, DiskFullError, StartFailedError,
+        MachineLostError, GuestMisbehavedError, GuestRefusedError.
+        """
+        return self._pyro.fork_workspace(
+            self.workspace_id,
+            count=count,
+            labels=labels,
+            name_prefix=name_prefix,
+            snapshot=snapshot,
+            on_progress=on_progress,
+        )
+
+    def sleep(self) -> Workspace:
+        """Saves the machine of a workspace and ends it, until the workspace is used.
+
+        Raises, beside what any operation may raise: UnknownWorkspaceError, AmbiguousNameError,
+        WorkspaceStateError, LimitReachedError, SnapshotFailedError, DiskFullError, MachineLostError.
+        """
+        return self._pyro.sleep_workspace(self.workspace_id)

@@ -40,20 +40,26 @@ NetworkPolicy = Literal["off", "egress", "egress+published-ports"]
 #: One of the two outputs.
 OutputStream = Literal["stdout", "stderr"]
 
+#: How a machine goes on.
+Resumed = Literal["memory", "boot"]
+
 #: What a seed was.
 SeedMode = Literal["empty", "directory", "tar_archive"]
+
+#: What a snapshot is for.
+SnapshotKind = Literal["baseline", "named"]
 
 #: Why a workspace has no machine.
 StopReason = Literal["requested", "expired", "machine_lost", "host_restarted", "powered_off", "start_failed"]
 
 #: What is being done to a workspace.
-Transition = Literal["creating", "starting", "stopping", "deleting"]
+Transition = Literal["creating", "starting", "falling_asleep", "stopping", "deleting"]
 
 #: How bytes shall stand in JSON.
 WantedEncoding = Literal["auto", "utf-8", "base64"]
 
 #: Whether a workspace has a machine.
-WorkspaceState = Literal["created", "started", "stopped"]
+WorkspaceState = Literal["created", "started", "stopped", "sleeping"]
 
 
 class Cleanup(TypedDict):
@@ -921,6 +927,15 @@ class OutputPiece(_OutputPieceRequired, total=False):
     matches: list[OutputMatch] | None
 
 
+class ParentView(TypedDict):
+    """The workspace that another one was forked from."""
+
+    #: Which; it may be gone.
+    workspace_id: str
+    #: From which of its snapshots; null: from how it was.
+    snapshot_name: str | None
+
+
 class _PatchResultRequired(TypedDict):
     #: Where.
     workspace_id: str
@@ -1096,6 +1111,28 @@ class PushView(_PushViewRequired, total=False):
     notes: list[str]
 
 
+class _ResetViewRequired(TypedDict):
+    #: The snapshot's name.
+    snapshot_name: str
+    #: What the snapshot is for.
+    kind: SnapshotKind
+    #: Always `/workspace`, and everything else in the guest.
+    destination: str
+    #: As in `Snapshot`.
+    entry_count: int | None
+    #: As in `Snapshot`.
+    bytes_written: int
+    #: Whether with its memory.
+    resumed: Resumed
+
+
+class ResetView(_ResetViewRequired, total=False):
+    """What a workspace goes on from."""
+
+    #: Why it was booted though there might have been a memory.
+    boot_reason: str | None
+
+
 class RunReport(TypedDict):
     """How a run ended; the result on the wire. Output went before it as frames."""
 
@@ -1198,6 +1235,76 @@ class ShutdownResult(TypedDict):
     pid: int
     #: Always true.
     stopping: bool
+
+
+class Snapshot(TypedDict):
+    """A snapshot."""
+
+    #: Of which.
+    workspace_id: str
+    #: 12 hexadecimal digits.
+    snapshot_id: str
+    #: Its name.
+    snapshot_name: str
+    #: What it is for.
+    kind: SnapshotKind
+    #: When it was taken.
+    created_at: float
+    #: The snapshot that the workspace's state came from then; null: none, or it was deleted.
+    parent: str | None
+    #: Why it was taken.
+    comment: str | None
+    #: Sorted by key.
+    labels: dict[str, str]
+    #: Whether it has the memory of a machine, or only its disk.
+    has_memory: bool
+    #: Commands that ran in it.
+    running_command_count: int
+    #: How long the machine stood still for it; null: it had none.
+    paused_ms: float | None
+    #: What it alone takes on the host, as far as that can be told.
+    size_bytes: int
+    #: Whether the workspace's state came from it last.
+    current: bool
+    #: Entries of the seed, for the baseline; null for others, which nobody counted.
+    entry_count: int | None
+    #: What was written to keep it.
+    bytes_written: int
+    #: Whether it may be deleted.
+    deletable: bool
+
+
+class SnapshotDeleted(TypedDict):
+    """A snapshot is gone."""
+
+    #: Of which.
+    workspace_id: str
+    #: Which it was.
+    snapshot_name: str
+    #: Always true.
+    deleted: bool
+
+
+class SnapshotList(TypedDict):
+    """The snapshots of a workspace."""
+
+    #: Of which.
+    workspace_id: str
+    #: How many.
+    count: int
+    #: The baseline first, then the newest ones.
+    snapshots: list[Snapshot]
+
+
+class SnapshotResult(TypedDict):
+    """A snapshot of a workspace: the answer of create and inspect."""
+
+    #: Of which.
+    workspace_id: str
+    #: The snapshot.
+    snapshot: Snapshot
+    #: `guest_vsock` (`EXECUTION_MODE`).
+    execution_mode: str
 
 
 class Status(TypedDict):
@@ -1476,6 +1583,10 @@ class _WorkspaceRequired(TypedDict):
     reset_count: int
     #: When it was last reset.
     last_reset_at: float | None
+    #: How many snapshots it has, the baseline included.
+    snapshot_count: int
+    #: Seconds without use after which the machine is saved and sleeps; 0: never.
+    idle_sleep_seconds: int
     #: How many services it has.
     service_count: int
     #: How many of them run now.
@@ -1487,8 +1598,12 @@ class _WorkspaceRequired(TypedDict):
 class Workspace(_WorkspaceRequired, total=False):
     """Everything about a workspace: the answer of create, update, status, stop and start."""
 
+    #: Why the machine was booted though there was a memory to go on with.
+    boot_reason: str | None
     #: What went wrong last, in words, when something did.
     last_error: str | None
+    #: The workspace that it was forked from.
+    parent: ParentView | None
     #: Why the machine pauses, in words, e.g. because the host's disk is full. It goes on by itself.
     stalled: str | None
     #: Why there is no machine, when it is stopped.
@@ -1558,6 +1673,26 @@ class WorkspaceExported(_WorkspaceExportedRequired, total=False):
     notes: list[str]
 
 
+class _WorkspaceForkedRequired(TypedDict):
+    #: From which.
+    workspace_id: str
+    #: From which snapshot; null: from how it was.
+    snapshot_name: str | None
+    #: How many.
+    count: int
+    #: Whether they go on with its memory.
+    resumed: Resumed
+    #: They.
+    workspaces: list[Workspace]
+
+
+class WorkspaceForked(_WorkspaceForkedRequired, total=False):
+    """Workspaces were made from another one."""
+
+    #: Why they were booted though there might have been a memory.
+    boot_reason: str | None
+
+
 class WorkspaceList(TypedDict):
     """A page of workspaces."""
 
@@ -1620,6 +1755,97 @@ class WorkspaceLogs(TypedDict):
     next_before: int | None
     #: There are newer ones: ask for them with this as `after`.
     next_after: int | None
+
+
+class _WorkspaceResetRequired(TypedDict):
+    #: 12 hexadecimal digits.
+    workspace_id: str
+    #: Its name, if it has one.
+    name: str | None
+    #: Sorted by key.
+    labels: dict[str, str]
+    #: The environment that it was made from.
+    environment: str
+    #: That environment's version, as far as it has one.
+    environment_version: str | None
+    #: Virtual processors.
+    vcpu_count: int
+    #: Memory in MiB.
+    mem_mib: int
+    #: Size of the writable disk in MiB.
+    disk_mib: int
+    #: What the disk takes on the host; absent when that cannot be said.
+    disk_used_bytes: int | None
+    #: Seconds without use after which the machine is stopped; 0: never.
+    ttl_seconds: int
+    #: When it was made.
+    created_at: float
+    #: When it was last used. Every operation that names the workspace is use, but for list, status, logs, job
+    #: list, job logs and output.
+    last_activity_at: float
+    #: When the machine will be stopped if nobody uses it; null: never.
+    expires_at: float | None
+    #: Whether there is a machine.
+    state: WorkspaceState
+    #: What the machine may reach.
+    network_policy: NetworkPolicy
+    #: Whether it has a network.
+    network_enabled: bool
+    #: As it was asked; nothing ever runs on the host.
+    allow_host_compat: bool
+    #: Its address, if it has a network.
+    guest_ip: str | None
+    #: Always null: no network of ours has such a device.
+    tap_name: str | None
+    #: `guest_vsock` (`EXECUTION_MODE`); `pending` before the machine is there.
+    execution_mode: str
+    #: `kvm` or `emulated`, as measured; absent as long as there was no machine.
+    isolation: str | None
+    #: Always `/workspace`.
+    workspace_path: str
+    #: What it was filled with.
+    workspace_seed: SeedView
+    #: Secrets by name.
+    secrets: list[SecretView]
+    #: How many commands it was given.
+    command_count: int
+    #: How many of them run now.
+    running_command_count: int
+    #: The newest command that has ended.
+    last_command: LastCommand | None
+    #: How often it was reset.
+    reset_count: int
+    #: When it was last reset.
+    last_reset_at: float | None
+    #: How many snapshots it has, the baseline included.
+    snapshot_count: int
+    #: Seconds without use after which the machine is saved and sleeps; 0: never.
+    idle_sleep_seconds: int
+    #: How many services it has.
+    service_count: int
+    #: How many of them run now.
+    running_service_count: int
+    #: More, for people who look into things.
+    metadata: dict[str, str]
+    #: What it goes on from.
+    workspace_reset: ResetView
+
+
+class WorkspaceReset(_WorkspaceResetRequired, total=False):
+    """A workspace that was reset."""
+
+    #: Why the machine was booted though there was a memory to go on with.
+    boot_reason: str | None
+    #: What went wrong last, in words, when something did.
+    last_error: str | None
+    #: The workspace that it was forked from.
+    parent: ParentView | None
+    #: Why the machine pauses, in words, e.g. because the host's disk is full. It goes on by itself.
+    stalled: str | None
+    #: Why there is no machine, when it is stopped.
+    stop_reason: StopReason | None
+    #: What is being done to it just now.
+    transition: Transition | None
 
 
 class WorkspaceRevision(TypedDict):

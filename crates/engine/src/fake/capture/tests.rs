@@ -1,3 +1,5 @@
+//! Captures of the fake engine: what was on the disk then stays, and the agent goes on.
+
 use std::{
     fs,
     os::unix::fs::{MetadataExt, PermissionsExt, symlink},

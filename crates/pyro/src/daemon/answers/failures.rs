@@ -52,7 +52,7 @@ fn refusal_code(code: WorkFailureCode) -> ErrorCode {
 }
 
 /// Whether the host's disk was full, wherever below that was noticed.
-fn is_disk_full(error: &(dyn std::error::Error + 'static)) -> bool {
+pub(in crate::daemon) fn is_disk_full(error: &(dyn std::error::Error + 'static)) -> bool {
     std::iter::successors(Some(error), |error| error.source())
         .filter_map(|cause| cause.downcast_ref::<io::Error>())
         .any(|cause| matches!(cause.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded))

@@ -12,6 +12,7 @@ mod listing;
 mod logs;
 mod patch;
 mod run;
+mod snapshot;
 mod summary;
 mod sync;
 mod vm;
@@ -32,6 +33,7 @@ pub(super) fn all() -> Vec<Tool> {
         diff::tools(),
         sync::tools(),
         export::tools(),
+        snapshot::tools(),
         disk::tools(),
         environment::tools(),
         vm::tools(),

@@ -56,11 +56,10 @@ const CONTRACT: &[&str] = &[
 ];
 
 /// Tools beside those of the contract; only `workspace-full` has them.
-const OURS: &[&str] = &["workspace_summary"];
+const OURS: &[&str] = &["workspace_fork", "workspace_sleep", "workspace_summary"];
 
 const NO_SERVICES: &str = "there are no services: a guest runs commands that nobody looks after";
 const NO_SHELLS: &str = "there are no interactive shells: no command has a terminal";
-const NO_SNAPSHOTS: &str = "there are no snapshots: a machine cannot be saved with its disk";
 
 /// Those whose operations do not exist yet, each with what is not there. Whoever adds one takes it out of here.
 const MISSING: &[(&str, &str)] = &[
@@ -74,10 +73,6 @@ const MISSING: &[(&str, &str)] = &[
     ("shell_read", NO_SHELLS),
     ("shell_signal", NO_SHELLS),
     ("shell_write", NO_SHELLS),
-    ("snapshot_create", NO_SNAPSHOTS),
-    ("snapshot_delete", NO_SNAPSHOTS),
-    ("snapshot_list", NO_SNAPSHOTS),
-    ("workspace_reset", NO_SNAPSHOTS),
 ];
 
 /// Arguments of the contract: those that are required, and the others.
@@ -134,6 +129,12 @@ const ARGUMENTS: &[(&str, &[&str], &[&str])] = &[
     ("workspace_disk_export", &["workspace_id", "output_path"], &[]),
     ("workspace_disk_list", &["workspace_id"], &["path", "recursive"]),
     ("workspace_disk_read", &["workspace_id", "path"], &["max_bytes"]),
+    ("snapshot_create", &["workspace_id", "snapshot_name"], &[]),
+    ("snapshot_list", &["workspace_id"], &[]),
+    ("snapshot_delete", &["workspace_id", "snapshot_name"], &[]),
+    ("workspace_reset", &["workspace_id"], &["snapshot"]),
+    ("workspace_fork", &["workspace_id"], &["snapshot", "count", "name_prefix", "labels"]),
+    ("workspace_sleep", &["workspace_id"], &[]),
 ];
 
 /// What a client gets for `tools/list`.
@@ -161,7 +162,7 @@ fn the_tools_are_the_contracts_but_for_those_that_are_missing() {
 #[test]
 fn what_is_missing_has_a_reason_that_is_still_true() {
     // What each reason says is not there is not in the table of operations either.
-    for (reason, noun) in [(NO_SERVICES, "service"), (NO_SHELLS, "shell"), (NO_SNAPSHOTS, "snapshot")] {
+    for (reason, noun) in [(NO_SERVICES, "service"), (NO_SHELLS, "shell")] {
         let of_that_noun = |name: &str| name.split('_').any(|word| word == noun);
         assert!(!OPERATIONS.iter().any(|operation| of_that_noun(operation.name)), "{reason}");
     }
@@ -174,11 +175,7 @@ fn what_is_missing_has_a_reason_that_is_still_true() {
 fn small_profiles_are_exactly_the_contracts() {
     assert_eq!(names(Profile::VmRun), ["vm_run"]);
     let core: BTreeSet<String> = names(Profile::WorkspaceCore).into_iter().collect();
-    let contract: BTreeSet<String> = CONTRACT[..16]
-        .iter()
-        .filter(|name| !MISSING.iter().any(|(missing, _)| missing == *name))
-        .map(|name| (*name).to_owned())
-        .collect();
+    let contract: BTreeSet<String> = CONTRACT[..16].iter().map(|name| (*name).to_owned()).collect();
     assert_eq!(core, contract);
 }
 
@@ -220,12 +217,14 @@ fn every_tool_is_complete() {
 }
 
 #[test]
-fn core_has_neither_network_nor_secrets() {
+fn core_has_neither_network_nor_secrets_nor_sleep() {
     for (profile, there) in [(Profile::WorkspaceCore, false), (Profile::WorkspaceFull, true)] {
         let tools = listed(profile);
         for (name, argument) in [
             ("workspace_create", "network_policy"),
             ("workspace_create", "secrets"),
+            ("workspace_create", "idle_sleep_seconds"),
+            ("workspace_update", "idle_sleep_seconds"),
             ("workspace_exec", "secret_env"),
         ] {
             let tool = tools.iter().find(|tool| tool["name"] == name).unwrap();

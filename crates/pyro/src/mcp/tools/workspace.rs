@@ -38,7 +38,7 @@ pub(super) fn tools() -> Vec<Tool> {
             Hints::Writes,
             create,
         )
-        .only_in_full(&["network_policy", "secrets"]),
+        .only_in_full(&["idle_sleep_seconds", "network_policy", "secrets"]),
         tool(
             "workspace_list",
             "List workspaces",
@@ -46,7 +46,8 @@ pub(super) fn tools() -> Vec<Tool> {
             Hints::Reads,
             list,
         ),
-        tool("workspace_update", "Rename or label", "Change name or labels.", Hints::Settles, update),
+        tool("workspace_update", "Rename or label", "Change name or labels.", Hints::Settles, update)
+            .only_in_full(&["idle_sleep_seconds"]),
         tool("workspace_status", "Workspace status", "State and facts of a workspace.", Hints::Reads, status),
         tool("workspace_stop", "Stop a workspace", "Stop the machine; the files stay.", Hints::Settles, stop),
         tool("workspace_start", "Start a workspace", "Start a stopped workspace.", Hints::Settles, start),
@@ -63,10 +64,10 @@ pub(super) fn tools() -> Vec<Tool> {
 /// An argument that names a workspace and nothing more.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Named {
+pub(super) struct Named {
     /// Name or id
     #[schemars(with = "String")]
-    workspace_id: WorkspaceRef,
+    pub(super) workspace_id: WorkspaceRef,
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -85,6 +86,9 @@ struct Create {
     /// Idle seconds before it is stopped; 0: never
     #[serde(default = "defaults::ttl_seconds")]
     ttl_seconds: u64,
+    /// Idle seconds before it sleeps; 0: never
+    #[serde(default)]
+    idle_sleep_seconds: u64,
     /// off only, as yet
     #[serde(default)]
     network_policy: NetworkPolicy,
@@ -127,6 +131,7 @@ async fn create(call: ToolCall, arguments: Create) -> Result<Workspace, ErrorBod
         vcpu_count: arguments.vcpu_count,
         mem_mib: arguments.mem_mib,
         ttl_seconds: arguments.ttl_seconds,
+        idle_sleep_seconds: arguments.idle_sleep_seconds,
         network_policy: arguments.network_policy,
         allow_host_compat: arguments.allow_host_compat,
         seed_path,
@@ -139,7 +144,7 @@ async fn create(call: ToolCall, arguments: Create) -> Result<Workspace, ErrorBod
     stream_to_end::<CreateWorkspace>(&call, &request).await.map(lean)
 }
 
-fn labels(given: Option<BTreeMap<String, String>>) -> Result<Labels, ErrorBody> {
+pub(super) fn labels(given: Option<BTreeMap<String, String>>) -> Result<Labels, ErrorBody> {
     let texts = serde_json::to_value(given.unwrap_or_default());
     texts.and_then(serde_json::from_value).map_err(|error| {
         ErrorBody::new(ErrorCode::InvalidRequest, format!("labels: {error}")).with_work_started(false)
@@ -147,7 +152,7 @@ fn labels(given: Option<BTreeMap<String, String>>) -> Result<Labels, ErrorBody> 
 }
 
 /// Without what is for people who look into things.
-fn lean(mut workspace: Workspace) -> Workspace {
+pub(super) fn lean(mut workspace: Workspace) -> Workspace {
     workspace.metadata.clear();
     workspace
 }
@@ -179,6 +184,9 @@ struct Update {
     /// Keys to remove
     #[serde(default)]
     clear_labels: Option<Vec<String>>,
+    /// Idle seconds before it sleeps; 0: never
+    #[serde(default)]
+    idle_sleep_seconds: Option<u64>,
 }
 
 async fn update(call: ToolCall, arguments: Update) -> Result<Workspace, ErrorBody> {
@@ -188,6 +196,7 @@ async fn update(call: ToolCall, arguments: Update) -> Result<Workspace, ErrorBod
         clear_name: arguments.clear_name,
         labels: labels(arguments.labels)?,
         clear_labels: cleared.into_iter().map(LabelKey::new).collect::<Result<_, _>>()?,
+        idle_sleep_seconds: arguments.idle_sleep_seconds,
         ..WorkspaceUpdateRequest::new(arguments.workspace_id)
     };
     request.check()?;

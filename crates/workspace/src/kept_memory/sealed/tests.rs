@@ -1,3 +1,5 @@
+//! Sealed streams: every truncation, change and exchange of pieces is found.
+
 use std::{
     io::{self, Read, Write},
     ops::Range,

@@ -1,3 +1,5 @@
+//! Thinned chains compose to what whole ones do.
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs::File,

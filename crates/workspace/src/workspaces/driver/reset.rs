@@ -96,20 +96,28 @@ impl Driver {
         let old = self.live.replace(Arc::new(live));
         self.lives_in_successor();
         self.show();
-        let reached = reach(FaultPoint::ResetRecorded, &self.place());
+        self.reached(FaultPoint::ResetRecorded);
         if let Some(old) = old
             && let Err(error) = old.end().await
         {
             warn!(workspace = %self.record.id, error = %chain(&error), "the machine of before is left to the next look over the machines");
         }
-        reach(FaultPoint::ResetMachineGone, &self.place())?;
+        self.reached(FaultPoint::ResetMachineGone);
         self.is_adopted = false;
         self.reconnect().await;
+        // Everything may be another than before.
+        self.commands.changes().of_commands_and_files();
         self.commands.changes().of_state();
         self.discard_passing().await;
         self.sweep_is_due();
-        reached?;
         Ok(resumed)
+    }
+
+    /// A step is done that nothing can undo: what fails here fails nobody.
+    pub(super) fn reached(&self, point: FaultPoint) {
+        if let Err(error) = reach(point, &self.place()) {
+            warn!(workspace = %self.record.id, error = %chain(&error), "a step that was done is told to have failed");
+        }
     }
 
     /// Starts a machine that goes on from the snapshot, on a new layer of its own. Whatever fails leaves nothing of it; the

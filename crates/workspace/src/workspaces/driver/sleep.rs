@@ -67,11 +67,11 @@ impl Driver {
         self.show();
         self.commands.changes().of_state();
         info!(workspace = %self.record.id, snapshot = %saved.id, "sleeps");
-        let reached = reach(FaultPoint::SleepRecorded, &self.place());
+        self.reached(FaultPoint::SleepRecorded);
         if let Err(error) = live.end().await {
             warn!(workspace = %self.record.id, error = %chain(&error), "the machine of a sleeping workspace is left to the next look over the machines");
         }
-        reached
+        Ok(())
     }
 
     async fn save_for_sleep(&mut self, live: &super::LiveMachine) -> Result<Arc<SnapshotRecord>, Error> {
@@ -83,7 +83,7 @@ impl Driver {
         let saved = self.snapshots.shelf.get(&saved.id).unwrap_or(saved);
         let is_whole = saved.memory.as_ref().is_some_and(|memory| memory.stage == MemoryStage::Sealed);
         if !is_whole {
-            return Err(Error::Unable { ability: "keep the memory of this machine" });
+            return Err(Error::NoSnapshots { reason: "its memory could not be kept" });
         }
         reach(FaultPoint::SleepSaved, &self.place())?;
         self.write(WorkspaceState::Asleep { snapshot: saved.id.clone() }).await?;

@@ -183,7 +183,7 @@ impl Driver {
             disk: WorkspaceDisk::of(layout, &self.record.id),
             shape: self.record.shape,
             key_path: self.resources.memories.key_path(),
-            snapshot: SnapshotRecord::clone(&next),
+            snapshot: with_digests(&next, snapshots.shelf.records()),
             parent: parent.and_then(|parent| parent.memory.clone()),
         };
         snapshots.sealed_next = Some(next.id.clone());
@@ -196,7 +196,6 @@ impl Driver {
         let Some(id) = self.snapshots.sealed_next.take() else { return };
         let outcome = match sealed {
             Ok(record) => {
-                self.note_digests(&record);
                 let record = self.snapshots.shelf.put(record);
                 reach(FaultPoint::SnapshotSealed, &self.place()).map(|()| record)
             }
@@ -223,15 +222,6 @@ impl Driver {
             }
         }
         self.seal_next();
-    }
-
-    /// The record's layers are those of the snapshots: their digests are known now.
-    fn note_digests(&mut self, snapshot: &SnapshotRecord) {
-        for layer in &mut self.record.disk.frozen {
-            if let Some(read) = snapshot.disk.iter().find(|read| read.id == layer.id) {
-                layer.file = read.file.clone();
-            }
-        }
     }
 
     /// Waits until every snapshot is whole, or cannot be made so.
@@ -317,4 +307,16 @@ impl Driver {
         self.snapshots.is_sweep_due = true;
         self.sweep_if_due();
     }
+}
+
+/// The snapshot with the digests of its layers that others know.
+fn with_digests(snapshot: &SnapshotRecord, known: &[Arc<SnapshotRecord>]) -> SnapshotRecord {
+    let mut snapshot = snapshot.clone();
+    let known = || known.iter().flat_map(|record| &record.disk).filter(|layer| layer.file.is_read());
+    for layer in snapshot.disk.iter_mut().filter(|layer| !layer.file.is_read()) {
+        if let Some(same) = known().find(|known| known.id == layer.id) {
+            layer.file = same.file.clone();
+        }
+    }
+    snapshot
 }

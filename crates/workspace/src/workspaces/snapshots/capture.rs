@@ -89,7 +89,7 @@ impl Capturing<'_> {
         wanted: Wanted,
     ) -> Result<SnapshotRecord, Error> {
         let Self { resources, store, record } = self;
-        let capture = machine.capture().ok_or(Error::Unable { ability: "take a snapshot of a machine" })?;
+        let capture = machine.capture().ok_or(Error::NoSnapshots { reason: "the engine is not able to" })?;
         let disk = WorkspaceDisk::of(&resources.layout, &record.id);
         let files = SnapshotFiles::of(&resources.layout, &record.id);
         let place = resources.layout.workspace(&record.id);

@@ -55,10 +55,10 @@ impl Sealing {
             let parent = parent.filter(|parent| is_of_the_same_machine(parent, &since));
             let sealed = seal(&files, &key, &own, shape, parent.as_ref());
             let (content, pages, stored_bytes) = sealed.map_err(|source| kept(&id, source))?;
-            memory.content = content.unwrap_or(MemoryContent {
-                from_template: since.from_template,
-                deltas: since.deltas.iter().cloned().chain([own.clone()]).collect(),
-            });
+            // Without use for the parent it stays what the capture said: all since the machine was started.
+            if let Some(content) = content {
+                memory.content = content;
+            }
             (memory.pages, memory.stored_bytes) = (pages, stored_bytes);
             memory.stage = MemoryStage::Sealed;
             files.write(&snapshot)?;
