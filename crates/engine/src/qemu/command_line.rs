@@ -94,6 +94,8 @@ pub(crate) fn command_line(
         line.switch(&Plain("-kernel", own_descriptor(kernel)));
         line.switch(&Plain("-initrd", own_descriptor(initramfs)));
         line.switch(&Plain("-append", kernel_arguments.to_string()));
+        // It runs when somebody hears what becomes of it: a guest may be over in a moment.
+        line.0.push("-S".into());
     } else {
         line.switch(&Plain("-incoming", "defer".into()));
     }
@@ -415,11 +417,12 @@ mod tests {
     }
 
     #[test]
-    fn a_restored_machine_has_no_kernel_and_a_booted_one_waits_for_nothing() {
+    fn a_restored_machine_has_no_kernel_and_a_booted_one_waits_to_be_heard() {
         let restored = line(Isolation::Emulated, |_| {});
         assert!(restored.contains("-incoming defer") && !restored.contains("-kernel"));
         let booted = line(Isolation::Emulated, |d| d.kernel = Some((17, 18)));
         assert!(booted.contains("-kernel /proc/self/fd/17 -initrd /proc/self/fd/18 -append quiet"));
+        assert!(booted.contains(" -S "));
         assert!(
             booted.contains("tsc=reliable tsc_early_khz=2445000 pyro.rootfs=erofs")
                 && !booted.contains("-incoming")

@@ -115,6 +115,11 @@ impl QemuMachine {
         })
     }
 
+    /// Lets a machine that was just started run.
+    pub(super) async fn run(&self) -> Result<(), QmpError> {
+        self.capturing.control.execute(Command::Cont {}).await.map(drop)
+    }
+
     /// Finds the machine of a record; `None` if it is gone or is not it.
     pub(super) async fn adopt(
         engine: &QemuEngine,

@@ -18,7 +18,7 @@ use super::{
     vmm_log::VmmLog,
 };
 use crate::{
-    EngineError, Isolation, MachineSpec, SavedMachine, Start,
+    EngineError, Isolation, Machine, MachineSpec, SavedMachine, Start,
     launch::{Limits, Plan},
     process::ProcessHandle,
     qmp::{Command, Event, Qmp, QmpError},
@@ -96,7 +96,16 @@ pub(super) async fn start(
                 ready_us = began.elapsed().as_micros(),
                 "machine started"
             );
-            QemuMachine::new(engine, &spec.directory, directory, &record, process, control, Some(log)).await
+            let machine =
+                QemuMachine::new(engine, &spec.directory, directory, &record, process, control, Some(log))
+                    .await?;
+            if matches!(start, Start::Boot { .. })
+                && let Err(source) = machine.run().await
+            {
+                machine.kill().await?;
+                return Err(EngineError::Control { operation: "boot", source });
+            }
+            Ok(machine)
         }
         Err(error) => Err(end(&process, &log, &start, error).await),
     }
