@@ -19,7 +19,7 @@ use pyro_api::{
     },
 };
 
-use super::reattach::{self, Place};
+use super::reattach::{self, MOST_DAEMONS, Place};
 use crate::{
     commands::{
         client,
@@ -143,7 +143,7 @@ async fn exec(
     sink: &mut Sink<'_>,
 ) -> Result<ExecReport, Failure> {
     let mut signals = Signals::watch()?;
-    let mut asked_again = false;
+    let mut daemons = 0;
     loop {
         let mut started = Started::default();
         let mut place = Place::default();
@@ -172,8 +172,8 @@ async fn exec(
                 return reattach::follow(client, &request.workspace, job, place, &mut signals, sink).await;
             }
             // Input that is gone cannot be sent a second time.
-            (Ended::Client(ClientError::Lost { .. }), None) if !request.stdin && !asked_again => {
-                asked_again = true;
+            (Ended::Client(ClientError::Lost { .. }), None) if !request.stdin && daemons < MOST_DAEMONS => {
+                daemons += 1;
             }
             (ended, _) => return Err(ended.into()),
         }

@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// How often a lost daemon is replaced before the loss is told.
-const MOST_DAEMONS: usize = 3;
+pub(super) const MOST_DAEMONS: usize = 3;
 
 /// How much of both outputs has been passed on.
 #[derive(Clone, Copy, Default, Debug)]
