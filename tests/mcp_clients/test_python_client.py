@@ -232,9 +232,10 @@ class OnMachines(unittest.IsolatedAsyncioTestCase):
                 arguments = {"workspace_id": self.workspace, "command": command, "timeout_seconds": 2000}
                 tasks.start_soon(client.call_tool, "workspace_exec", arguments)
                 await self.call(client, "workspace_exec", command=f"until [ -e {begun} ]; do sleep 0.1; done")
+                workspace = home().pyro.workspace(self.workspace)
+                # While it runs: one that has ended is no job to be listed.
+                jobs = workspace.list_jobs()["jobs"]
+                job_id = next(job["job_id"] for job in jobs if command in job["command"])
                 tasks.cancel_scope.cancel()
-            workspace = home().pyro.workspace(self.workspace)
-            jobs = workspace.list_jobs()["jobs"]
-            job_id = next(job["job_id"] for job in jobs if command in job["command"])
             ended = await anyio.to_thread.run_sync(workspace.wait_job, job_id)
             self.assertEqual((ended["state"], ended["signal"]), ("finished", 9))
