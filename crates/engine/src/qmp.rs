@@ -40,6 +40,8 @@ pub enum Command {
     Capabilities {},
     #[serde(rename = "query-status")]
     QueryStatus {},
+    #[serde(rename = "query-chardev")]
+    QueryChardev {},
     #[serde(rename = "query-block")]
     QueryBlock {},
     #[serde(rename = "stop")]
@@ -443,6 +445,7 @@ mod tests {
         for command in [
             Command::Capabilities {},
             Command::QueryStatus {},
+            Command::QueryChardev {},
             Command::QueryBlock {},
             Command::Stop {},
             Command::Cont {},
@@ -468,6 +471,7 @@ mod tests {
             match &command {
                 Command::Capabilities {} => is_of_the_schema::<qmp::qmp_capabilities>(&command),
                 Command::QueryStatus {} => is_of_the_schema::<qmp::query_status>(&command),
+                Command::QueryChardev {} => is_of_the_schema::<qmp::query_chardev>(&command),
                 Command::QueryBlock {} => is_of_the_schema::<qmp::query_block>(&command),
                 Command::Stop {} => is_of_the_schema::<qmp::stop>(&command),
                 Command::Cont {} => is_of_the_schema::<qmp::cont>(&command),

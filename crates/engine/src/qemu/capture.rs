@@ -22,6 +22,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     device_state::DeviceState,
     layer::{self, OpenLayer},
+    port::AgentPort,
     running::QemuMachine,
     standing::{self, Standing},
 };
@@ -224,11 +225,12 @@ impl Capturing {
     }
 
     /// Called when the machine is adopted: ends the capture of a process that died.
-    pub(super) async fn recover(&self) -> Result<(), EngineError> {
+    pub(super) async fn recover(&self, port: &AgentPort) -> Result<(), EngineError> {
         let Some(mark) = Mark::read(&self.directory) else { return Ok(()) };
         tracing::info!(directory = ?self.directory, "a machine is adopted that was being captured");
         let stands = standing::ask(&self.control).await.map_err(refused)?;
         if mark.resume && stands == Some(StallCause::Paused) {
+            port.be_there(&self.control).await.map_err(refused)?;
             self.control.execute(Command::Cont {}).await.map_err(refused)?;
         }
         self.tidy(&mark, true).await;

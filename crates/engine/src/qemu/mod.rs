@@ -12,6 +12,7 @@ mod descriptors;
 mod device_state;
 mod installation;
 mod layer;
+mod port;
 mod qcow2;
 mod running;
 mod standing;

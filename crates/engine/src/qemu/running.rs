@@ -27,8 +27,9 @@ use tokio::{
 use super::{
     QemuEngine,
     capture::Capturing,
-    descriptors::{AGENT, CONSOLE, CONTROL},
+    descriptors::{CONSOLE, CONTROL},
     layer,
+    port::AgentPort,
     standing::Standing,
     start::{LAST_OUTPUT_BYTES, migrated},
     vmm_log::VmmLog,
@@ -54,7 +55,7 @@ const LAST_EVENT_TIMEOUT: Duration = Duration::from_millis(200);
 /// A machine run by QEMU.
 #[derive(Debug)]
 pub(super) struct QemuMachine {
-    sockets: Arc<SocketDirectory>,
+    port: AgentPort,
     /// Process and control connection among it. What is seen of its standing still ends when the control socket does, after
     /// its last event.
     pub(super) capturing: Capturing,
@@ -95,7 +96,7 @@ impl QemuMachine {
             }
         });
         Ok(Self {
-            sockets,
+            port: AgentPort::new(sockets),
             capturing: Capturing {
                 directory: directory.to_owned(),
                 process: Arc::new(process.keep()),
@@ -155,7 +156,7 @@ impl QemuMachine {
             Err(_) => return Err(EngineError::Control { operation: "adopt", source: QmpError::Silent }),
         }
         let machine = Self::new(engine, directory, Arc::new(sockets), record, process, control, log).await?;
-        let adopted = match machine.capturing.recover().await {
+        let adopted = match machine.capturing.recover(&machine.port).await {
             Ok(()) => machine.standing().look(machine.qmp()).await,
             Err(EngineError::Control { source, .. }) => Err(source),
             Err(error) => return Err(error),
@@ -258,7 +259,7 @@ impl Machine for QemuMachine {
     }
 
     async fn connect(&self) -> Result<Box<dyn GuestStream>, EngineError> {
-        let stream = self.sockets.connect(AGENT).await;
+        let stream = self.port.connect().await;
         let stream = stream
             .map_err(|e| EngineError::file("connect to the guest's port in", &self.capturing.directory, e))?;
         Ok(Box::new(stream))
@@ -269,6 +270,8 @@ impl Machine for QemuMachine {
     }
 
     async fn resume(&self) -> Result<(), EngineError> {
+        let there = self.port.be_there(self.qmp()).await;
+        there.map_err(|source| EngineError::Control { operation: "resume", source })?;
         self.set_going("resume", Command::Cont {}).await
     }
 
