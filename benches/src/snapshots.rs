@@ -75,7 +75,8 @@ fn then_exec(pyro: &Pyro, before: &[&str]) -> anyhow::Result<Duration> {
 /// Snapshots of a machine that changed little since its last one, and not much since it was made.
 fn little(pyro: &Pyro, rounds: usize, report: &mut Report) -> anyhow::Result<()> {
     let (mut pauses, mut takes, mut stored) = (Samples::default(), Samples::default(), Samples::default());
-    for round in 0..rounds.min(7) {
+    let rounds = rounds.min(7);
+    for round in 0..rounds {
         // The same pages again: they are few since the machine was started.
         let script = format!("head -c {} /dev/urandom > /dev/shm/touched", TOUCHED_MIB << 20);
         words(pyro, &["workspace", "exec", "b", "-n", "--", "sh", "-c", &script])?;
@@ -83,22 +84,20 @@ fn little(pyro: &Pyro, rounds: usize, report: &mut Report) -> anyhow::Result<()>
         let (taken, output) = pyro.timed(&["workspace", "snapshot", "create", "b", &name, "--json"])?;
         let result: serde_json::Value = serde_json::from_slice(&output.stdout)?;
         let number = |key: &str| result["snapshot"][key].as_f64().with_context(|| format!("no {key}"));
-        pauses.push(Duration::from_secs_f64(number("paused_ms")? / 1000.0));
+        pauses.push_value(number("paused_ms")?);
         takes.push(taken);
-        // A duration only to have its median: MiB as seconds.
-        stored.push(Duration::from_secs_f64(number("size_bytes")? / f64::from(1 << 20)));
+        stored.push_value(number("size_bytes")? / f64::from(1 << 20));
     }
-    let stored_mib = stored.median() / 1000.0;
     report.add(
         "snapshot_paused_ms",
         pauses.median(),
         "ms",
-        format!("{TOUCHED_MIB} MiB touched since the last snapshot: how long the machine stood still"),
+        format!("{TOUCHED_MIB} MiB touched since the last snapshot: how long the machine stood still; median of {rounds}"),
     );
     report.add("snapshot_ms", takes.median(), "ms", "the whole `snapshot create`, until all of it is sealed");
     report.add(
         "snapshot_stored_over_touched",
-        stored_mib / TOUCHED_MIB as f64,
+        stored.median() / TOUCHED_MIB as f64,
         "ratio",
         "what one takes on the host / what was touched",
     );

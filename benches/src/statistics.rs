@@ -7,13 +7,18 @@ pub(crate) fn milliseconds(taken: Duration) -> f64 {
     taken.as_secs_f64() * 1000.0
 }
 
-/// Repeated measurements of one thing, milliseconds.
+/// Repeated measurements of one thing, milliseconds if they are times.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Samples(Vec<f64>);
 
 impl Samples {
     pub(crate) fn push(&mut self, taken: Duration) {
-        self.0.push(milliseconds(taken));
+        self.push_value(milliseconds(taken));
+    }
+
+    /// Something that is no time, in a unit of its own.
+    pub(crate) fn push_value(&mut self, value: f64) {
+        self.0.push(value);
     }
 
     /// The middle one; not a number when there is none.

@@ -21,6 +21,7 @@ const NEEDS: &[(&str, &str)] = &[
     ("patch", "patch"),
     ("diff", "diffutils"),
     ("tar", "tar"),
+    ("zstd", "zstd"),
     ("cc", "gcc"),
     ("python3", "python3"),
     ("pip3", "python3-pip"),

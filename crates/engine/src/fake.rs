@@ -12,6 +12,7 @@
 //! the layer that was active; the agent goes on with the directory that it has, beside the next layer. What begins on a new layer
 //! begins with a copy of what is below. Processes of the agent do not stand still for a capture.
 
+mod active_layer;
 mod capture;
 mod disk;
 mod port;
@@ -34,7 +35,7 @@ use sha2::{Digest, Sha256};
 use tokio::sync::{mpsc, watch};
 
 pub use self::disk::disk_directory;
-use self::{capture::Hold, port::Port};
+use self::{active_layer::ActiveLayer, capture::Hold, port::Port};
 use crate::{
     Build, Capture, DiskFormat, DiskLayer, DiskLayers, Engine, EngineError, ExitCause, ExitReport,
     GuestStream, Isolation, Machine, MachineSpec, ProcessIdentity, ResizeDisk, SaveMemory, SavedMachine,
@@ -151,8 +152,7 @@ impl Engine for FakeEngine {
         let failed = |source| EngineError::file("start an agent for", &spec.directory, source);
         let pid = std::process::id();
         let identity = ProcessIdentity::of(pid).map_err(failed)?;
-        let active =
-            ActiveLayer { path: spec.disk.active.path.clone(), lock: spec.disk.active.open_alone()? };
+        let active = ActiveLayer::take(&spec.disk.active)?;
         let clock = StandInClock::new(0);
         let system = self.system(spec.disk, clock.clone()).await?;
         let about = About { identity, has_memory, memory_bytes: spec.shape.memory_bytes() };
@@ -205,13 +205,6 @@ struct About {
     /// It was booted so that it can be saved.
     has_memory: bool,
     memory_bytes: u64,
-}
-
-/// The layer that a machine writes to.
-#[derive(Debug)]
-struct ActiveLayer {
-    path: PathBuf,
-    lock: fs::File,
 }
 
 /// One agent from its start to its end, shared by all handles.

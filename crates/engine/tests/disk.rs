@@ -66,6 +66,27 @@ async fn a_disk_larger_than_its_base_far_from_its_machine_keeps_what_every_machi
     assert!(fs::read(&base).unwrap().iter().all(|byte| *byte == 0xb5), "the base is never written");
 }
 
+/// As many frozen layers as a disk of a workspace may have, which all travel to the VMM when it starts.
+#[tokio::test]
+async fn a_disk_of_many_layers_starts_and_is_written_to() {
+    let home = tempfile::tempdir().unwrap();
+    let place = Place::obedient(home.path());
+    let engine = place.engine().await;
+    let base = home.path().join("base.raw");
+    fs::write(&base, vec![0xb5; 8 << 20]).unwrap();
+    let layer = |number: usize| engine.create_layer(&home.path().join(format!("{number}.qcow2")), 8 << 20);
+    let lower = (0..96).map(|number| layer(number).unwrap());
+    let lower: Vec<DiskLayer> = [raw(&base)].into_iter().chain(lower).collect();
+    let disk = DiskLayers { lower, active: layer(96).unwrap() };
+    let order = Order { number: 1, first_unit: 12, units: 8, seed: 1000, power_off: true };
+    order.give(&place.root_image());
+    let machine = engine.start(place.machine_on(1, disk.clone()), BOOT).await.unwrap();
+    assert_eq!(soon(machine.exited()).await.cause, ExitCause::GuestPowerOff);
+    let seen = home.path().join("seen");
+    flattened(&disk.active.path, Some(&base), &seen);
+    order.check(&seen);
+}
+
 #[tokio::test]
 async fn a_disk_is_one_machines_at_a_time_whoever_started_it() {
     let home = tempfile::tempdir().unwrap();

@@ -266,7 +266,7 @@ pub enum Error {
     /// One more does not fit.
     #[error("{limit}: {reason}")]
     LimitReached {
-        /// Name of the setting.
+        /// Name of the setting; `snapshots` and `layers` are none, and fixed.
         limit: &'static str,
         /// What is in use and what is allowed.
         reason: String,
@@ -344,6 +344,9 @@ impl Error {
                     .to_owned(),
             ),
             Self::NoSnapshots { .. } | Self::SnapshotMemory { .. } | Self::SnapshotCompose { .. } => None,
+            Self::LimitReached { limit: "layers", .. } => {
+                Some("reset it to a snapshot: its disk has the layers of that then".to_owned())
+            }
             Self::LimitReached { limit: "snapshots", .. } => {
                 Some("delete a snapshot (`pyro workspace snapshot delete`)".to_owned())
             }

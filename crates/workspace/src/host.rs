@@ -37,7 +37,7 @@ pub struct HostConfig {
     pub agent: PathBuf,
     /// `mke2fs` of e2fsprogs.
     pub mke2fs: PathBuf,
-    /// Cap on the memory of templates kept loaded, bytes; the one in use is always kept.
+    /// Cap on the memory of templates kept loaded, and once more on that of snapshots, bytes; the one in use is always kept.
     pub template_memory_cap_bytes: u64,
     /// Release of this program.
     pub release: String,

@@ -9,6 +9,7 @@
 
 pub mod commands;
 pub mod diagnosis;
+mod draft;
 mod entropy;
 mod environment_store;
 mod error;

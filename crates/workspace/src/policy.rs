@@ -48,11 +48,21 @@ pub fn admit_run(request: &RunRequest) -> Result<(), Error> {
 pub fn admit_create(request: &CreateRequest) -> Result<(), Error> {
     admit_size(request.vcpus, request.mem_mib)?;
     admit_ttl(request.ttl, SHORTEST_WORKSPACE_TTL)?;
+    admit_idle_sleep(request.idle_sleep)?;
     if !DISK_MIB.contains(&request.disk_mib) {
         let reason = format!("{} is outside {} to {}", request.disk_mib, DISK_MIB.start(), DISK_MIB.end());
         return Err(Error::Invalid { field: "disk_mib", reason });
     }
     Ok(())
+}
+
+/// Accepts how long a machine may stay unused before it sleeps: none is for ever.
+pub(crate) fn admit_idle_sleep(idle: Option<Duration>) -> Result<(), Error> {
+    let bounded = |error| match error {
+        Error::Invalid { reason, .. } => Error::Invalid { field: "idle_sleep_seconds", reason },
+        other => other,
+    };
+    admit_ttl(idle, SHORTEST_WORKSPACE_TTL).map_err(bounded)
 }
 
 /// Accepts a time to live: none is for ever.

@@ -1,20 +1,22 @@
 //! Workspaces that are forked from another one: they share what it was, and nothing that must be one's own.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, time::Duration};
 
-use pyro_e2e::{Home, Signal};
+use pyro_e2e::{Home, Signal, wait_until};
 use serde_json::Value;
 
-use super::snapshots::{create, delete_all, sh, snapshot, workspace};
+use super::snapshots::{create, delete_all, files, sh, snapshot, workspace};
 
 fn fork(home: &Home, words: &[&str]) -> Value {
     home.pyro(["workspace", "fork", "w"].iter().chain(words).chain(&["--json"])).output().succeeds().json()
 }
 
-/// What no two machines may have in common.
+/// What no two machines may have in common. 318 is `getrandom`.
 const OF_ONES_OWN: &str =
     "hostname; cat /etc/machine-id /proc/sys/kernel/random/boot_id /proc/sys/kernel/random/uuid
-     head -c 16 /dev/urandom | od -An -tx1; perl -e 'print rand, qq{\\n}'";
+     head -c 16 /dev/urandom | od -An -tx1; head -c 16 /dev/random | od -An -tx1; perl -e 'print rand, qq{\\n}'
+     perl -e '$bytes = qq{.} x 16; syscall(318, $bytes, 16, 0) == 16 or die; print unpack(q{H*}, $bytes), qq{\\n}'
+     openssl rand -hex 16";
 
 #[test]
 fn twins_go_on_with_what_runs_and_have_an_identity_of_their_own() {
@@ -92,10 +94,104 @@ fn forks_from_a_snapshot_begin_there_and_can_be_forked_again() {
     delete_all(&home);
 }
 
+/// Serves TLS 1.3 with a key of the machine.
+const SERVE: &str = "cd /run; openssl s_server -accept 127.0.0.1:4433 -key key.pem -cert cert.pem -quiet";
+/// Makes the key, and a server that runs before the twins do.
+const KEY: &str = "cd /run; openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout key.pem -out cert.pem \\
+     -subj /CN=x -days 1 2> /dev/null";
+/// Connects to it, and tells the secrets of the session and what the server said first, in hexadecimal.
+const CONNECT: &str =
+    "cd /run; rm -f secrets; until openssl s_client -connect 127.0.0.1:4433 -keylogfile secrets -msg \\
+     < /dev/null > said 2> /dev/null; do sleep 0.1; done
+     grep -v '^#' secrets | cut -d' ' -f3; grep -v '^#' secrets | head -n 1 | cut -d' ' -f2
+     awk '/^<<< .*ServerHello/ {on = 1; next} /^[^ ]/ {on = 0} on' said | tr -d ' \\n'";
+
+/// The random bytes and the key share in a server's first message of TLS 1.3.
+fn drawn_by_server(hello: &str) -> [String; 2] {
+    // Four bytes of a header and two of a version before the one; the other comes last.
+    [hello[12..76].to_owned(), hello[hello.len() - 64..].to_owned()]
+}
+
+#[test]
+fn twins_have_no_key_of_a_session_in_common() {
+    let home = Home::warm();
+    create(&home, "w");
+    sh(&home, "w", KEY).succeeds();
+    let serve = |name: &str| {
+        let exec = workspace(&home, ["exec", name, "--detach"]).timeout_s(0);
+        exec.command(["sh", "-c", SERVE]).output().succeeds().text().trim().to_owned()
+    };
+    let job = serve("w");
+    let connect = |name: &str| sh(&home, name, CONNECT).succeeds().lines();
+    let mut seen = HashSet::new();
+    let mut draws = |name: &str, drawn: Vec<String>| {
+        for word in drawn {
+            assert!(
+                word.len() >= 64 && seen.insert(word.clone()),
+                "{name} has {word} of another one, or it is short"
+            );
+        }
+    };
+    draws("w", connect("w")[..6].to_vec());
+    fork(&home, &["--count", "2", "--name-prefix", "t"]);
+    for name in ["w", "t-1", "t-2"] {
+        // With the server that is the same process in all, which draws as it would have drawn: the client makes the difference.
+        draws(name, connect(name)[..6].to_vec());
+        // One that is started afterwards has nothing in common with any other.
+        workspace(&home, ["job", "cancel", name, &job]).output().succeeds();
+        serve(name);
+        let mut drawn = connect(name);
+        let hello = drawn.pop().unwrap();
+        drawn.extend(drawn_by_server(&hello));
+        draws(name, drawn);
+    }
+    delete_all(&home);
+}
+
+/// Machines and workspaces that there are when everything that was begun is done.
+fn settled(home: &Home) -> usize {
+    for _ in 0..10_000 {
+        let list = workspace(home, ["list", "--json"]).output().succeeds().json();
+        let workspaces = list["workspaces"].as_array().unwrap();
+        let is_done = workspaces.iter().all(|item| item["state"] == "started");
+        if is_done && home.machines().len() == workspaces.len() {
+            return workspaces.len();
+        }
+    }
+    panic!("twins are neither made nor gone");
+}
+
+#[test]
+fn a_fork_whose_caller_is_killed_is_made_whole_or_not_at_all() {
+    let home = Home::warm();
+    create(&home, "w");
+    sh(&home, "w", "echo kept > f; echo kept > /dev/shm/f").succeeds();
+    // When the first twin is begun, and when the last one is.
+    for begun in [2, 4] {
+        let caller = workspace(&home, ["fork", "w", "--count", "3", "--name-prefix", "t"]).start();
+        wait_until("twins are begun", &home.machines_directory(), Duration::from_secs(60), || {
+            home.machines().len() >= begun
+        });
+        caller.signal(Signal::KILL);
+        drop(caller.finish());
+        let count = settled(&home);
+        assert!([1, 4].contains(&count), "{count} workspaces");
+        for twin in ["t-1", "t-2", "t-3"].iter().filter(|_| count == 4) {
+            sh(&home, twin, "cat f /dev/shm/f").succeeds().prints("kept\nkept\n");
+            workspace(&home, ["delete", twin]).output().succeeds();
+        }
+        sh(&home, "w", "cat f /dev/shm/f").succeeds().prints("kept\nkept\n");
+        assert_eq!(settled(&home), 1);
+    }
+    delete_all(&home);
+}
+
 #[test]
 fn more_than_fits_is_refused_before_anything_starts() {
     let home = Home::warm();
-    create(&home, "w");
+    let id = create(&home, "w");
+    let machine = home.machine().id;
+    let memories = files(&home, &id, "memory", "");
     home.stop_daemon();
     let fork = workspace(&home, ["fork", "w", "--count", "9", "--json"]);
     let refused = fork.env("PYRO_MEMORY_BUDGET_MIB", "4096").output();
@@ -104,5 +200,8 @@ fn more_than_fits_is_refused_before_anything_starts() {
     assert_eq!(list["count"], 1);
     let listed = workspace(&home, ["snapshot", "list", "w", "--json"]).output().succeeds().json();
     assert_eq!(listed["count"], 1);
+    // Not even the parent was captured.
+    assert_eq!(home.machine().id, machine);
+    assert_eq!(files(&home, &id, "memory", ""), memories);
     delete_all(&home);
 }

@@ -212,7 +212,7 @@ const FAULTS: &[(&str, &str, &[&str])] = &[
     (
         "P17",
         "a list of snapshots reads the whole seed",
-        &["workspace_snapshots::names_of_snapshots_are_checked_and_a_list_asks_nobody"],
+        &["workspace_snapshots::a_list_of_snapshots_asks_nobody"],
     ),
     (
         "P20",

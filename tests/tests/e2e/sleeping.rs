@@ -4,12 +4,10 @@ use std::time::Duration;
 
 use pyro_e2e::{ENVIRONMENT, Home, wait_until};
 
-use super::snapshots::{create, delete_all, files, sh, workspace};
-
-fn state(home: &Home) -> String {
-    let status = workspace(home, ["status", "w", "--json"]).output().succeeds().json();
-    status["state"].as_str().unwrap().to_owned()
-}
+use super::{
+    snapshots::{create, delete_all, files, sh, workspace},
+    workspace_faults::state,
+};
 
 #[test]
 fn what_ran_runs_on_and_its_output_is_whole() {

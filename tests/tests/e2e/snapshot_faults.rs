@@ -2,11 +2,11 @@
 //! after, with all snapshots that it had.
 
 use pyro_e2e::{Home, Invocation};
-use serde_json::Value;
 
 use super::{
     fault_points::{full_at, killed_at},
-    snapshots::{create, delete_all, sh, snapshot, workspace},
+    snapshots::{create, delete_all, names, sh, snapshot, workspace},
+    workspace_faults::state,
 };
 
 /// Points on the way of a snapshot.
@@ -52,20 +52,15 @@ fn is(home: &Home, word: &str, at: &str) {
     assert_eq!(said, format!("{word}\n{word}\n"), "at {at}");
 }
 
-fn names(home: &Home) -> Vec<String> {
-    let list = workspace(home, ["snapshot", "list", "w", "--json"]).output().succeeds().json();
-    let name = |snapshot: &Value| snapshot["snapshot_name"].as_str().unwrap().to_owned();
-    list["snapshots"].as_array().unwrap().iter().map(name).collect()
-}
-
 #[test]
 fn a_snapshot_that_is_killed_is_there_or_not_and_the_machine_goes_on() {
     let home = prepared();
     for point in SNAPSHOT {
         killed_at(&home, point, words(&home, &["snapshot", "create", "w", "s"])).fails_with("daemon_lost");
-        let there = names(&home);
+        let is_there = names(&home).contains(&"s".to_owned());
+        assert_eq!(is_there, ["snapshot.written", "snapshot.sealed"].contains(&point), "at {point}");
         is(&home, "new", point);
-        if there.contains(&"s".to_owned()) {
+        if is_there {
             workspace(&home, ["reset", "w", "--snapshot", "s"]).output().succeeds();
             is(&home, "new", point);
             workspace(&home, ["snapshot", "delete", "w", "s"]).output().succeeds();
@@ -114,6 +109,7 @@ fn sleep_and_wake_that_are_killed_lose_nothing() {
     let home = prepared();
     for point in SLEEP {
         killed_at(&home, point, words(&home, &["sleep", "w"])).fails_with("daemon_lost");
+        assert_eq!(state(&home), if point == "sleep.saved" { "started" } else { "sleeping" }, "at {point}");
         is(&home, "new", point);
         home.stop_daemon();
     }
@@ -121,6 +117,7 @@ fn sleep_and_wake_that_are_killed_lose_nothing() {
         workspace(&home, ["sleep", "w"]).output().succeeds();
         home.stop_daemon();
         killed_at(&home, point, words(&home, &["start", "w"])).fails_with("daemon_lost");
+        assert_eq!(state(&home), "sleeping", "at {point}");
         is(&home, "new", point);
         home.stop_daemon();
     }

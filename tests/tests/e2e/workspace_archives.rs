@@ -9,9 +9,11 @@ use std::{
 };
 
 use pyro_e2e::{ENVIRONMENT, Home, Invocation};
-use serde_json::Value;
 
-use super::fault_points::{full_at, killed_at};
+use super::{
+    fault_points::{full_at, killed_at},
+    workspace_faults::names,
+};
 
 /// Points on the way of a load.
 const LOAD: [&str; 3] = ["load.recorded", "load.half-written", "load.disk-made"];
@@ -36,12 +38,6 @@ fn save(home: &Home, archive: &Path) -> Invocation {
 
 fn load(home: &Home, archive: &Path) -> Invocation {
     workspace(home, ["load"]).flag(archive).json()
-}
-
-fn names(home: &Home) -> Vec<String> {
-    let list = workspace(home, ["list", "--json"]).output().succeeds().json();
-    let name = |item: &Value| item["name"].as_str().unwrap().to_owned();
-    list["workspaces"].as_array().unwrap().iter().map(name).collect()
 }
 
 /// What differs from the seed, without the line that says in which workspace.
@@ -213,7 +209,7 @@ fn a_file_that_is_not_as_it_was_saved_makes_nothing() {
 }
 
 #[test]
-fn a_load_that_is_cut_off_makes_nothing() {
+fn a_load_that_is_cut_off_at_a_fault_point_makes_nothing() {
     let (home, archive) = archived();
     home.stop_daemon();
     for point in LOAD {

@@ -30,13 +30,13 @@ fn create(home: &Home) -> Invocation {
     workspace(home, ["create", super::workspaces::ENVIRONMENT, "--name", "w", "--json"])
 }
 
-fn names(home: &Home) -> Vec<String> {
+pub(crate) fn names(home: &Home) -> Vec<String> {
     let list = workspace(home, ["list", "--json"]).output().succeeds().json();
     let name = |item: &Value| item["name"].as_str().unwrap().to_owned();
     list["workspaces"].as_array().unwrap().iter().map(name).collect()
 }
 
-fn state(home: &Home) -> String {
+pub(crate) fn state(home: &Home) -> String {
     let status = workspace(home, ["status", "w", "--json"]).output().succeeds().json();
     status["state"].as_str().unwrap().to_owned()
 }

@@ -345,7 +345,7 @@ pub struct FileReplaceRequest {
     pub count: u64,
 }
 
-fn one() -> u64 {
+pub(super) fn one() -> u64 {
     1
 }
 

@@ -6,6 +6,7 @@ use std::ops::RangeInclusive;
 use serde::{Deserialize, Serialize};
 
 use super::{
+    files::one,
     identity::{Labels, SnapshotName, WorkspaceName, WorkspaceRef},
     view::{Workspace, tokens},
 };
@@ -187,12 +188,8 @@ pub struct WorkspaceResetRequest {
     #[serde(alias = "workspace_id")]
     pub workspace: WorkspaceRef,
     /// The snapshot's name or id.
-    #[serde(default = "baseline")]
+    #[serde(default = "SnapshotName::baseline")]
     pub snapshot: SnapshotName,
-}
-
-fn baseline() -> SnapshotName {
-    SnapshotName::baseline()
 }
 
 /// What a workspace goes on from.
@@ -207,7 +204,7 @@ pub struct ResetView {
     pub destination: String,
     /// As in [`Snapshot`].
     pub entry_count: Option<u64>,
-    /// As in [`Snapshot`].
+    /// Of the baseline the contents of the seed; of others what their memory takes on the host.
     pub bytes_written: u64,
     /// Whether with its memory.
     pub resumed: Resumed,
@@ -249,10 +246,6 @@ pub struct WorkspaceForkRequest {
     /// Labels beside those of the parent.
     #[serde(default, skip_serializing_if = "Labels::is_empty")]
     pub labels: Labels,
-}
-
-fn one() -> u64 {
-    1
 }
 
 impl WorkspaceForkRequest {

@@ -2,7 +2,6 @@
 
 use std::{
     fs, io,
-    os::unix::fs::MetadataExt,
     sync::{Arc, PoisonError},
     time::Instant,
 };
@@ -45,12 +44,9 @@ impl Capture for FakeMachine {
     async fn active_layer<'a>(&self, layers: &'a [DiskLayer]) -> Result<Option<&'a DiskLayer>, EngineError> {
         // A capture that is under way decides it.
         let _turn = self.life.turn.lock().await;
-        let number = |file: &fs::Metadata| (file.dev(), file.ino());
-        let active = self.life.on_active(|active| active.about())?;
-        let active = number(&active);
         for layer in layers {
             let file = fs::metadata(&layer.path).map_err(|e| EngineError::file("inspect", &layer.path, e))?;
-            if number(&file) == active {
+            if self.life.on_active(|active| Ok(active.is(&file)))? {
                 return Ok(Some(layer));
             }
         }
@@ -65,9 +61,8 @@ impl Life {
         turn: OwnedMutexGuard<()>,
     ) -> Result<Captured, EngineError> {
         self.check_whole()?;
-        let lock = request.next_layer.open_alone()?;
+        let next = ActiveLayer::take(&request.next_layer)?;
         let (mut memory, mut state) = (NewFile::create(request.memory)?, NewFile::create(request.state)?);
-        let next = ActiveLayer { path: request.next_layer.path, lock };
         self.on_active(|active| active.check_room(&next))?;
 
         let go_on = self.hold().await?;
@@ -140,21 +135,6 @@ impl Life {
 
     fn failed(&self, operation: &'static str, source: io::Error) -> EngineError {
         EngineError::Process { operation, pid: self.about.identity.pid, source }
-    }
-}
-
-impl ActiveLayer {
-    fn about(&self) -> Result<fs::Metadata, EngineError> {
-        self.lock.metadata().map_err(|e| EngineError::file("inspect", &self.path, e))
-    }
-
-    /// The disk may not shrink.
-    fn check_room(&self, next: &Self) -> Result<(), EngineError> {
-        let (expected_bytes, actual_bytes) = (self.about()?.len(), next.about()?.len());
-        if actual_bytes < expected_bytes {
-            return Err(EngineError::LayerTooSmall { expected_bytes, actual_bytes });
-        }
-        Ok(())
     }
 }
 

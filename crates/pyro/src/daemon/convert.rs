@@ -321,8 +321,8 @@ fn store_code(error: &io::Error) -> ErrorCode {
 
 #[cfg(test)]
 mod tests {
-    use pyro_api::run::CommandLine;
-    use pyro_workspace::{policy, session::FailureCode};
+    use pyro_api::{run::CommandLine, workspace::snapshot};
+    use pyro_workspace::{policy, session::FailureCode, workspaces};
 
     use super::*;
 
@@ -332,6 +332,9 @@ mod tests {
         assert_eq!(run::VCPU_COUNTS, widened(&policy::VCPUS));
         assert_eq!(run::MEM_MIBS, policy::MEM_MIB);
         assert_eq!(Duration::from_secs(*run::TTLS_SECONDS.start()), policy::SHORTEST_TTL);
+        assert_eq!(pyro_api::workspace::identity::MAX_SNAPSHOT_NAME_CHARS, workspaces::SNAPSHOT_NAME_CHARS);
+        assert_eq!(snapshot::MAX_COMMENT_CHARS, workspaces::SNAPSHOT_COMMENT_CHARS);
+        assert_eq!(*snapshot::FORK_COUNTS.end(), u64::from(workspaces::MOST_FORKS));
         let contract = run::RunRequest::new("debian:12", CommandLine::Shell("true".into()));
         let library = RunRequest::new("debian:12", contract.command.to_argv());
         assert_eq!(run_request(&contract), library, "the defaults are the same");
@@ -443,5 +446,33 @@ mod tests {
         let expired = error_body(&Error::WorkspaceExpired { operation: "work in it", workspace });
         assert_eq!(expired.code, ErrorCode::WorkspaceExpired);
         assert!(expired.hint.unwrap().contains("workspace start"));
+        let other = Error::OtherEnvironment {
+            environment: "debian:12".into(),
+            wanted: "1".into(),
+            found: "2".into(),
+        };
+        assert_eq!(error_body(&other).code, ErrorCode::EnvironmentMismatch);
+    }
+
+    #[test]
+    fn a_machine_that_cannot_be_saved_is_told_apart_from_a_full_disk() {
+        let of_memory = |kind: io::ErrorKind| Error::SnapshotMemory {
+            snapshot: "x".into(),
+            source: Box::new(io::Error::from(kind)),
+        };
+        let of_engine = |source| Error::Engine { operation: "take a snapshot", source };
+        let unreadable = || io::Error::from(io::ErrorKind::PermissionDenied);
+        for (error, code) in [
+            (of_memory(io::ErrorKind::StorageFull), ErrorCode::DiskFull),
+            (of_memory(io::ErrorKind::InvalidData), ErrorCode::SnapshotFailed),
+            (Error::NoSnapshots { reason: "x" }, ErrorCode::SnapshotFailed),
+            (of_engine(EngineError::CaptureUnprepared), ErrorCode::SnapshotFailed),
+            (
+                of_engine(EngineError::MemoryUnreadable { pid: 1, source: unreadable() }),
+                ErrorCode::SnapshotFailed,
+            ),
+        ] {
+            assert_eq!(error_body(&error).code, code, "{error}");
+        }
     }
 }

@@ -379,7 +379,7 @@ impl Commands {
     }
 
     /// There is a guest that goes on from a snapshot. Of the commands that ran when it was taken, takes up those that run in
-    /// it, as restored: their keys name nothing any more. New commands count on from `next_sequence` at least.
+    /// it: their keys name nothing any more. New commands count on from `next_sequence` at least.
     pub(crate) async fn restore(
         &self,
         session: GuestSession,
@@ -403,7 +403,7 @@ impl Commands {
                 state: CommandState::Running,
                 idempotency_key: None,
                 detached: true,
-                restored: true,
+                note: Some("it ran in the snapshot that its workspace went on from".to_owned()),
                 ended_at: None,
                 stdout: OutputRecord::default(),
                 stderr: OutputRecord::default(),

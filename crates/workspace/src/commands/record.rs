@@ -53,9 +53,6 @@ pub struct CommandRecord {
     /// How long its machine was saved while it ran; that is no part of its timeout.
     #[serde(default)]
     pub slept: Duration,
-    /// It ran when the snapshot was taken from which its workspace went on, and its output before that is not known here.
-    #[serde(default)]
-    pub restored: bool,
     /// What else a person should know; one line.
     pub note: Option<String>,
 }
@@ -188,7 +185,6 @@ impl CommandRecord {
             stdout,
             stderr,
             slept: Duration::ZERO,
-            restored: false,
             note: Some("what it was is not known any more: the store was damaged".to_owned()),
         }
     }

@@ -205,7 +205,6 @@ impl ExecRequest {
             stdout: OutputRecord::default(),
             stderr: OutputRecord::default(),
             slept: Duration::ZERO,
-            restored: false,
             note: None,
         }
     }

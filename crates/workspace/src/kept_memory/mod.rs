@@ -1,13 +1,12 @@
 //! Captured memory as it lies on the disk: only what differs from the parent, compressed, encrypted, whole or not at all.
 //!
 //! - [`thinned`]: a delta without what its parent says already, and [`page_digests`] by which that is known.
-//! - [`sealed`]: compressed and encrypted streams. [`draft`]: files that appear whole.
+//! - [`sealed`]: compressed and encrypted streams. [`Draft`]: files that appear whole.
 //!
 //! Whoever reads the disk learns the sizes of it and nothing else, and whoever writes there can have nothing else taken for it but an
 //! older file of the same name, kept for the same id: ids are never used twice. Everything here blocks. What is captured is plain
 //! until it is kept: its file is the caller's to remove.
 
-mod draft;
 mod error;
 mod page_digests;
 mod sealed;
@@ -21,18 +20,17 @@ use std::{
     path::Path,
 };
 
-use self::{
-    draft::Draft,
-    page_digests::PageDigester,
-    sealed::SealedWriter,
-    thinned::{ThinError, thin},
-};
 pub(crate) use self::{
     error::KeptMemoryError,
     page_digests::{PageDigests, PageDigestsError},
     sealed::{SealedError, SealedReader},
 };
-use crate::seal_key::SealKey;
+use self::{
+    page_digests::PageDigester,
+    sealed::SealedWriter,
+    thinned::{ThinError, thin},
+};
+use crate::{draft::Draft, seal_key::SealKey};
 
 /// Bytes of a captured delta that are read at once.
 const READ_BYTES: usize = 256 << 10;

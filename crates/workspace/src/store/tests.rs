@@ -80,7 +80,6 @@ fn command(key: Option<&str>) -> CommandRecord {
         stdout: OutputRecord::default(),
         stderr: OutputRecord::default(),
         slept: Duration::ZERO,
-        restored: false,
         note: None,
     }
 }

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use pyro_engine::{EngineError, MachineId, MachineShape, Nic};
+use pyro_engine::{EngineError, MachineShape, Nic};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
@@ -20,14 +20,14 @@ use super::{
     frozen_file::FrozenFile,
     guest_deadline::life_in_guest,
     kept_environment,
-    live::LiveMachine,
+    making::{Making, Talk},
     naming,
     record::SeedRecord,
     registry::Entry,
     snapshots::{
         Lineage, MemoryContent,
         capture::{Capturing, Wanted, sync},
-        shelf::{Shelf, SnapshotFiles},
+        shelf::SnapshotFiles,
     },
 };
 use crate::{
@@ -141,7 +141,7 @@ pub(super) async fn create(
     }
     let shape = MachineShape { vcpus: request.vcpus, mem_mib: request.mem_mib, nic: Nic::None };
     // Before the wait for an environment, so that what cannot fit is refused at once; decided again below.
-    shared.limits.admit_workspace(&shared.usage(), shape)?;
+    shared.limits.admit_workspace(&shared.usage().await?, shape)?;
 
     let events = io.events.clone();
     let pulling = Box::new(move |phase, fraction| {
@@ -162,10 +162,10 @@ pub(super) async fn create(
     let record = enter(shared, &request, name, labels, &prepared).await?;
     let id = record.id.clone();
     drop(io.events.try_send(CreateEvent::Starting(id.clone())));
-    let mut making = Making { shared: Arc::clone(shared), record, running: None };
+    let mut making = Making::new(shared, record);
     let made = making.make(prepared, &request, &io, turn).await;
     match made {
-        Ok(talk) => making.finish(talk).await.map(|()| id),
+        Ok(talk) => making.finish(talk, None).await.map(|()| id),
         Err(error) => {
             making.undo().await;
             Err(error)
@@ -238,7 +238,7 @@ async fn enter(
     prepared: &Prepared,
 ) -> Result<WorkspaceRecord, Error> {
     let _admission = shared.admission.lock().await;
-    shared.limits.admit_workspace(&shared.usage(), prepared.shape)?;
+    shared.limits.admit_workspace(&shared.usage().await?, prepared.shape)?;
     let now = SystemTime::now();
     let record = WorkspaceRecord {
         id: shared.new_id()?,
@@ -267,19 +267,6 @@ async fn enter(
     shared.store.insert_workspace(&record).await?;
     shared.registry.insert(record.id.clone(), Entry::Creating(Arc::new(record.clone())));
     Ok(record)
-}
-
-/// With a new guest: the workers that filled it go on to serve it.
-struct Talk {
-    session: GuestSession,
-    files: FileWorkers,
-}
-
-/// A workspace that is being made. Must be finished or undone.
-struct Making {
-    shared: Arc<Shared>,
-    record: WorkspaceRecord,
-    running: Option<Running>,
 }
 
 impl Making {
@@ -356,53 +343,5 @@ impl Making {
             Ok((Claimed::from_template(prepared, boot, directory, layers), template_memory))
         })
         .await
-    }
-
-    async fn finish(self, talk: Talk) -> Result<(), Error> {
-        let Talk { session, files } = talk;
-        let Self { shared, mut record, running } = self;
-        let Some(running) = running else {
-            return Err(Error::Task("a workspace was made without a machine".to_owned()));
-        };
-        let machine: MachineId = running.directory.id().clone();
-        record.state = WorkspaceState::Started { machine };
-        record.last_activity_at = SystemTime::now();
-        let entered = async {
-            shared.store.update_workspace(&record).await?;
-            let commands = shared.commands(&record.id)?;
-            commands.move_in(running.machine.stalls());
-            commands.adopt(session.clone()).await?;
-            let files = SnapshotFiles::of(&shared.resources.layout, &record.id);
-            let shelf = task::blocking(move || Shelf::read(files)).await?;
-            Ok((commands, shelf))
-        };
-        let entered: Result<_, Error> = entered.await;
-        match entered {
-            Ok((commands, shelf)) => {
-                let start = Some(running.start);
-                let live = LiveMachine::new(running, start, session, files);
-                shared.drive(record, Some(live), commands, shelf);
-                Ok(())
-            }
-            Err(error) => {
-                Self { shared, record, running: Some(running) }.undo().await;
-                Err(error)
-            }
-        }
-    }
-
-    /// Removes everything that was made. What cannot be removed now is removed by the next daemon.
-    async fn undo(self) {
-        let Self { shared, record, running } = self;
-        let undone = async {
-            if let Some(running) = running {
-                running.end().await?;
-            }
-            super::remove(&shared.resources.layout, &shared.store, &record.id).await
-        };
-        if let Err(error) = undone.await {
-            warn!(workspace = %record.id, error = %chain(&error), "cannot undo a creation; the next start does");
-        }
-        shared.registry.remove(&record.id);
     }
 }

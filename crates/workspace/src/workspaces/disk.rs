@@ -66,12 +66,17 @@ impl DiskRecord {
     /// What the record is once the machine is gone, whether or not it had switched to the next layer.
     pub(super) fn settled(&self, place: &WorkspaceDisk) -> Result<Self, Error> {
         match &self.next {
-            None => Ok(self.clone()),
-            Some(next) if place.layer(Some(next)).exists() => {
-                Ok(Self { frozen: self.freeze(place)?, active: Some(next.clone()), next: None })
-            }
+            Some(next) if place.layer(Some(next)).exists() => self.switched(place),
             // It was not even made.
-            Some(_) => Ok(Self { next: None, ..self.clone() }),
+            _ => Ok(Self { next: None, ..self.clone() }),
+        }
+    }
+
+    /// What the record is when the machine has switched to the next layer, if there is one.
+    pub(super) fn switched(&self, place: &WorkspaceDisk) -> Result<Self, Error> {
+        match &self.next {
+            Some(next) => Ok(Self { frozen: self.freeze(place)?, active: Some(next.clone()), next: None }),
+            None => Ok(self.clone()),
         }
     }
 
@@ -190,12 +195,12 @@ impl WorkspaceDisk {
     }
 
     /// Bytes that the workspace's own writes take on the host; of files that it shares, its share.
-    pub(crate) fn used_bytes(&self) -> u64 {
+    /// The base counts only where it is no template's.
+    pub(crate) fn used_bytes(&self, owns_base: bool) -> u64 {
         let entries = fs::read_dir(&self.directory).into_iter().flatten().flatten();
         entries
             .filter_map(|entry| Some((entry.file_name(), entry.metadata().ok()?)))
-            // A base that others have too is a template's.
-            .filter(|(name, about)| name != BASE || about.nlink() == 1)
+            .filter(|(name, _)| name != BASE || owns_base)
             .map(|(_, about)| about.blocks() * 512 / about.nlink().max(1))
             .sum()
     }

@@ -29,6 +29,7 @@ pub(super) use self::snapshots::Snapshots;
 use super::{
     Shared, WorkspaceRecord, WorkspaceUpdate,
     clock::WallClock,
+    disk::WorkspaceDisk,
     guest_deadline::{GuestDeadline, life_in_guest},
     id::SnapshotId,
     in_use::{InUse, UseCount},
@@ -76,6 +77,8 @@ pub(super) enum Request {
     /// Read the disk past the guest.
     ReadDisk(oneshot::Sender<Result<StoppedDisk, Error>>),
     Snapshot(Wanted, oneshot::Sender<Result<Arc<SnapshotRecord>, Error>>),
+    /// A snapshot that others are to begin from.
+    ForkPoint(String, oneshot::Sender<Result<Arc<SnapshotRecord>, Error>>),
     DeleteSnapshot(String, oneshot::Sender<Result<Arc<SnapshotRecord>, Error>>),
     Reset {
         /// To which snapshot.
@@ -144,8 +147,9 @@ impl Driver {
             self.show();
         }
         self.move_guest_deadline();
+        self.discard_forks().await;
         self.discard_passing().await;
-        self.seal_next();
+        self.seal_next().await;
         loop {
             match self.next_event().await {
                 Event::Closed => return,
@@ -203,19 +207,7 @@ impl Driver {
             }
         };
         let expiry = self.until_expiry();
-        let expired = async {
-            match expiry {
-                Some(remaining) => tokio::time::sleep(remaining).await,
-                None => std::future::pending().await,
-            }
-        };
         let drowsiness = self.until_drowsy();
-        let drowsy = async {
-            match drowsiness {
-                Some(remaining) => tokio::time::sleep(remaining).await,
-                None => std::future::pending().await,
-            }
-        };
         let now = Instant::now();
         let next_look = stall.map_or(now + LOOK_INTERVAL, |cause| self.revival.next_look(cause, now));
         let look = async {
@@ -231,13 +223,7 @@ impl Driver {
                 None => std::future::pending().await,
             }
         };
-        let is_unwritten = self.is_unwritten;
-        let unwritten = async {
-            match is_unwritten {
-                true => tokio::time::sleep(RECORD_RETRY).await,
-                false => std::future::pending().await,
-            }
-        };
+        let retry = self.is_unwritten.then_some(RECORD_RETRY);
         tokio::select! {
             biased;
             request = self.requests.recv() => request.map_or(Event::Closed, Event::Asked),
@@ -245,11 +231,11 @@ impl Driver {
             () = session => Event::SessionLost,
             () = self.uses.last_ended() => Event::UseEnded,
             () = commands_ended => Event::CommandsEnded,
-            () = expired => Event::Expired,
-            () = drowsy => Event::Drowsy,
+            () = passed(expiry) => Event::Expired,
+            () = passed(drowsiness) => Event::Drowsy,
             sealed = self.snapshots.sealed() => Event::Sealed(Box::new(sealed)),
             () = look => Event::Look,
-            () = unwritten => Event::Unwritten,
+            () = passed(retry) => Event::Unwritten,
         }
     }
 
@@ -303,6 +289,7 @@ impl Driver {
             }
             Request::ReadDisk(answer) => drop(answer.send(self.lend_disk())),
             Request::Snapshot(wanted, answer) => self.snapshot(wanted, answer).await,
+            Request::ForkPoint(name, answer) => drop(answer.send(self.fork_point(&name).await)),
             Request::DeleteSnapshot(name, answer) => drop(answer.send(self.delete_snapshot(&name).await)),
             Request::Reset { snapshot, turn, answer } => {
                 let reset = self.reset(&snapshot, turn).await;
@@ -361,8 +348,10 @@ impl Driver {
     }
 
     /// Lends the disk; no machine starts on it until it is given back.
-    fn lend_disk(&self) -> Result<StoppedDisk, Error> {
+    fn lend_disk(&mut self) -> Result<StoppedDisk, Error> {
         self.admit("read its disk", Wish::ReadDisk)?;
+        let disk = WorkspaceDisk::of(&self.resources.layout, &self.record.id);
+        self.record.disk = self.record.disk.settled(&disk)?;
         Ok(StoppedDisk::lend(&self.resources.layout, &self.record, &self.disk_lent))
     }
 
@@ -508,5 +497,13 @@ impl Driver {
 
     fn place(&self) -> std::path::PathBuf {
         self.resources.layout.workspace(&self.record.id)
+    }
+}
+
+/// Resolves when so much time has passed; never if there is no time to wait for.
+async fn passed(time: Option<Duration>) {
+    match time {
+        Some(time) => tokio::time::sleep(time).await,
+        None => std::future::pending().await,
     }
 }

@@ -4,7 +4,7 @@
 //!  parent's snapshot ─ admit all ─ records ─ share files ─ start machines, side by side ─ they are workspaces
 //! ```
 //!
-//! Each has the parent's memory, which all share until it is written to, and its layers of disk; before any command runs in it, its
+//! Each has the parent's memory, which all share until it is written to, and its layers of disk; before it takes a command, its
 //! guest gets an identity of its own. The state that it begins from is its baseline. Whatever fails or is cancelled on the way,
 //! everything that was made goes again; whatever dies, the next daemon does that.
 
@@ -19,14 +19,12 @@ use super::{
     disk::WorkspaceDisk,
     driver::Request,
     guest_deadline::life_in_guest,
-    live::LiveMachine,
+    making::{Making, Talk},
     naming,
     registry::Entry,
     snapshots::{
-        BASELINE, Lineage, Parent, SnapshotKind, SnapshotRecord,
-        capture::Wanted,
-        restore,
-        shelf::{Shelf, SnapshotFiles},
+        BASELINE, Lineage, MemoryStage, Parent, SavedMemory, SnapshotKind, SnapshotRecord, capture::Wanted,
+        restore, shelf::SnapshotFiles,
     },
     view::WorkspaceView,
 };
@@ -34,7 +32,7 @@ use crate::{
     error::{Error, chain},
     fault::FaultPoint,
     files::FileWorkers,
-    machine_start::{GuestIdentity, Running, reach},
+    machine_start::{GuestIdentity, reach},
     run::StartKind,
     task,
 };
@@ -82,7 +80,7 @@ impl Workspaces {
         let forked = task::spawn(async move {
             // Refused before the parent is even paused; decided again below.
             let record = this.shared.registry.seen(&parent)?.record;
-            let usage = this.shared.usage();
+            let usage = this.shared.usage().await?;
             this.shared.limits.admit_workspaces(&usage, record.shape, names.len())?;
             let snapshot = this.fork_point(&parent, request.snapshot).await?;
             let forked = fork(&this.shared, &parent, &snapshot, &names, &labels, &cancel).await;
@@ -112,11 +110,7 @@ impl Workspaces {
                 let wanted = Wanted::unnamed(SnapshotKind::Fork);
                 self.ask(parent, |answer| Request::Snapshot(wanted, answer)).await
             }
-            Some(name) => {
-                let found = self.shared.registry.seen(parent)?.find_snapshot(&name)?;
-                self.touch(parent);
-                Ok(found)
-            }
+            Some(name) => self.ask(parent, |answer| Request::ForkPoint(name, answer)).await,
         }
     }
 }
@@ -151,10 +145,7 @@ async fn fork(
 ) -> Result<Begun, Error> {
     let records = enter(shared, parent, snapshot, names, labels).await?;
     let ids: Vec<WorkspaceId> = records.iter().map(|record| record.id.clone()).collect();
-    let mut twins: Vec<Twin> = records
-        .into_iter()
-        .map(|record| Twin { shared: Arc::clone(shared), record, running: None })
-        .collect();
+    let mut twins: Vec<Making> = records.into_iter().map(|record| Making::new(shared, record)).collect();
     let made = async {
         reach(FaultPoint::ForkRecorded, &shared.resources.layout.workspace(parent))?;
         for twin in &mut twins {
@@ -165,23 +156,20 @@ async fn fork(
         for (place, mut twin) in std::mem::take(&mut twins).into_iter().enumerate() {
             let (snapshot, cancel) = (Arc::clone(snapshot), cancel.clone());
             starting.spawn(async move {
-                let started = tokio::select! {
-                    biased;
-                    started = twin.start(&snapshot) => started,
-                    () = cancel.cancelled() => Err(Error::Cancelled),
-                };
+                let started = twin.start(&snapshot, &cancel).await;
                 (place, twin, started)
             });
         }
         let (mut started, mut failed) = (Vec::new(), None);
         while let Some(joined) = starting.join_next().await {
-            let (place, twin, outcome) = joined.map_err(|error| Error::Task(error.to_string()))?;
-            match outcome {
-                Ok(live) => started.push((place, twin, live)),
-                Err(error) => {
+            match joined {
+                Ok((place, twin, Ok(machine))) => started.push((place, twin, machine)),
+                Ok((_, twin, Err(error))) => {
                     failed.get_or_insert(error);
                     twins.push(twin);
                 }
+                // The next daemon undoes that one.
+                Err(error) => drop(failed.get_or_insert(Error::Task(error.to_string()))),
             }
         }
         started.sort_by_key(|(place, ..)| *place);
@@ -191,7 +179,7 @@ async fn fork(
         match failed {
             None => Ok(started),
             Some(error) => {
-                twins.extend(started.into_iter().map(|(_, twin, live)| twin.with(live)));
+                twins.extend(started.into_iter().map(|(_, twin, _)| twin));
                 Err(error)
             }
         }
@@ -205,12 +193,12 @@ async fn fork(
             return Err(error);
         }
     };
-    let first = started.first().map(|(_, _, live)| (live.start, live.because.clone()));
+    let first = started.first().map(|(_, _, first)| (first.start, first.because.clone()));
     let (start, because) = first.unwrap_or((StartKind::Booted, None));
     let (mut begun, mut failed) = (Vec::new(), None);
-    for (_, twin, live) in started {
+    for (_, twin, Started { talk, .. }) in started {
         let id = twin.record.id.clone();
-        match twin.finish(live, snapshot).await {
+        match twin.finish(talk, Some(snapshot)).await {
             Ok(()) => begun.push(id),
             Err(error) => failed = Some(error),
         }
@@ -239,14 +227,15 @@ async fn enter(
 ) -> Result<Vec<WorkspaceRecord>, Error> {
     let of = shared.registry.seen(parent)?.record;
     let _admission = shared.admission.lock().await;
-    shared.limits.admit_workspaces(&shared.usage(), of.shape, names.len())?;
+    shared.limits.admit_workspaces(&shared.usage().await?, of.shape, names.len())?;
+    let ids = names.iter().map(|_| shared.new_id()).collect::<Result<Vec<_>, _>>()?;
     let mut records = Vec::new();
-    for name in names {
+    for (id, name) in ids.into_iter().zip(names) {
         let now = SystemTime::now();
         let mut labels_of_twin = of.labels.clone();
         labels_of_twin.extend(labels.clone());
         let record = WorkspaceRecord {
-            id: shared.new_id()?,
+            id,
             name: name.clone(),
             labels: labels_of_twin,
             created_at: now,
@@ -271,7 +260,7 @@ async fn enter(
         };
         if let Err(error) = shared.store.insert_workspace(&record).await {
             for record in records {
-                Twin { shared: Arc::clone(shared), record, running: None }.undo().await;
+                Making::new(shared, record).undo().await;
             }
             return Err(error);
         }
@@ -281,22 +270,14 @@ async fn enter(
     Ok(records)
 }
 
-/// A workspace that is being made from another one. Must be finished or undone.
-struct Twin {
-    shared: Arc<Shared>,
-    record: WorkspaceRecord,
-    running: Option<Running>,
-}
-
 /// What is known of the machine of a twin that was started.
 struct Started {
-    running: Running,
-    session: crate::session::GuestSession,
+    talk: Talk,
     start: StartKind,
     because: Option<String>,
 }
 
-impl Twin {
+impl Making {
     /// Gets its files: layers and memory of the snapshot, by hard links, and the snapshot as its baseline.
     async fn share(&mut self, parent: &WorkspaceId, snapshot: &Arc<SnapshotRecord>) -> Result<(), Error> {
         let (shared, record, parent) = (Arc::clone(&self.shared), self.record.clone(), parent.clone());
@@ -307,13 +288,16 @@ impl Twin {
             let of = |id| (WorkspaceDisk::of(layout, id), SnapshotFiles::of(layout, id));
             let ((disk, files), (twin_disk, twin_files)) = (of(&parent), of(&record.id));
             let layers = disk.share(&twin_disk, &snapshot.disk, engine, record.disk_bytes)?;
-            files.share(&twin_files, &snapshot)?;
+            // A memory that could not be kept is of no use to anybody.
+            let is_kept = |memory: &SavedMemory| memory.stage == MemoryStage::Sealed;
             let baseline = SnapshotRecord {
+                memory: snapshot.memory.clone().filter(is_kept),
                 name: Some(BASELINE.to_owned()),
                 kind: SnapshotKind::Baseline,
                 parent: None,
                 ..SnapshotRecord::clone(&snapshot)
             };
+            files.share(&twin_files, &baseline)?;
             twin_files.write(&baseline)?;
             Ok(layers)
         })
@@ -321,73 +305,35 @@ impl Twin {
         Ok(())
     }
 
-    async fn start(&mut self, snapshot: &SnapshotRecord) -> Result<Started, Error> {
+    /// Starts its machine. That is done whoever waits: half way there, nobody could say what has to be undone.
+    async fn start(
+        &mut self,
+        snapshot: &SnapshotRecord,
+        cancel: &CancellationToken,
+    ) -> Result<Started, Error> {
         let resources = Arc::clone(&self.shared.resources);
-        let turn = resources.turn_to_start().await?;
+        let turn = tokio::select! {
+            biased;
+            () = cancel.cancelled() => return Err(Error::Cancelled),
+            turn = resources.turn_to_start() => turn?,
+        };
         let layers = WorkspaceDisk::of(&resources.layout, &self.record.id).layers(&self.record.disk);
         let claimed = restore::claim(&resources, &self.record, snapshot, layers).await?;
         // From here on a machine may live: the record has to name it before.
         self.record.state = WorkspaceState::Creating { machine: Some(claimed.directory().id().clone()) };
         self.shared.store.update_workspace(&self.record).await?;
         let running = self.running.insert(claimed.start(&resources).await?);
+        self.record.lineage.origin = restore::origin(running, snapshot);
         let identity =
             GuestIdentity { id: self.record.id.to_string(), deadline: life_in_guest(self.record.ttl) };
-        let session = running.greet(&resources.release, identity).await?;
+        let session = tokio::select! {
+            biased;
+            () = cancel.cancelled() => return Err(Error::Cancelled),
+            session = running.greet(&resources.release, identity) => session?,
+        };
         drop(turn);
-        self.record.lineage.origin = restore::origin(running, snapshot);
+        let files = FileWorkers::taking_over(session.clone());
         let (start, because) = (running.start, running.because.clone());
-        let running = self.running.take();
-        let running = running.ok_or_else(|| Error::Task("a machine that was started is gone".to_owned()))?;
-        Ok(Started { running, session, start, because })
-    }
-
-    fn with(self, started: Started) -> Self {
-        Self { running: Some(started.running), ..self }
-    }
-
-    /// It is a workspace from now on.
-    async fn finish(self, started: Started, snapshot: &SnapshotRecord) -> Result<(), Error> {
-        let Self { shared, mut record, .. } = self;
-        let Started { running, session, .. } = started;
-        record.state = WorkspaceState::Started { machine: running.directory.id().clone() };
-        record.last_activity_at = SystemTime::now();
-        let entered = async {
-            let commands = shared.commands(&record.id)?;
-            commands.move_in(running.machine.stalls());
-            commands.restore(session.clone(), &snapshot.commands, snapshot.next_sequence).await?;
-            let files = SnapshotFiles::of(&shared.resources.layout, &record.id);
-            let shelf = task::blocking(move || Shelf::read(files)).await?;
-            shared.store.update_workspace(&record).await?;
-            Ok((commands, shelf))
-        };
-        let entered: Result<_, Error> = entered.await;
-        match entered {
-            Ok((commands, shelf)) => {
-                let start = Some(running.start);
-                let files = FileWorkers::taking_over(session.clone());
-                let live = LiveMachine::new(running, start, session, files);
-                shared.drive(record, Some(live), commands, shelf);
-                Ok(())
-            }
-            Err(error) => {
-                Self { shared, record, running: Some(running) }.undo().await;
-                Err(error)
-            }
-        }
-    }
-
-    /// Removes everything that was made. What cannot be removed now is removed by the next daemon.
-    async fn undo(self) {
-        let Self { shared, record, running } = self;
-        let undone = async {
-            if let Some(running) = running {
-                running.end().await?;
-            }
-            super::remove(&shared.resources.layout, &shared.store, &record.id).await
-        };
-        if let Err(error) = undone.await {
-            warn!(workspace = %record.id, error = %chain(&error), "cannot undo a fork; the next start does");
-        }
-        shared.registry.remove(&record.id);
+        Ok(Started { talk: Talk { session, files }, start, because })
     }
 }

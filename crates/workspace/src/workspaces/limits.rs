@@ -13,7 +13,7 @@ pub struct Limits {
     /// Sum of the memory sizes of started workspaces and of running runs, MiB. A guest takes its memory from the host only
     /// as it uses it.
     pub memory_budget_mib: u64,
-    /// Sum of what the disks of workspaces take on the host, bytes.
+    /// Sum of what the disks and snapshots of workspaces take on the host, bytes.
     pub disk_budget_bytes: u64,
 }
 
@@ -24,7 +24,7 @@ pub struct Usage {
     pub workspaces: usize,
     /// Of started workspaces, MiB.
     pub memory_mib: u64,
-    /// On the host, bytes.
+    /// Of their disks and snapshots on the host, bytes.
     pub disk_bytes: u64,
     /// Of runs, whose machines have no record.
     pub runs: RunUsage,

@@ -13,7 +13,15 @@
 //!                                        (gone)
 //! ```
 //!
-//! One that is loaded from an [`archive`] goes from creating to stopped.
+//! One that is loaded from an [`archive`] goes from creating to stopped, one that is forked from creating to started. A reset leads to
+//! started, from started, stopped and asleep:
+//!
+//! ```text
+//!              sleep · unused                           used
+//!   started ─────────────▶ falling asleep ────▶ asleep ───────▶ starting ────▶ started
+//!      ▲                          │failed           ▲               │failed
+//!      └──────────────────────────┘                 └───────────────┘
+//! ```
 //!
 //! Every arrow is written down before it is acted on. A daemon that finds a record in a state between two others
 //! brings it to one of them ([`reconcile`]): a half-made workspace goes, since nobody was told of it; a half-stopped
@@ -43,6 +51,7 @@ mod limits;
 mod live;
 #[cfg(test)]
 mod loopback;
+mod making;
 mod naming;
 mod one_shot;
 mod reconcile;
@@ -131,7 +140,7 @@ pub struct WorkspaceFilter {
     pub name: Option<String>,
     /// Only with all of these labels.
     pub labels: BTreeMap<String, String>,
-    /// Only in this state: `created`, `started` or `stopped`.
+    /// Only in this state: `created`, `started`, `stopped` or `sleeping`.
     pub state: Option<String>,
     /// One-shot machines instead of workspaces.
     pub one_shot: bool,
@@ -201,20 +210,23 @@ impl Workspaces {
     async fn view_of(&self, id: &WorkspaceId) -> Result<WorkspaceView, Error> {
         let seen = self.shared.registry.seen(id)?;
         let counts = self.shared.store.command_counts(id).await?;
-        Ok(seen.view(counts, &self.shared.resources.layout))
+        let layout = self.shared.resources.layout.clone();
+        task::blocking(move || Ok(seen.view(counts, &layout))).await
     }
 
     /// Those that pass the filter, last used first.
     pub async fn list(&self, filter: &WorkspaceFilter) -> Result<Vec<WorkspaceView>, Error> {
-        let mut views = Vec::new();
         let mut counts = self.shared.store.all_command_counts().await?;
-        for seen in self.shared.registry.all() {
-            if !filter.accepts(&seen.record) {
-                continue;
-            }
-            let counts = counts.remove(&seen.record.id).unwrap_or_default();
-            views.push(seen.view(counts, &self.shared.resources.layout));
-        }
+        let (mut all, layout) = (self.shared.registry.all(), self.shared.resources.layout.clone());
+        all.retain(|seen| filter.accepts(&seen.record));
+        let mut views = task::blocking(move || {
+            let view = |seen: view::Seen| {
+                let counts = counts.remove(&seen.record.id).unwrap_or_default();
+                seen.view(counts, &layout)
+            };
+            Ok(all.into_iter().map(view).collect::<Vec<_>>())
+        })
+        .await?;
         views.sort_by(|a, b| {
             let (a, b) = (&a.record, &b.record);
             (b.last_activity_at, b.created_at)
@@ -224,7 +236,7 @@ impl Workspaces {
         Ok(views)
     }
 
-    /// Changes name, labels or time to live. A one-shot machine has only the last.
+    /// Changes name, labels, time to live or when it sleeps. A one-shot machine has only the third.
     pub async fn update(&self, reference: &str, update: WorkspaceUpdate) -> Result<WorkspaceView, Error> {
         let id = self.resolve_any(reference)?;
         self.ask(&id, |answer| Request::Update(update, answer)).await?;
@@ -245,7 +257,7 @@ impl Workspaces {
             Some(_) => None,
             None => {
                 // So that what cannot fit is refused at once; the driver decides again.
-                self.shared.limits.admit_machine(&self.shared.usage(), seen.record.shape)?;
+                self.shared.limits.admit_machine(&self.shared.usage().await?, seen.record.shape)?;
                 Some(self.shared.resources.turn_to_start().await?)
             }
         };
@@ -336,20 +348,21 @@ impl WorkspaceFilter {
 }
 
 impl Shared {
-    fn usage(&self) -> Usage {
-        self.usage_with(|record| view::used_bytes(&self.resources.layout, record))
+    /// What is in use, with a look at every disk.
+    async fn usage(&self) -> Result<Usage, Error> {
+        let (all, layout) = (self.registry.all(), self.resources.layout.clone());
+        let disk_bytes = task::blocking(move || {
+            Ok(all.iter().map(|seen| view::used_bytes(&layout, &seen.record)).sum::<u64>())
+        });
+        let disk_bytes = disk_bytes.await?;
+        // Counted last: whoever decides holds the admission, and memory is what it must not see too late.
+        Ok(Usage { disk_bytes, ..self.usage_of_memory() })
     }
 
     /// The same without a look at any disk.
     fn usage_of_memory(&self) -> Usage {
-        self.usage_with(|_record| 0)
-    }
-
-    fn usage_with(&self, disk_bytes: impl Fn(&WorkspaceRecord) -> u64) -> Usage {
         let mut usage = Usage { runs: self.runs.usage(), ..Usage::default() };
-        for seen in self.registry.all() {
-            usage.add(&seen.record, disk_bytes(&seen.record));
-        }
+        self.registry.all().iter().for_each(|seen| usage.add(&seen.record, 0));
         usage
     }
 

@@ -104,6 +104,7 @@ pub(crate) fn apply(record: &mut WorkspaceRecord, update: &WorkspaceUpdate) -> R
         record.ttl = ttl;
     }
     if let Some(idle_sleep) = update.idle_sleep {
+        crate::policy::admit_idle_sleep(idle_sleep)?;
         record.idle_sleep = idle_sleep;
     }
     if update.ttl.is_none() && *record == before {

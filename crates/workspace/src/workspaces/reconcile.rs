@@ -31,15 +31,13 @@ use tracing::{info, warn};
 
 use super::{
     Shared, WorkspaceRecord, WorkspaceState,
-    disk::{DiskRecord, WorkspaceDisk},
+    disk::WorkspaceDisk,
     gc::recordless,
     kept_environment,
     live::LiveMachine,
+    making::shelf,
     record::StopReason,
-    snapshots::{
-        SnapshotKind,
-        shelf::{Shelf, SnapshotFiles},
-    },
+    snapshots::{SnapshotKind, capture::settle_switch, shelf::Shelf},
 };
 use crate::{
     commands::Commands,
@@ -130,8 +128,7 @@ async fn settle_or_tell(
     record.last_error = Some(chain(&error));
     record.state = WorkspaceState::Stopped { reason: StopReason::MachineLost };
     let commands = shared.commands(&record.id)?;
-    let files = SnapshotFiles::of(&shared.resources.layout, &record.id);
-    let shelf = task::blocking(move || Shelf::read(files)).await?;
+    let shelf = shelf(shared, &record).await?;
     shared.drive(record, None, commands, shelf);
     Ok(())
 }
@@ -143,10 +140,7 @@ async fn settle(shared: &Arc<Shared>, mut record: WorkspaceRecord, was_restarted
         None => None,
     };
     let commands = shared.commands(&record.id)?;
-    let shelf = {
-        let files = SnapshotFiles::of(&resources.layout, &record.id);
-        task::blocking(move || Shelf::read(files)).await?
-    };
+    let shelf = shelf(shared, &record).await?;
     settle_disk(shared, &mut record, found.as_ref()).await?;
     if let WorkspaceState::FallingAsleep { machine } = record.state.clone() {
         record.state = settle_sleep(&record, &shelf, machine, found.as_ref()).await?;
@@ -161,11 +155,9 @@ async fn settle(shared: &Arc<Shared>, mut record: WorkspaceRecord, was_restarted
             return super::remove(&resources.layout, &shared.store, &record.id).await;
         }
         (WorkspaceState::Stopped { .. }, _) => None,
-        (WorkspaceState::FallingAsleep { .. } | WorkspaceState::Asleep { .. }, found) => {
-            // The last thing that was left to do.
-            if let Some(running) = found {
-                running.end().await?;
-            }
+        // Its machine, if it lives, is ended with all that nobody answers for.
+        (WorkspaceState::FallingAsleep { .. } | WorkspaceState::Asleep { .. }, _) => {
+            commands.expect().await?;
             None
         }
         (WorkspaceState::Started { .. }, Some(running)) if stall(&running).is_some() => {
@@ -256,28 +248,18 @@ async fn settle_disk(
     record: &mut WorkspaceRecord,
     found: Option<&Running>,
 ) -> Result<(), Error> {
-    let Some(next) = record.disk.next.clone() else { return Ok(()) };
+    if record.disk.next.is_none() {
+        return Ok(());
+    }
     let disk = WorkspaceDisk::of(&shared.resources.layout, &record.id);
-    let capture = found.and_then(|running| running.machine.capture());
-    let switched = match capture {
-        Some(capture) if disk.layer(Some(&next)).exists() => {
-            let layers = [disk.qcow2(record.disk.active.as_ref()), disk.qcow2(Some(&next))];
-            let active = capture.active_layer(&layers).await;
-            let active =
-                active.map_err(|source| Error::Engine { operation: "ask for the active layer", source })?;
-            active.is_some_and(|active| active.path == layers[1].path)
-        }
-        Some(_) => false,
-        None => true,
-    };
-    record.disk = match switched {
-        true => record.disk.settled(&disk)?,
-        false => DiskRecord { next: None, ..record.disk.clone() },
+    record.disk = match found.and_then(|running| running.machine.capture()) {
+        Some(capture) => settle_switch(capture, &disk, &record.disk).await?,
+        None => record.disk.settled(&disk)?,
     };
     shared.store.update_workspace(record).await
 }
 
-/// A workspace that was falling asleep: it sleeps, if it was saved; else it goes on.
+/// A workspace that was falling asleep: it goes on if its machine lives; else it sleeps if it was saved.
 async fn settle_sleep(
     record: &WorkspaceRecord,
     shelf: &Shelf,

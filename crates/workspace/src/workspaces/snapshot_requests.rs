@@ -7,7 +7,7 @@ use super::{
     disk::WorkspaceDisk,
     driver::{Request, Resumed},
     naming,
-    snapshots::{BASELINE, SnapshotKind, SnapshotRecord, capture::Wanted, comment, snapshot_name},
+    snapshots::{SnapshotKind, SnapshotRecord, capture::Wanted, comment, snapshot_name},
     view::WorkspaceView,
 };
 use crate::{error::Error, task};
@@ -93,14 +93,10 @@ impl Workspaces {
         Ok((id, deleted))
     }
 
-    /// Has a workspace go on from a snapshot, the baseline unless another one is named. On an error it is as it was.
-    pub async fn reset(
-        &self,
-        reference: &str,
-        snapshot: Option<&str>,
-    ) -> Result<(WorkspaceView, Resumed), Error> {
+    /// Has a workspace go on from a snapshot. On an error it is as it was.
+    pub async fn reset(&self, reference: &str, snapshot: &str) -> Result<(WorkspaceView, Resumed), Error> {
         let id = self.resolve(reference)?;
-        let snapshot = snapshot.unwrap_or(BASELINE).to_owned();
+        let snapshot = snapshot.to_owned();
         // Known to be there before it waits for its turn.
         self.shared.registry.seen(&id)?.find_snapshot(&snapshot)?;
         let turn = Some(self.shared.resources.turn_to_start().await?);

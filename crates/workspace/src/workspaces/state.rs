@@ -43,7 +43,7 @@ pub(crate) enum Wish {
     Stop,
     /// Be gone.
     Delete,
-    /// Another name, label or time to live.
+    /// Another name, label, time to live or time until it sleeps.
     Update,
     /// Have its disk read by the host.
     ReadDisk,

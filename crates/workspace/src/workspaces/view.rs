@@ -68,7 +68,9 @@ pub(super) struct Seen {
 /// What the disk and the snapshots of a workspace take on the host, bytes; of what it shares, its share. Blocks.
 pub(super) fn used_bytes(layout: &Layout, record: &WorkspaceRecord) -> u64 {
     let snapshots = shelf::SnapshotFiles::of(layout, &record.id);
-    WorkspaceDisk::of(layout, &record.id).used_bytes() + snapshots.used_bytes()
+    // Without a template's memory it was never made from a template, but loaded: its base is its own.
+    let owns_base = !record.one_shot && record.lineage.template_memory.is_none();
+    WorkspaceDisk::of(layout, &record.id).used_bytes(owns_base) + snapshots.used_bytes()
 }
 
 impl Seen {

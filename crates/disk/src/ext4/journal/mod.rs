@@ -19,9 +19,9 @@ const HEADER_BYTES: usize = 12;
 const DESCRIPTOR: u32 = 1;
 const COMMIT: u32 = 2;
 const REVOCATION: u32 = 5;
-/// A commit block's sum stands behind its header and four bytes.
 /// Most revoked blocks that are kept in mind. A journal as `mke2fs` makes it holds fewer.
 const MAX_REVOKED: usize = 1 << 22;
+/// A commit block's sum stands behind its header and four bytes.
 const COMMIT_CHECKSUM_AT: usize = 16;
 
 /// One logged block: where it belongs, where it is, and in which transaction.

@@ -134,10 +134,10 @@ async fn a_captured_machine_goes_on_over_a_frozen_copy_of_its_disk() {
     let adopted = home.engine.adopt(&home.at("one")).await.unwrap().unwrap();
     assert_eq!(home.active(&*adopted, &["one", "two"]).await, Some(home.at("two")));
     // The new layer is the machine's, the frozen one nobody's.
-    home.layer("two").open_alone().unwrap_err();
-    home.layer("one").open_alone().unwrap();
+    ActiveLayer::take(&home.layer("two")).unwrap_err();
+    ActiveLayer::take(&home.layer("one")).unwrap();
     machine.kill().await.unwrap();
-    home.layer("two").open_alone().unwrap();
+    ActiveLayer::take(&home.layer("two")).unwrap();
 }
 
 #[tokio::test]

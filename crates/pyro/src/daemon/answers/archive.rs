@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 
 use super::{
     entries::failed,
+    labels,
     lifecycle::{full, host_path},
     transfer::{attended, reporter, share, tell},
 };
@@ -53,7 +54,7 @@ pub(in crate::daemon) async fn load(
     let load = LoadRequest {
         path: host_path(request.input_path),
         name: request.name.map(String::from),
-        labels: request.labels.into_iter().map(|(key, value)| (key.into(), value.into())).collect(),
+        labels: labels(request.labels),
     };
     let loading = host.workspaces().load(load, LoadIo { events, cancel });
     let (loaded, ()) = tokio::join!(loading, tell_load(told, &output));

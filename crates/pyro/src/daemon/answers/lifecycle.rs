@@ -23,7 +23,7 @@ use pyro_workspace::{
 use tokio::sync::mpsc;
 
 use super::{
-    convert,
+    convert, labels,
     page::{self, Place},
 };
 use crate::daemon::{
@@ -60,7 +60,7 @@ async fn create_request(request: WorkspaceCreateRequest) -> Result<CreateRequest
     };
     Ok(CreateRequest {
         name: request.name.map(String::from),
-        labels: request.labels.into_iter().map(|(key, value)| (key.into(), value.into())).collect(),
+        labels: labels(request.labels),
         vcpus: u8::try_from(request.vcpu_count).unwrap_or(u8::MAX),
         mem_mib: request.mem_mib,
         disk_mib: request.disk_mib.unwrap_or(defaults.disk_mib),
@@ -139,7 +139,7 @@ pub(in crate::daemon) async fn list(
     request.check()?;
     let filter = WorkspaceFilter {
         name: request.name.map(String::from),
-        labels: request.labels.into_iter().map(|(key, value)| (key.into(), value.into())).collect(),
+        labels: labels(request.labels),
         state: request.state.map(|state| state.token().to_owned()),
         one_shot: false,
     };
@@ -192,7 +192,7 @@ pub(in crate::daemon) async fn update(
     let update = WorkspaceUpdate {
         name: request.name.map(String::from),
         clear_name: request.clear_name,
-        labels: request.labels.into_iter().map(|(key, value)| (key.into(), value.into())).collect(),
+        labels: labels(request.labels),
         clear_labels: request.clear_labels.into_iter().map(String::from).collect(),
         ttl: request.ttl_seconds.map(ttl),
         idle_sleep: request.idle_sleep_seconds.map(ttl),

@@ -15,7 +15,17 @@ pub(super) mod summary;
 pub(super) mod transfer;
 pub(super) mod vm;
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use pyro_api::workspace::identity::Labels;
+
+/// Labels in the library's words.
+fn labels(labels: Labels) -> BTreeMap<String, String> {
+    labels.into_iter().map(|(key, value)| (key.into(), value.into())).collect()
+}
 
 /// Seconds since the epoch, as the contract has times.
 fn seconds(time: SystemTime) -> f64 {

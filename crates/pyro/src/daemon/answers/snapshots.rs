@@ -18,7 +18,7 @@ use pyro_workspace::{
     workspaces::{ForkRequest, SeedRecord, SnapshotKind as Kind, SnapshotRequest, SnapshotView, WorkspaceId},
 };
 
-use super::{lifecycle::full, seconds};
+use super::{labels, lifecycle::full, seconds};
 use crate::daemon::{convert::error_body, handler::Streams};
 
 pub(in crate::daemon) async fn create(
@@ -29,7 +29,7 @@ pub(in crate::daemon) async fn create(
     let wanted = SnapshotRequest {
         name: request.snapshot_name.into(),
         comment: request.comment,
-        labels: request.labels.into_iter().map(|(key, value)| (key.into(), value.into())).collect(),
+        labels: labels(request.labels),
     };
     let taken = host.workspaces().take_snapshot(request.workspace.as_str(), wanted).await;
     let (id, view) = taken.map_err(|error| error_body(&error))?;
@@ -73,7 +73,7 @@ pub(in crate::daemon) async fn reset(
     request: WorkspaceResetRequest,
 ) -> Result<WorkspaceReset, ErrorBody> {
     let workspaces = host.workspaces();
-    let reset = workspaces.reset(request.workspace.as_str(), Some(request.snapshot.as_str())).await;
+    let reset = workspaces.reset(request.workspace.as_str(), request.snapshot.as_str()).await;
     let (view, resumed) = reset.map_err(|error| error_body(&error))?;
     let record = &resumed.snapshot;
     let is_baseline = record.kind == Kind::Baseline;
@@ -104,7 +104,7 @@ pub(in crate::daemon) async fn fork(
         snapshot: snapshot_name.clone(),
         count: u32::try_from(request.count).unwrap_or(u32::MAX),
         name_prefix: request.name_prefix.map(String::from),
-        labels: request.labels.into_iter().map(|(key, value)| (key.into(), value.into())).collect(),
+        labels: labels(request.labels),
     };
     let forked = workspaces.fork(parent.as_str(), wanted, cancel).await;
     let forked = forked.map_err(|error| error_body(&error))?;
@@ -176,7 +176,7 @@ fn kind(kind: Kind) -> SnapshotKind {
     }
 }
 
-pub(super) fn how(start: StartKind) -> Resumed {
+fn how(start: StartKind) -> Resumed {
     match start {
         StartKind::Restored => Resumed::Memory,
         StartKind::Booted => Resumed::Boot,

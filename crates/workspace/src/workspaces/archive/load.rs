@@ -18,18 +18,19 @@ use pyro_engine::BootFiles;
 use rustix::{fs::OFlags, io::Errno};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::info;
 
 use super::{
     super::{
         Shared, StopReason, WorkspaceId, WorkspaceRecord, WorkspaceState, WorkspaceView, Workspaces,
         disk::{DiskRecord, WorkspaceDisk},
-        kept_environment, naming,
+        kept_environment,
+        making::{Making, shelf},
+        naming,
         registry::Entry,
         snapshots::{
             Lineage,
             capture::{Capturing, Wanted},
-            shelf::{Shelf, SnapshotFiles},
         },
     },
     ArchiveError,
@@ -37,12 +38,7 @@ use super::{
     reader::{ArchiveReader, Whole},
     save::hexadecimal,
 };
-use crate::{
-    error::{Error, chain},
-    fault::FaultPoint,
-    machine_start::reach,
-    task,
-};
+use crate::{error::Error, fault::FaultPoint, machine_start::reach, task};
 
 /// An archive to load.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -110,12 +106,12 @@ async fn load(shared: &Arc<Shared>, request: LoadRequest, io: LoadIo) -> Result<
         task::blocking(move || Verified::of(path, &io)).await?
     };
     // Before the wait for an environment, so that what cannot fit is refused at once; decided again below.
-    shared.limits.admit_stopped(&shared.usage(), verified.whole.data_bytes)?;
+    shared.limits.admit_stopped(&shared.usage().await?, verified.whole.data_bytes)?;
     let boot = Boot::of(shared, &verified, &io).await?;
     let record = enter(shared, &verified, name, labels, &boot).await?;
-    let loading = Loading { shared: Arc::clone(shared), record };
+    let loading = Making::new(shared, record);
     match loading.write(verified, boot, &io).await {
-        Ok(()) => loading.finish().await,
+        Ok(()) => loading.finish_stopped().await,
         Err(error) => {
             loading.undo().await;
             Err(error)
@@ -338,7 +334,7 @@ async fn enter(
 ) -> Result<WorkspaceRecord, Error> {
     let manifest = &verified.manifest;
     let _admission = shared.admission.lock().await;
-    shared.limits.admit_stopped(&shared.usage(), verified.whole.data_bytes)?;
+    shared.limits.admit_stopped(&shared.usage().await?, verified.whole.data_bytes)?;
     let now = SystemTime::now();
     let record = WorkspaceRecord {
         id: shared.new_id()?,
@@ -369,13 +365,7 @@ async fn enter(
     Ok(record)
 }
 
-/// A workspace that is being loaded. Must be finished or undone.
-struct Loading {
-    shared: Arc<Shared>,
-    record: WorkspaceRecord,
-}
-
-impl Loading {
+impl Making {
     /// Keeps the environment and makes the disk.
     async fn write(&self, verified: Verified, boot: Boot, io: &Arc<LoadIo>) -> Result<(), Error> {
         let (resources, record) = (Arc::clone(&self.shared.resources), self.record.clone());
@@ -411,14 +401,14 @@ impl Loading {
         .await
     }
 
-    async fn finish(self) -> Result<WorkspaceId, Error> {
+    /// It is a workspace without a machine from now on.
+    async fn finish_stopped(self) -> Result<WorkspaceId, Error> {
         let mut record = self.record.clone();
         let entered = async {
             let (resources, store) = (&self.shared.resources, &self.shared.store);
             // What was saved is what it can be reset to.
             Capturing { resources, store, record: &mut record }.disk(Wanted::baseline()).await?;
-            let files = SnapshotFiles::of(&resources.layout, &record.id);
-            let shelf = task::blocking(move || Shelf::read(files)).await?;
+            let shelf = shelf(&self.shared, &record).await?;
             let commands = self.shared.commands(&record.id)?;
             record.state = WorkspaceState::Stopped { reason: StopReason::Requested };
             store.update_workspace(&record).await?;
@@ -436,23 +426,14 @@ impl Loading {
             }
         }
     }
-
-    /// Removes everything that was made. What cannot be removed now is removed by the next daemon.
-    async fn undo(self) {
-        let Self { shared, record } = self;
-        let undone = super::super::remove(&shared.resources.layout, &shared.store, &record.id).await;
-        if let Err(error) = undone {
-            warn!(workspace = %record.id, error = %chain(&error), "cannot undo a load; the next start does");
-        }
-        shared.registry.remove(&record.id);
-    }
 }
 
 /// Refuses what the host has no room for before the first byte of it is written.
 fn has_room(directory: &Path, bytes: u64) -> Result<(), Error> {
     let failed = |source| Error::Store { operation: "make a disk in", path: directory.to_owned(), source };
     let free = rustix::fs::statvfs(directory).map_err(|errno| failed(errno.into()))?;
-    if free.f_bavail.saturating_mul(free.f_frsize) < bytes {
+    // Some file systems do not know.
+    if free.f_blocks > 0 && free.f_bavail.saturating_mul(free.f_frsize) < bytes {
         return Err(failed(Errno::NOSPC.into()));
     }
     Ok(())

@@ -86,8 +86,7 @@ impl Driver {
             self.store.update_workspace(&record).await
         };
         if let Err(error) = switched.await {
-            live.end().await?;
-            self.go_back_to(before).await;
+            self.give_up(live, before).await;
             return Err(error);
         }
 
@@ -108,8 +107,8 @@ impl Driver {
         // Everything may be another than before.
         self.commands.changes().of_commands_and_files();
         self.commands.changes().of_state();
+        self.snapshots.sweep_is_due();
         self.discard_passing().await;
-        self.sweep_is_due();
         Ok(resumed)
     }
 
@@ -161,8 +160,8 @@ impl Driver {
                 Ok(Successor { live, resumed, disk, origin })
             }
             Err(error) => {
-                // What cannot be removed now goes with the next sweep.
-                drop(std::fs::remove_file(disk.layer(Some(&active))));
+                self.snapshots.sweep_is_due();
+                self.sweep_if_due().await;
                 Err(error)
             }
         }
@@ -175,6 +174,15 @@ impl Driver {
         if let Some(live) = &self.live {
             self.commands.move_in(live.machine.stalls());
         }
+    }
+
+    /// Nothing came of a machine that was started: it is ended, and the state is as it was.
+    pub(super) async fn give_up(&mut self, live: LiveMachine, before: WorkspaceState) {
+        if let Err(error) = live.end().await {
+            warn!(workspace = %self.record.id, error = %chain(&error), "a machine that is not used is left to the next look over the machines");
+        }
+        self.snapshots.sweep_is_due();
+        self.go_back_to(before).await;
     }
 
     /// Nothing came of it: the state is as it was.
@@ -216,7 +224,7 @@ impl Driver {
     ) -> Result<(), Error> {
         let shared = self.shared.upgrade().ok_or(Error::Cancelled)?;
         let _admission = shared.admission.lock().await;
-        shared.limits.admit_machine(&shared.usage(), self.record.shape)?;
+        shared.limits.admit_machine(&shared.usage().await?, self.record.shape)?;
         self.write(WorkspaceState::Starting { machine, from }).await
     }
 }

@@ -44,7 +44,8 @@ impl Driver {
         let Some(live) = self.live.clone() else {
             return Err(Error::Task("a started workspace without a machine".to_owned()));
         };
-        let started = self.record.state.clone();
+        self.admit_layer()?;
+        let (started, at) = (self.record.state.clone(), self.record.lineage.at.clone());
         if let Some(session) = live.session() {
             sync(&session).await;
         }
@@ -55,6 +56,8 @@ impl Driver {
                 if let Err(error) = live.machine.resume().await {
                     warn!(workspace = %self.record.id, error = %chain(&error), "cannot let a machine go on");
                 }
+                // What was taken for it goes again.
+                self.record.lineage.at = at;
                 self.go_back_to(started).await;
                 self.discard_passing().await;
                 return Err(error);
@@ -123,19 +126,25 @@ impl Driver {
             self.store.update_workspace(&record).await
         };
         if let Err(error) = switched.await {
-            live.end().await?;
-            self.go_back_to(asleep).await;
+            self.give_up(live, asleep).await;
             return Err(error);
         }
+        // From here on it is awake, whatever happens.
         self.record = record;
-        if resumed.start == StartKind::Booted {
-            self.commands.machine_gone("its machine could not be restored when it woke up").await?;
-        } else {
-            let slept = SystemTime::now().duration_since(snapshot.created_at).unwrap_or_default();
-            self.commands.note_sleep(slept).await?;
-        }
         self.live = Some(Arc::new(live));
         self.lives_in_successor();
+        let told = match resumed.start {
+            StartKind::Booted => {
+                self.commands.machine_gone("its machine could not be restored when it woke up").await
+            }
+            StartKind::Restored => {
+                let slept = SystemTime::now().duration_since(snapshot.created_at).unwrap_or_default();
+                self.commands.note_sleep(slept).await
+            }
+        };
+        if let Err(error) = told {
+            warn!(workspace = %self.record.id, error = %chain(&error), "cannot write down what sleep was to the commands");
+        }
         self.is_adopted = false;
         self.show();
         self.reconnect().await;

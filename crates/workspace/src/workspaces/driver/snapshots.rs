@@ -36,9 +36,7 @@ const MOST_LAYERS: usize = 96;
 pub(in super::super) struct Snapshots {
     pub(super) shelf: Shelf,
     /// One at a time: each may leave out what the one before has.
-    sealing: Option<JoinHandle<Result<SnapshotRecord, Error>>>,
-    /// Which one that is.
-    sealed_next: Option<SnapshotId>,
+    sealing: Option<(SnapshotId, JoinHandle<Result<SnapshotRecord, Error>>)>,
     /// Who waits until one is whole.
     waiting: Vec<(SnapshotId, Answer)>,
     /// It was tried, and is tried again by the next daemon.
@@ -54,7 +52,6 @@ impl Snapshots {
         Self {
             shelf,
             sealing: None,
-            sealed_next: None,
             waiting: Vec::new(),
             failed: HashSet::new(),
             // What a killed daemon left.
@@ -62,11 +59,21 @@ impl Snapshots {
         }
     }
 
+    /// There may be files that nobody needs.
+    pub(super) fn sweep_is_due(&mut self) {
+        self.is_sweep_due = true;
+    }
+
+    /// Whether this one is being sealed.
+    fn is_sealing(&self, id: &SnapshotId) -> bool {
+        self.sealing.as_ref().is_some_and(|(sealing, _)| sealing == id)
+    }
+
     /// Resolves when the one that is being sealed is, or cannot be; never without one.
     pub(super) async fn sealed(&mut self) -> Result<SnapshotRecord, Error> {
         match &mut self.sealing {
             None => std::future::pending().await,
-            Some(work) => {
+            Some((_, work)) => {
                 let sealed = work.await;
                 sealed.unwrap_or_else(|error| Err(Error::Task(error.to_string())))
             }
@@ -85,13 +92,13 @@ impl Driver {
 
     async fn take_snapshot(&mut self, wanted: Wanted) -> Result<Arc<SnapshotRecord>, Error> {
         self.wake_and_admit("take a snapshot of it", Wish::Snapshot).await?;
-        self.admit_snapshot(&wanted)?;
+        self.admit_snapshot(&wanted).await?;
         let taken = self.capture(wanted).await?;
         self.touch().await;
         Ok(taken)
     }
 
-    fn admit_snapshot(&self, wanted: &Wanted) -> Result<(), Error> {
+    async fn admit_snapshot(&self, wanted: &Wanted) -> Result<(), Error> {
         let workspace = || self.record.id.clone();
         let shelf = &self.snapshots.shelf;
         if let Some(name) = &wanted.name {
@@ -113,15 +120,21 @@ impl Driver {
             let reason = format!("workspace `{}` has {MOST_SNAPSHOTS}{largest}", workspace());
             return Err(Error::LimitReached { limit: "snapshots", reason });
         }
+        self.admit_layer()?;
+        let shared = self.shared.upgrade().ok_or(Error::Cancelled)?;
+        shared.limits.admit_disk(&shared.usage().await?)
+    }
+
+    /// Whether the disk may have one layer more.
+    pub(super) fn admit_layer(&self) -> Result<(), Error> {
         if self.record.disk.frozen.len() >= MOST_LAYERS {
             let reason = format!(
                 "the disk of workspace `{}` has {MOST_LAYERS} layers; it gets fewer when the workspace is reset",
-                workspace()
+                self.record.id
             );
             return Err(Error::LimitReached { limit: "layers", reason });
         }
-        let shared = self.shared.upgrade().ok_or(Error::Cancelled)?;
-        shared.limits.admit_disk(&shared.usage())
+        Ok(())
     }
 
     /// What a snapshot alone takes on the host, bytes, as far as that can be told.
@@ -143,16 +156,19 @@ impl Driver {
             Some(live) => capturing.machine(live.machine.as_ref(), wanted).await,
             None => capturing.disk(wanted).await,
         };
+        if taken.is_err() {
+            self.snapshots.sweep_is_due();
+            self.sweep_if_due().await;
+        }
         self.show();
-        let taken = taken?;
-        let taken = self.snapshots.shelf.put(taken);
+        let taken = self.snapshots.shelf.put(taken?);
         self.show();
         if let Err(error) = reach(FaultPoint::SnapshotWritten, &self.place()) {
             // One that is told to have failed is not there.
             self.discard(&taken.id).await?;
             return Err(error);
         }
-        self.seal_next();
+        self.seal_next().await;
         Ok(taken)
     }
 
@@ -161,7 +177,7 @@ impl Driver {
     }
 
     /// Seals the next snapshot of which that is not done, if none is being sealed.
-    pub(super) fn seal_next(&mut self) {
+    pub(super) async fn seal_next(&mut self) {
         let snapshots = &mut self.snapshots;
         if snapshots.sealing.is_some() {
             return;
@@ -173,7 +189,7 @@ impl Driver {
             (is_plain || is_undigested) && !snapshots.failed.contains(&record.id)
         };
         let Some(next) = snapshots.shelf.records().iter().find(is_open).cloned() else {
-            self.sweep_if_due();
+            self.sweep_if_due().await;
             return;
         };
         let parent = next.parent.as_ref().and_then(|parent| snapshots.shelf.get(parent));
@@ -186,14 +202,13 @@ impl Driver {
             snapshot: with_digests(&next, snapshots.shelf.records()),
             parent: parent.and_then(|parent| parent.memory.clone()),
         };
-        snapshots.sealed_next = Some(next.id.clone());
-        snapshots.sealing = Some(tokio::spawn(task::blocking(move || sealing.seal())));
+        let work = tokio::spawn(task::blocking(move || sealing.seal()));
+        snapshots.sealing = Some((next.id.clone(), work));
     }
 
     /// A snapshot is sealed, or cannot be: whoever waits for it is told.
     pub(super) async fn sealed(&mut self, sealed: Result<SnapshotRecord, Error>) {
-        self.snapshots.sealing = None;
-        let Some(id) = self.snapshots.sealed_next.take() else { return };
+        let Some((id, _)) = self.snapshots.sealing.take() else { return };
         let outcome = match sealed {
             Ok(record) => {
                 let record = self.snapshots.shelf.put(record);
@@ -221,7 +236,7 @@ impl Driver {
                 }
             }
         }
-        self.seal_next();
+        self.seal_next().await;
     }
 
     /// Waits until every snapshot is whole, or cannot be made so.
@@ -234,7 +249,7 @@ impl Driver {
 
     /// Waits until nobody writes to the files of snapshots any more. Whoever waits for one is told that it is gone.
     pub(super) async fn stop_sealing(&mut self) {
-        if let Some(work) = self.snapshots.sealing.take() {
+        if let Some((_, work)) = self.snapshots.sealing.take() {
             drop(work.await);
         }
         for (_, answer) in std::mem::take(&mut self.snapshots.waiting) {
@@ -249,10 +264,13 @@ impl Driver {
             let reason = format!("`{}` lasts as long as the workspace", snapshot.shown_name());
             return Err(Error::Invalid { field: "snapshot_name", reason });
         }
-        self.finish_sealing().await;
+        while self.snapshots.is_sealing(&snapshot.id) {
+            let sealed = self.snapshots.sealed().await;
+            self.sealed(sealed).await;
+        }
         self.discard(&snapshot.id).await?;
         self.touch().await;
-        self.sweep_if_due();
+        self.sweep_if_due().await;
         Ok(snapshot)
     }
 
@@ -273,39 +291,52 @@ impl Driver {
         Ok(())
     }
 
-    /// Forgets the snapshots that were made in passing and that nobody needs any more.
+    /// Forgets what the workspace slept by, unless it sleeps by that now.
     pub(super) async fn discard_passing(&mut self) {
-        for id in self.snapshots.shelf.passing(self.record.state.asleep()) {
+        let asleep = self.record.state.asleep().cloned();
+        let ids = self.snapshots.shelf.of_kind(SnapshotKind::Sleep).filter(|id| Some(*id) != asleep.as_ref());
+        self.discard_all(ids.cloned().collect()).await;
+    }
+
+    /// Forgets what an earlier daemon had made for forks.
+    pub(super) async fn discard_forks(&mut self) {
+        let ids = self.snapshots.shelf.of_kind(SnapshotKind::Fork).cloned().collect();
+        self.discard_all(ids).await;
+    }
+
+    async fn discard_all(&mut self, ids: Vec<SnapshotId>) {
+        for id in ids {
             if let Err(error) = self.discard(&id).await {
                 warn!(snapshot = %id, error = %chain(&error), "a snapshot that nobody needs stays for now");
             }
         }
-        self.sweep_if_due();
+        self.sweep_if_due().await;
     }
 
     /// Removes files that nothing needs. Not while a snapshot is sealed, whose files are not all named yet, nor while the
     /// disk is read.
-    pub(super) fn sweep_if_due(&mut self) {
+    pub(super) async fn sweep_if_due(&mut self) {
         let snapshots = &mut self.snapshots;
         let is_busy = snapshots.sealing.is_some() || self.disk_lent.is_lent();
         if !snapshots.is_sweep_due || is_busy || snapshots.shelf.has_unreadable() {
             return;
         }
         snapshots.is_sweep_due = false;
-        let disk = WorkspaceDisk::of(&self.resources.layout, &self.record.id);
-        let kept = snapshots.shelf.records().iter().map(|record| record.disk.as_slice());
-        let origin = self.record.lineage.origin.as_ref();
-        let lived_in = origin.map_or(&[][..], |origin| &origin.deltas);
-        // Removing names is quick: it need not be given away.
-        let swept = disk.sweep(&self.record.disk, kept).and_then(|()| snapshots.shelf.sweep_memory(lived_in));
-        if let Err(error) = swept {
-            warn!(workspace = %self.record.id, %error, "cannot remove files that nothing needs");
+        let (shelf, record) = (snapshots.shelf.clone(), self.record.clone());
+        let disk = WorkspaceDisk::of(&self.resources.layout, &record.id);
+        let swept = task::blocking(move || {
+            let kept = shelf.records().iter().map(|record| record.disk.as_slice());
+            let lived_in = record.lineage.origin.as_ref().map_or(&[][..], |origin| &origin.deltas);
+            let swept = disk.sweep(&record.disk, kept).and_then(|()| shelf.sweep_memory(lived_in));
+            swept.map_err(|source| Error::Store {
+                operation: "remove what nothing needs in",
+                path: shelf.files().memory(),
+                source,
+            })
+        });
+        if let Err(error) = swept.await {
+            warn!(workspace = %self.record.id, error = %chain(&error), "cannot remove files that nothing needs");
         }
-    }
-
-    pub(super) fn sweep_is_due(&mut self) {
-        self.snapshots.is_sweep_due = true;
-        self.sweep_if_due();
     }
 }
 

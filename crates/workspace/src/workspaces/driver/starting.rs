@@ -29,7 +29,7 @@ use crate::{
 impl Driver {
     /// Has a machine: wakes the one that sleeps, or boots one from the workspace's own disk.
     pub(super) async fn start(&mut self, turn: Option<OwnedSemaphorePermit>) -> Result<(), Error> {
-        if self.record.state.asleep().is_some() {
+        if matches!(self.record.state, WorkspaceState::Asleep { .. }) {
             return self.wake(turn).await;
         }
         if !self.admit("start it", Wish::Start)? {

@@ -52,6 +52,13 @@ async fn save(home: &Home, host: &Host, id: &WorkspaceId, force: bool) -> Result
     host.workspaces().save(&disk, SaveRequest { path: archive(home), force }, |_| ()).await
 }
 
+/// A workspace with that content, which is in an archive.
+async fn saved(home: &Home, host: &Host) -> WorkspaceId {
+    let id = stopped_with_content(home, host).await;
+    save(home, host, &id, false).await.unwrap();
+    id
+}
+
 fn archive(home: &Home) -> PathBuf {
     home.directory.path().join("archive")
 }
@@ -151,7 +158,7 @@ fn a_saved_workspace_is_loaded_as_another_one() {
             base.read_exact_at(&mut found, offset).unwrap();
             assert!(found.iter().all(|found| *found == byte), "at {offset}");
         }
-        assert!((24576..1 << 20).contains(&disk.used_bytes()), "{}", disk.used_bytes());
+        assert!((24576..1 << 20).contains(&disk.used_bytes(true)), "{}", disk.used_bytes(true));
         // It is a workspace like any other, also for the next daemon.
         home.close(host).await;
         let host = home.host().await;
@@ -169,8 +176,7 @@ fn what_is_no_archive_makes_nothing() {
     in_namespace("what_is_no_archive_makes_nothing", || async {
         let home = Home::new();
         let host = home.host().await;
-        let id = stopped_with_content(&home, &host).await;
-        save(&home, &host, &id, false).await.unwrap();
+        let id = saved(&home, &host).await;
         host.workspaces().delete(id.as_str(), false).await.unwrap();
         let whole = fs::read(archive(&home)).unwrap();
         // Whoever is asked for an environment would have to make it.
@@ -212,8 +218,7 @@ fn a_file_that_changes_after_it_was_checked_makes_nothing() {
     in_namespace("a_file_that_changes_after_it_was_checked_makes_nothing", || async {
         let home = Home::new();
         let host = home.host().await;
-        let id = stopped_with_content(&home, &host).await;
-        save(&home, &host, &id, false).await.unwrap();
+        let id = saved(&home, &host).await;
         host.workspaces().delete(id.as_str(), false).await.unwrap();
         let whole = fs::read(archive(&home)).unwrap();
         let other = home.directory.path().join("other");
@@ -249,8 +254,7 @@ fn a_disk_is_taken_only_with_the_root_image_that_it_was_made_over() {
     in_namespace("a_disk_is_taken_only_with_the_root_image_that_it_was_made_over", || async {
         let home = Home::new();
         let host = home.host().await;
-        let id = stopped_with_content(&home, &host).await;
-        save(&home, &host, &id, false).await.unwrap();
+        let id = saved(&home, &host).await;
         let before = view(&host, &id).await.record;
         let own = fs::read(archive(&home)).unwrap();
 
@@ -295,8 +299,7 @@ fn limits_hold_for_what_is_loaded_but_for_memory() {
     in_namespace("limits_hold_for_what_is_loaded_but_for_memory", || async {
         let home = Home::new();
         let host = home.host().await;
-        let id = stopped_with_content(&home, &host).await;
-        save(&home, &host, &id, false).await.unwrap();
+        saved(&home, &host).await;
         home.close(host).await;
         for (limits, refused) in [
             (Limits { max_workspaces: 1, ..LIMITS }, Some("max_workspaces")),
@@ -320,8 +323,7 @@ fn a_load_that_is_left_leaves_nothing_and_one_that_is_cut_off_is_cleared_away() 
     in_namespace("a_load_that_is_left_leaves_nothing_and_one_that_is_cut_off_is_cleared_away", || async {
         let home = Home::new();
         let host = home.host().await;
-        let id = stopped_with_content(&home, &host).await;
-        save(&home, &host, &id, false).await.unwrap();
+        let id = saved(&home, &host).await;
         host.workspaces().delete(id.as_str(), false).await.unwrap();
         forget_environment(&home);
         let never = home.fifo("never");

@@ -1,7 +1,7 @@
 //! Takes a snapshot of a workspace.
 //!
 //! ```text
-//!  sync the guest's disk ─ make the next layer ─ write down that it is next ─ capture ─ write down layers ─ write the snapshot
+//!  sync the guest's disk ─ write down which layer is next ─ make that layer ─ capture ─ write down layers ─ write the snapshot
 //!                                                                              │
 //!                                        fails: which layer is active is asked ┘
 //! ```
@@ -16,7 +16,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use pyro_engine::{CaptureRequest, Captured, DiskLayer, Machine};
+use pyro_engine::{Capture, CaptureRequest, Captured, EngineError, Machine};
 use tracing::warn;
 
 use super::{
@@ -98,6 +98,7 @@ impl Capturing<'_> {
 
         // The record says so before the layer is there: what a killed daemon leaves is found by it.
         let next = LayerId::random()?;
+        record.disk = settle_switch(capture, &disk, &record.disk).await?;
         let before = record.disk.clone();
         record.disk.next = Some(next.clone());
         if let Err(error) = store.update_workspace(record).await {
@@ -120,29 +121,24 @@ impl Capturing<'_> {
             captured.map_err(|source| Error::Engine { operation: "take a snapshot", source })
         };
         let captured: Result<Captured, Error> = captured.await;
-        let switched = match &captured {
-            Ok(_) => true,
-            Err(_) => {
-                let layers = [disk.qcow2(before.active.as_ref()), disk.qcow2(Some(&next))];
-                let active = capture.active_layer(&layers).await;
-                // Of a machine that does not answer, the next layer is taken for the active one as soon as it is gone.
-                is_next(active.ok().flatten(), &layers)
-            }
-        };
         let reached = reach(FaultPoint::SnapshotCaptured, &place);
-        let frozen = before.freeze(&disk);
-        record.disk = match (switched, &frozen) {
-            (true, Ok(frozen)) => DiskRecord { frozen: frozen.clone(), active: Some(next), next: None },
-            (true, Err(_)) => record.disk.clone(),
-            (false, _) => before,
+        let recorded = record.disk.clone();
+        let settled = match &captured {
+            Ok(_) => recorded.switched(&disk),
+            Err(_) => settle_switch(capture, &disk, &recorded).await,
         };
+        // A machine that does not tell which layer it has keeps both in its record.
+        let settled = settled.map(|settled| record.disk = settled);
         let parent = record.lineage.at.clone();
-        record.lineage.at = captured.is_ok().then(|| id.clone()).or_else(|| parent.clone());
+        // What is made in passing for others is no ancestor.
+        if captured.is_ok() && wanted.kind != SnapshotKind::Fork {
+            record.lineage.at = Some(id.clone());
+        }
         let written = store.update_workspace(record).await;
         let taken = async {
             let captured = captured?;
             reached?;
-            let disk = frozen?;
+            settled?;
             written?;
             reach(FaultPoint::SnapshotLayersRecorded, &place)?;
             let memory = record.lineage.origin.clone().map(|since| SavedMemory {
@@ -154,16 +150,15 @@ impl Capturing<'_> {
                 stored_bytes: captured.stored_bytes,
             });
             let snapshot = SnapshotRecord {
-                id,
                 parent: parent.clone(),
-                disk,
+                disk: record.disk.frozen.clone(),
                 memory,
                 commands: store.active_commands(&record.id).await?,
                 next_sequence: store.next_sequence(&record.id).await?,
                 paused: Some(captured.paused),
-                ..SnapshotRecord::new(wanted, record)
+                ..SnapshotRecord::new(id, wanted, record)
             };
-            let (files, snapshot) = (files.clone(), snapshot);
+            let files = files.clone();
             task::blocking(move || files.write(&snapshot).map(|()| snapshot)).await
         };
         let taken: Result<SnapshotRecord, Error> = taken.await;
@@ -187,15 +182,15 @@ impl Capturing<'_> {
         let before = record.disk.clone();
         let disk_record = task::blocking(move || {
             made.create_layer(engine.as_ref(), Some(&next), bytes)?;
-            Ok(DiskRecord { frozen: before.freeze(&made)?, active: Some(next), next: None })
+            let settled = before.settled(&made)?;
+            Ok(DiskRecord { frozen: settled.freeze(&made)?, active: Some(next), next: None })
         })
         .await?;
         let snapshot = SnapshotRecord {
-            id: SnapshotId::random()?,
             parent: record.lineage.at.clone(),
             disk: disk_record.frozen.clone(),
             next_sequence: store.next_sequence(&record.id).await?,
-            ..SnapshotRecord::new(wanted, record)
+            ..SnapshotRecord::new(SnapshotId::random()?, wanted, record)
         };
         let mut changed = WorkspaceRecord { disk: disk_record, ..record.clone() };
         changed.lineage.at = Some(snapshot.id.clone());
@@ -208,11 +203,10 @@ impl Capturing<'_> {
 }
 
 impl SnapshotRecord {
-    fn new(wanted: Wanted, of: &WorkspaceRecord) -> Self {
+    fn new(id: SnapshotId, wanted: Wanted, of: &WorkspaceRecord) -> Self {
         let Wanted { kind, name, comment, labels } = wanted;
         Self {
-            // Given by whoever takes it.
-            id: SnapshotId::from_bytes([0; 6]),
+            id,
             name,
             kind,
             parent: None,
@@ -229,8 +223,24 @@ impl SnapshotRecord {
     }
 }
 
-fn is_next(active: Option<&DiskLayer>, layers: &[DiskLayer; 2]) -> bool {
-    active.is_some_and(|active| active.path == layers[1].path)
+/// Which layers the disk of a living machine has, if a capture was to switch it to the next one.
+pub(in super::super) async fn settle_switch(
+    capture: &dyn Capture,
+    disk: &WorkspaceDisk,
+    record: &DiskRecord,
+) -> Result<DiskRecord, Error> {
+    let not_switched = DiskRecord { next: None, ..record.clone() };
+    let next = match &record.next {
+        Some(next) if disk.layer(Some(next)).exists() => disk.qcow2(Some(next)),
+        _ => return Ok(not_switched),
+    };
+    let layers = [disk.qcow2(record.active.as_ref()), next];
+    match capture.active_layer(&layers).await {
+        Ok(Some(active)) if active.path == layers[1].path => record.switched(disk),
+        // One that was never prepared for captures was never captured.
+        Ok(_) | Err(EngineError::CaptureUnprepared) => Ok(not_switched),
+        Err(source) => Err(Error::Engine { operation: "ask for the active layer", source }),
+    }
 }
 
 fn extended(content: &MemoryContent, by: &LayerId) -> MemoryContent {

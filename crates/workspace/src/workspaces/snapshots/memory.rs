@@ -3,7 +3,7 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use pyro_engine::{MachineShape, MemoryBase, SealedMemory};
@@ -24,11 +24,14 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Memories {
     /// Least recently used first; each by its last delta, which no other memory ends with.
-    loaded: Mutex<Vec<(LayerId, Arc<SealedMemory>)>>,
+    loaded: Mutex<Vec<(LayerId, Cell)>>,
     cap_bytes: u64,
     templates: Arc<Templates>,
     key_path: PathBuf,
 }
+
+/// Held while a memory is composed, so that whoever wants the same one waits, and nobody else.
+type Cell = Arc<Mutex<Option<Arc<SealedMemory>>>>;
 
 /// Whose memory is wanted.
 #[derive(Clone, Debug)]
@@ -54,31 +57,45 @@ impl Memories {
 
     /// The memory of a snapshot. Blocks while it is composed, if it is not there.
     pub(in super::super) fn get(&self, of: &MemoryOf) -> Result<Arc<SealedMemory>, Error> {
-        let own = of.memory.content.deltas.last();
-        let own = own.ok_or_else(|| Error::Task("a captured memory without a delta".to_owned()))?;
-        // Held while it is composed: whoever wants the same one waits, and then has it.
-        let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(place) = loaded.iter().position(|(id, _)| id == own) {
-            let found = loaded.remove(place);
-            let memory = Arc::clone(&found.1);
-            loaded.push(found);
-            return Ok(memory);
+        let cell = self.cell(of.memory.own()?);
+        let mut memory = lock(&cell);
+        if let Some(memory) = &*memory {
+            return Ok(Arc::clone(memory));
         }
-        let memory = Arc::new(self.compose(of)?);
-        loaded.push((own.clone(), Arc::clone(&memory)));
-        let mut total: u64 = loaded.iter().map(|(_, memory)| memory.resident_bytes()).sum();
+        let composed = Arc::new(self.compose(of)?);
+        *memory = Some(Arc::clone(&composed));
+        drop(memory);
+        self.keep_to_cap();
+        Ok(composed)
+    }
+
+    /// The place of a memory, which is the one that was used last from now on.
+    fn cell(&self, own: &LayerId) -> Cell {
+        let mut loaded = lock(&self.loaded);
+        let known = loaded.iter().position(|(id, _)| id == own).map(|place| loaded.remove(place));
+        let (id, cell) = known.unwrap_or_else(|| (own.clone(), Cell::default()));
+        loaded.push((id, Arc::clone(&cell)));
+        cell
+    }
+
+    /// Lets go of the least recently used ones over the cap. Those that are being composed are not looked at.
+    fn keep_to_cap(&self) {
+        let mut loaded = lock(&self.loaded);
+        let bytes = |cell: &Cell| {
+            let memory = cell.try_lock().ok().and_then(|memory| memory.clone());
+            memory.map_or(0, |memory| memory.resident_bytes())
+        };
+        let mut total: u64 = loaded.iter().map(|(_, cell)| bytes(cell)).sum();
         while total > self.cap_bytes && loaded.len() > 1 {
             let (id, dropped) = loaded.remove(0);
-            total -= dropped.resident_bytes();
+            total -= bytes(&dropped).min(total);
             info!(memory = %id, "unloading the memory of a snapshot to stay under the cap");
         }
-        Ok(memory)
     }
 
     /// Puts the state of the devices into a new file. Blocks.
     pub(in super::super) fn state(&self, of: &MemoryOf, to: &Path) -> Result<(), Error> {
-        let own = of.memory.content.deltas.last();
-        let own = own.ok_or_else(|| Error::Task("a captured memory without a delta".to_owned()))?;
+        let own = of.memory.own()?;
         let key = seal::key(&self.key_path)?;
         seal::open_state(&of.files, &key, own, to).map_err(|source| seal::kept(&of.snapshot, source))
     }
@@ -112,4 +129,9 @@ impl Memories {
         let loaded = SealedMemory::load(&path).map(Arc::new);
         loaded.map_err(|error| Error::Store { operation: error.operation, path, source: error.source })
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Every change is one step.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -121,6 +121,14 @@ pub enum MemoryStage {
     Sealed,
 }
 
+impl SavedMemory {
+    /// Its own delta, by which its files are named.
+    pub(in super::super) fn own(&self) -> Result<&LayerId, Error> {
+        let own = self.content.deltas.last();
+        own.ok_or_else(|| Error::Task("a captured memory without a delta".to_owned()))
+    }
+}
+
 impl SnapshotRecord {
     /// The name that people use.
     pub fn shown_name(&self) -> &str {

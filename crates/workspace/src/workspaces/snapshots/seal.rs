@@ -50,8 +50,7 @@ impl Sealing {
             && let MemoryStage::Plain { since } = memory.stage.clone()
         {
             let key = key(&key_path)?;
-            let own = memory.content.deltas.last().cloned();
-            let own = own.ok_or_else(|| Error::Task("a captured memory without a delta".to_owned()))?;
+            let own = memory.own()?.clone();
             let parent = parent.filter(|parent| is_of_the_same_machine(parent, &since));
             let sealed = seal(&files, &key, &own, shape, parent.as_ref());
             let (content, pages, stored_bytes) = sealed.map_err(|source| kept(&id, source))?;

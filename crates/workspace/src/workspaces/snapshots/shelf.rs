@@ -13,7 +13,7 @@ use std::{
     collections::HashSet,
     fs::{self, File},
     io::{self, Write},
-    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
+    os::unix::fs::{DirBuilderExt, MetadataExt},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -21,8 +21,9 @@ use std::{
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
-use super::record::{SnapshotKind, SnapshotRecord};
+use super::record::{MemoryStage, SavedMemory, SnapshotKind, SnapshotRecord};
 use crate::{
+    draft::Draft,
     error::{Error, chain},
     layout::Layout,
     workspaces::{
@@ -121,15 +122,11 @@ impl SnapshotFiles {
         let path = self.record(&snapshot.id);
         let written = || -> io::Result<()> {
             let text = serde_json::to_vec(&Written { version: VERSION, snapshot })?;
-            let aside = self.records().join(format!(".{}.json", snapshot.id));
-            let mut file =
-                fs::OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&aside)?;
-            file.write_all(&text)?;
-            file.sync_all()?;
+            let draft = Draft::begin(&path)?;
+            draft.file().write_all(&text)?;
             // The files that it names come with it.
             File::open(self.memory())?.sync_all()?;
-            fs::rename(&aside, &path)?;
-            File::open(self.records())?.sync_all()
+            draft.keep().map(drop)
         };
         written().map_err(|source| Error::Store {
             operation: "write the snapshot",
@@ -154,6 +151,7 @@ impl SnapshotFiles {
     pub(in super::super) fn share(&self, with: &Self, snapshot: &SnapshotRecord) -> Result<(), Error> {
         with.begin(None)?;
         let Some(memory) = &snapshot.memory else { return Ok(()) };
+        debug_assert_eq!(memory.stage, MemoryStage::Sealed);
         let link =
             |path: fn(&Self, &LayerId) -> PathBuf, layer| fs::hard_link(path(self, layer), path(with, layer));
         let shared = || -> io::Result<()> {
@@ -259,9 +257,18 @@ impl Shelf {
         if self.has_unreadable {
             return Ok(());
         }
-        let memories = self.records.iter().filter_map(|record| record.memory.as_ref());
-        let needed: HashSet<&str> =
-            memories.flat_map(|memory| &memory.content.deltas).chain(lived_in).map(LayerId::as_str).collect();
+        let memories = || self.records.iter().filter_map(|record| record.memory.as_ref());
+        let needed: HashSet<&str> = memories()
+            .flat_map(|memory| &memory.content.deltas)
+            .chain(lived_in)
+            .map(LayerId::as_str)
+            .collect();
+        let is_plain = |memory: &&SavedMemory| matches!(memory.stage, MemoryStage::Plain { .. });
+        let plain: HashSet<&str> = memories()
+            .filter(is_plain)
+            .filter_map(|memory| memory.content.deltas.last())
+            .map(LayerId::as_str)
+            .collect();
         let entries = match fs::read_dir(self.files.memory()) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             entries => entries?,
@@ -269,8 +276,10 @@ impl Shelf {
         for entry in entries {
             let entry = entry?;
             let name = entry.file_name();
-            let stem = name.to_str().and_then(|name| name.split_once('.')).map(|(stem, _)| stem);
-            if stem.is_some_and(|stem| !needed.contains(stem)) {
+            let Some((stem, kind)) = name.to_str().and_then(|name| name.split_once('.')) else { continue };
+            // What the engine wrote is needed until it is sealed, and is not to lie there longer.
+            let is_needed = needed.contains(stem) && (!kind.starts_with("plain-") || plain.contains(stem));
+            if !is_needed {
                 fs::remove_file(entry.path())?;
             }
         }
@@ -287,14 +296,9 @@ impl Shelf {
         self.records.iter().filter(|record| record.kind.is_listed()).count()
     }
 
-    /// Those of a kind that nobody needs once the work that made them is over.
-    pub(in super::super) fn passing(&self, asleep: Option<&SnapshotId>) -> Vec<SnapshotId> {
-        let is_left = |record: &&Arc<SnapshotRecord>| match record.kind {
-            SnapshotKind::Fork => true,
-            SnapshotKind::Sleep => Some(&record.id) != asleep,
-            SnapshotKind::Baseline | SnapshotKind::Named => false,
-        };
-        self.records.iter().filter(is_left).map(|record| record.id.clone()).collect()
+    /// Those of a kind.
+    pub(in super::super) fn of_kind(&self, kind: SnapshotKind) -> impl Iterator<Item = &SnapshotId> {
+        self.records.iter().filter(move |record| record.kind == kind).map(|record| &record.id)
     }
 }
 
@@ -321,3 +325,93 @@ fn read_record(path: &Path) -> Result<SnapshotRecord, io::Error> {
 }
 
 const BASE: &str = "base";
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeMap, time::SystemTime};
+
+    use super::{
+        super::record::{MemoryContent, MemoryStage, SavedMemory},
+        *,
+    };
+
+    fn snapshot(number: u8, stage: MemoryStage) -> SnapshotRecord {
+        let content = MemoryContent { from_template: false, deltas: vec![LayerId::from_bytes([number; 6])] };
+        let memory = SavedMemory {
+            fits: String::new(),
+            engine: String::new(),
+            content,
+            stage,
+            pages: 0,
+            stored_bytes: 0,
+        };
+        SnapshotRecord {
+            id: SnapshotId::from_bytes([number; 6]),
+            name: Some(format!("s{number}")),
+            kind: SnapshotKind::Named,
+            parent: None,
+            created_at: SystemTime::UNIX_EPOCH,
+            comment: None,
+            labels: BTreeMap::new(),
+            disk: Vec::new(),
+            disk_bytes: 0,
+            memory: Some(memory),
+            commands: Vec::new(),
+            next_sequence: 1,
+            paused: None,
+        }
+    }
+
+    #[test]
+    fn what_is_swept_is_needed_by_nothing_and_plain_memory_stays_no_longer_than_it_must() {
+        let home = tempfile::tempdir().unwrap();
+        let files = SnapshotFiles { workspace: home.path().to_owned() };
+        files.begin(None).unwrap();
+        let plain = MemoryStage::Plain { since: MemoryContent::default() };
+        for record in [snapshot(1, MemoryStage::Sealed), snapshot(2, plain)] {
+            files.write(&record).unwrap();
+        }
+        let layer = |number: u8| LayerId::from_bytes([number; 6]);
+        let make = |path: PathBuf| fs::write(path, "x").unwrap();
+        make(files.base());
+        for number in 1..=4 {
+            make(files.delta(&layer(number)));
+            make(files.plain_delta(&layer(number)));
+            make(files.plain_state(&layer(number)));
+        }
+        let shelf = Shelf::read(files.clone()).unwrap();
+        assert_eq!(shelf.records().len(), 2);
+        shelf.sweep_memory(&[layer(3)]).unwrap();
+        let mut left: Vec<String> = fs::read_dir(files.memory())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        left.sort();
+        let name = |number: u8, kind: &str| format!("{}.{kind}", layer(number));
+        assert_eq!(
+            left,
+            [
+                name(1, "delta"),
+                name(2, "delta"),
+                name(2, "plain-delta"),
+                name(2, "plain-state"),
+                name(3, "delta"),
+                "base".to_owned(),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_newer_record_is_left_alone_and_keeps_what_it_may_need() {
+        let home = tempfile::tempdir().unwrap();
+        let files = SnapshotFiles { workspace: home.path().to_owned() };
+        files.begin(None).unwrap();
+        let newer = files.record(&SnapshotId::from_bytes([9; 6]));
+        fs::write(&newer, r#"{"version": 2, "snapshot": {}}"#).unwrap();
+        fs::write(files.delta(&LayerId::from_bytes([9; 6])), "x").unwrap();
+        let shelf = Shelf::read(files.clone()).unwrap();
+        assert!(shelf.records().is_empty() && shelf.has_unreadable());
+        shelf.sweep_memory(&[]).unwrap();
+        assert!(files.delta(&LayerId::from_bytes([9; 6])).exists() && newer.exists());
+    }
+}

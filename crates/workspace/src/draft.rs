@@ -13,7 +13,7 @@ use crate::layout::PARTIAL_PREFIX;
 /// A file in the making, beside its place, for its owner alone. Dropped, it is gone; what a killed process left goes with the next
 /// draft for the same place.
 #[derive(Debug)]
-pub(super) struct Draft<'a> {
+pub(crate) struct Draft<'a> {
     place: &'a Path,
     path: PathBuf,
     file: File,
@@ -23,7 +23,7 @@ pub(super) struct Draft<'a> {
 impl<'a> Draft<'a> {
     /// Begins an empty file for `place`, whose directory exists. Whoever makes things there sees to it that only one is made at a
     /// time.
-    pub(super) fn begin(place: &'a Path) -> io::Result<Self> {
+    pub(crate) fn begin(place: &'a Path) -> io::Result<Self> {
         let mut name = OsString::from(PARTIAL_PREFIX);
         name.push(place.file_name().ok_or(io::ErrorKind::InvalidInput)?);
         let path = place.with_file_name(name);
@@ -36,19 +36,19 @@ impl<'a> Draft<'a> {
     }
 
     /// To write to.
-    pub(super) fn file(&self) -> &File {
+    pub(crate) fn file(&self) -> &File {
         &self.file
     }
 
     /// Puts it in its place, where another one may be. It need not last.
-    pub(super) fn put(&mut self) -> io::Result<()> {
+    pub(crate) fn put(&mut self) -> io::Result<()> {
         fs::rename(&self.path, self.place)?;
         self.placed = true;
         Ok(())
     }
 
     /// The same, durable with its name; its length comes back, in bytes.
-    pub(super) fn keep(mut self) -> io::Result<u64> {
+    pub(crate) fn keep(mut self) -> io::Result<u64> {
         self.file.sync_all()?;
         let bytes = self.file.metadata()?.len();
         self.put()?;
