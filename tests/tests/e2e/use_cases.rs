@@ -1,4 +1,4 @@
-//! Two of the contract's use cases, told as an agent would live them.
+//! Use cases, told as an agent would live them.
 
 use std::fs;
 
@@ -157,4 +157,81 @@ fn untrusted_inspection() {
     assert_eq!(fs::read_to_string(agent.home.scratch().join("seed/suspicious.sh")).unwrap(), suspicious);
     assert_eq!(agent.reads(&workspace, "NOTES"), "Found in a mail.\n");
     agent.ends(&[&workspace]);
+}
+
+/// A server that tells what is in the directory, and how many requests it has answered: only its memory knows that.
+const SERVER: &str = r#"
+use strict; use IO::Socket::INET;
+my $server = IO::Socket::INET->new(LocalAddr => "127.0.0.1", LocalPort => 8000, Listen => 5, ReuseAddr => 1) or die "$!";
+open my $pid, ">", "/run/server.pid" or die "$!"; print $pid $$; close $pid;
+my $answered = 0;
+while (my $peer = $server->accept) {
+    my ($path) = (<$peer> // "") =~ m{^GET /(\w+) };
+    while (my $line = <$peer>) { last if $line =~ /^\r?$/ }
+    if (defined $path && open my $page, "<", "/workspace/$path") {
+        $answered++;
+        print $peer "HTTP/1.0 200 OK\r\n\r\n$answered ", <$page>;
+    } else {
+        print $peer "HTTP/1.0 404 Not Found\r\n\r\n";
+    }
+}
+"#;
+
+/// Asks it, with what every shell of Debian has.
+const ASK: &str = r#"bash -c 'exec 3<>/dev/tcp/127.0.0.1/8000 && printf "GET /page HTTP/1.0\r\n\r\n" >&3 && tail -n 1 <&3' 2>&1 || true"#;
+
+#[test]
+fn ten_attempts_from_one_prepared_state() {
+    // The state takes some work: files, a tool, a server that runs. Eleven of them fit what a small host lends.
+    let agent = Agent::new(&[("server.pl", SERVER), ("page", "The page.\n")]);
+    let seed = agent.home.scratch().join("seed");
+    let create = ["create", ENVIRONMENT, "--name", "site", "--mem-mib", "512", "--seed-path"];
+    agent.does(&[&create[..], &[seed.to_str().unwrap()]].concat());
+    agent.runs("site", "mkdir /opt/tool; echo 1 > /opt/tool/version");
+    let serve = agent.home.pyro(["workspace", "exec", "site", "--detach"]).timeout_s(0);
+    serve.command(["perl", "server.pl"]).output().succeeds();
+    let ask = |name: &str| agent.runs(name, ASK);
+    agent.runs("site", "until test -s /run/server.pid; do sleep 0.1; done");
+    assert_eq!(ask("site"), "1 The page.\n");
+
+    let forked = agent.does(&["fork", "site", "--count", "10", "--name-prefix", "try"]);
+    assert_eq!((&forked["count"], &forked["resumed"]), (&10.into(), &"memory".into()), "{forked}");
+    let attempts: Vec<String> = (1..=10).map(|number| format!("try-{number}")).collect();
+    let all = |does: &(dyn Fn(&str) + Sync), names: &[String]| {
+        std::thread::scope(|calls| names.iter().for_each(|name| drop(calls.spawn(|| does(name)))));
+    };
+    // The server answers in each, and counts for itself.
+    all(&|name| assert_eq!(ask(name), "2 The page.\n", "{name}"), &attempts);
+
+    // Nine attempts go wrong, each as far as it can.
+    let broken =
+        "kill $(cat /run/server.pid); rm -rf /workspace/* /opt/tool /usr/bin/git; echo wrong > page; sync";
+    all(&|name| drop(agent.runs(name, broken)), &attempts[..9]);
+    all(&|name| assert!(ask(name).contains("refused"), "{name} still answers"), &attempts[..9]);
+
+    // One of them begins again: what ran runs, and what was there is there.
+    let reset = agent.does(&["reset", "try-4"]);
+    assert_eq!(
+        (&reset["reset_count"], &reset["workspace_reset"]["resumed"]),
+        (&1.into(), &"memory".into()),
+        "{reset}"
+    );
+    assert_eq!(ask("try-4"), "2 The page.\n");
+    assert_eq!(
+        agent.runs("try-4", "cat /opt/tool/version; ls; git --version | cut -c1-3"),
+        "1\npage\nserver.pl\ngit\n"
+    );
+
+    // Nobody else noticed any of it: not the others that are broken, nor the tenth, nor the one that all come from.
+    assert_eq!(agent.runs("try-5", "ls; cat page; test ! -e /usr/bin/git"), "page\nwrong\n");
+    assert_eq!(ask("try-10"), "3 The page.\n");
+    assert_eq!(ask("site"), "2 The page.\n");
+    for untouched in ["try-10", "site"] {
+        assert_eq!(agent.does(&["diff", untouched])["changed"], false);
+        assert_eq!(agent.runs(untouched, "cat /opt/tool/version; git --version | cut -c1-3"), "1\ngit\n");
+    }
+    // Servers run in three of them.
+    all(&|name| drop(agent.does(&["delete", name, "--force"])), &attempts);
+    agent.does(&["delete", "site", "--force"]);
+    agent.ends(&[]);
 }
