@@ -138,7 +138,7 @@ fn twins_have_no_key_of_a_session_in_common() {
         // With the server that is the same process in all, which draws as it would have drawn: the client makes the difference.
         draws(name, connect(name)[..6].to_vec());
         // One that is started afterwards has nothing in common with any other.
-        workspace(&home, ["job", "cancel", name, &job]).output().succeeds();
+        workspace(&home, ["job", "kill", name, &job]).output().succeeds();
         serve(name);
         let mut drawn = connect(name);
         let hello = drawn.pop().unwrap();
@@ -191,7 +191,7 @@ fn more_than_fits_is_refused_before_anything_starts() {
     let home = Home::warm();
     let id = create(&home, "w");
     let machine = home.machine().id;
-    let memories = files(&home, &id, "memory", "");
+    let layers = files(&home, &id, "disk", ".qcow2");
     home.stop_daemon();
     let fork = workspace(&home, ["fork", "w", "--count", "9", "--json"]);
     let refused = fork.env("PYRO_MEMORY_BUDGET_MIB", "4096").output();
@@ -202,6 +202,6 @@ fn more_than_fits_is_refused_before_anything_starts() {
     assert_eq!(listed["count"], 1);
     // Not even the parent was captured.
     assert_eq!(home.machine().id, machine);
-    assert_eq!(files(&home, &id, "memory", ""), memories);
+    assert_eq!(files(&home, &id, "disk", ".qcow2"), layers);
     delete_all(&home);
 }
