@@ -12,6 +12,7 @@ mod environments;
 mod exit_status;
 mod fault_points;
 mod forks;
+mod full_hosts;
 mod garbage;
 mod guest_faults;
 mod host_faults;
