@@ -23,6 +23,7 @@ mod json;
 mod large_seeds;
 mod lifetimes;
 mod loaded_guests;
+mod many_snapshots;
 mod mcp;
 mod mcp_faults;
 mod mcp_once;
