@@ -35,7 +35,6 @@ mod signals;
 mod sleeping;
 mod snapshot_faults;
 mod snapshots;
-mod timelines;
 mod transfer_faults;
 mod use_cases;
 mod vms;
