@@ -189,6 +189,8 @@ error_codes! {
     DiskDamaged = "disk_damaged", exit 1, retryable false;
     /// The workspace has no snapshot of that name.
     UnknownSnapshot = "unknown_snapshot", exit 1, retryable false;
+    /// There are not so many steps in the timeline of the workspace that can be undone.
+    NothingToUndo = "nothing_to_undo", exit 1, retryable false;
     /// The workspace has a snapshot of that name already.
     SnapshotExists = "snapshot_exists", exit 1, retryable false;
     /// A file of a snapshot is missing or is not as it was saved. The text names it; the workspace is as it was.

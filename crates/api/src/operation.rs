@@ -47,6 +47,7 @@ use crate::{
         },
         summary::{WorkspaceSummary, WorkspaceSummaryRequest},
         sync::{SyncPullRequest, SyncPulled, SyncPushRequest, SyncPushed},
+        timeline::{Timeline, WorkspaceTimelineRequest, WorkspaceUndoRequest, WorkspaceUndone},
         transfer::{FileDownloadRequest, FileDownloaded, FileUploadRequest},
         view::Workspace,
         wait::{WorkspaceRevision, WorkspaceWaitRequest},
@@ -411,6 +412,14 @@ operations! {
         command "workspace reset", needs Workspace,
         errors [WrongState, WorkspaceBusy, UnknownSnapshot, SnapshotDamaged, LimitReached, HostRequirement, DiskFull, StartFailed,
                 MachineLost, GuestMisbehaved, GuestRefused];
+    /// Goes back before the last calls of a workspace with automatic checkpoints.
+    "workspace_undo" UndoWorkspace(WorkspaceUndoRequest) -> WorkspaceUndone, events NoEvent, Unary, Destroys, Finish,
+        command "workspace undo", needs Workspace,
+        errors [WrongState, WorkspaceBusy, NothingToUndo, SnapshotDamaged, SnapshotFailed, LimitReached, HostRequirement, DiskFull,
+                StartFailed, MachineLost, GuestMisbehaved, GuestRefused];
+    /// Says which calls of a workspace with automatic checkpoints can be undone.
+    "workspace_timeline" GetTimeline(WorkspaceTimelineRequest) -> Timeline, events NoEvent, Unary, Reads, Cancel,
+        command "workspace timeline", needs Workspace, errors [];
     /// Makes workspaces that begin from the state of another one, with all that runs in it; all or none.
     "workspace_fork" ForkWorkspace(WorkspaceForkRequest) -> WorkspaceForked, events WorkEvent, Streaming, Writes, Cancel,
         command "workspace fork", needs Workspace,

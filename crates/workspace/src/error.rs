@@ -207,6 +207,18 @@ pub enum Error {
         /// What was asked for.
         name: String,
     },
+    /// There are not so many steps to go back.
+    #[error("workspace `{workspace}` can go back {kept} step(s), not {steps}")]
+    NothingToUndo {
+        /// The workspace.
+        workspace: WorkspaceId,
+        /// How far it was to go back.
+        steps: usize,
+        /// How far it can.
+        kept: usize,
+        /// Whether checkpoints are taken by themselves.
+        is_automatic: bool,
+    },
     /// The machine of the workspace cannot be saved.
     #[error("the machine cannot be saved: {reason}")]
     NoSnapshots {
@@ -337,6 +349,12 @@ impl Error {
             Self::Disk { source, .. } => disk_hint(source),
             Self::UnknownSnapshot { workspace, .. } => {
                 Some(format!("`pyro workspace snapshot list {workspace}` shows what there is"))
+            }
+            Self::NothingToUndo { workspace, is_automatic: false, .. } => {
+                Some(format!("steps are kept from `pyro workspace update {workspace} --auto-checkpoint on` on"))
+            }
+            Self::NothingToUndo { workspace, .. } => {
+                Some(format!("`pyro workspace timeline {workspace}` shows what there is"))
             }
             Self::SnapshotExists { .. } => Some("give it another name, or delete the other one first".to_owned()),
             Self::SnapshotDamaged { .. } => Some(

@@ -35,6 +35,7 @@ mod signals;
 mod sleeping;
 mod snapshot_faults;
 mod snapshots;
+mod timelines;
 mod transfer_faults;
 mod use_cases;
 mod vms;

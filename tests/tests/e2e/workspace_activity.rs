@@ -47,6 +47,8 @@ const TABLE: &[Row] = &[
     ("workspace_update", Use, &["workspace", "update", "w", "--label", "a=b"]),
     // Before there is a history, which it would take.
     ("workspace_reset", Use, &["workspace", "reset", "w"]),
+    // A reset too, where there is something to undo.
+    ("workspace_undo", None, &[]),
     ("workspace_exec", Use, &["workspace", "exec", "w", "-n", "--", "echo", "printed"]),
     ("workspace_job_wait", Use, &["workspace", "job", "wait", "w", "1"]),
     ("workspace_job_kill", Use, &["workspace", "job", "kill", "w", "JOB"]),
@@ -84,6 +86,7 @@ const TABLE: &[Row] = &[
     ("workspace_start", Use, &["workspace", "start", "w"]),
     ("workspace_stop", Use, &["workspace", "stop", "w"]),
     // Nothing that came before can be late when it is stopped.
+    ("workspace_timeline", Look, &["workspace", "timeline", "w"]),
     ("workspace_list", Look, &["workspace", "list"]),
     ("workspace_status", Look, &["workspace", "status", "w"]),
     ("workspace_wait", Look, &["workspace", "wait", "w"]),

@@ -143,6 +143,8 @@ pub(super) const METHODS: &[Method] = &[
     method("snapshot_inspect", "inspect_snapshot", Call, &["workspace", "snapshot_name"]),
     method("snapshot_delete", "delete_snapshot", Call, &["workspace", "snapshot_name"]),
     method("workspace_reset", "reset_workspace", Call, &["workspace"]),
+    method("workspace_undo", "undo_workspace", Call, &["workspace"]),
+    method("workspace_timeline", "timeline_workspace", Call, &["workspace"]),
     method("workspace_fork", "fork_workspace", Work, &["workspace"]),
     method("workspace_sleep", "sleep_workspace", Call, &["workspace"]),
     method("gc", "collect_garbage", Call, &[]),

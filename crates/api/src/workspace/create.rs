@@ -50,6 +50,9 @@ pub struct WorkspaceCreateRequest {
     #[serde(default)]
     #[cfg_attr(feature = "schema", schemars(range(min = 0, max = *WORKSPACE_TTLS_SECONDS.end())))]
     pub idle_sleep_seconds: u64,
+    /// Whether a checkpoint is taken before each command, patch and write, so that they can be undone.
+    #[serde(default)]
+    pub auto_checkpoint: bool,
     /// What the machine may reach; only `off` in this release.
     #[serde(default)]
     pub network_policy: NetworkPolicy,
@@ -98,6 +101,7 @@ impl WorkspaceCreateRequest {
             disk_mib: None,
             ttl_seconds: DEFAULT_TTL_SECONDS,
             idle_sleep_seconds: 0,
+            auto_checkpoint: false,
             network_policy: NetworkPolicy::Off,
             allow_host_compat: false,
             seed_path: None,

@@ -48,6 +48,9 @@ pub struct WorkspaceUpdateRequest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schema", schemars(range(min = 0, max = *crate::workspace::create::WORKSPACE_TTLS_SECONDS.end())))]
     pub idle_sleep_seconds: Option<u64>,
+    /// Whether a checkpoint is taken before each command, patch and write. Those that are there stay.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auto_checkpoint: Option<bool>,
 }
 
 impl WorkspaceUpdateRequest {
@@ -61,6 +64,7 @@ impl WorkspaceUpdateRequest {
             clear_labels: Vec::new(),
             ttl_seconds: None,
             idle_sleep_seconds: None,
+            auto_checkpoint: None,
         }
     }
 
@@ -72,9 +76,10 @@ impl WorkspaceUpdateRequest {
         let changes_name = self.name.is_some() || self.clear_name;
         let changes_labels = !self.labels.is_empty() || !self.clear_labels.is_empty();
         let changes_times = self.ttl_seconds.is_some() || self.idle_sleep_seconds.is_some();
-        if !changes_name && !changes_labels && !changes_times {
+        let changes_checkpoints = self.auto_checkpoint.is_some();
+        if !changes_name && !changes_labels && !changes_times && !changes_checkpoints {
             return Err(invalid("no change was asked for").with_hint(
-                "give name, clear_name, labels, clear_labels, ttl_seconds or idle_sleep_seconds",
+                "give name, clear_name, labels, clear_labels, ttl_seconds, idle_sleep_seconds or auto_checkpoint",
             ));
         }
         self.ttl_seconds.map_or(Ok(()), check_ttl)?;

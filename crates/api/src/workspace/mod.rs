@@ -7,6 +7,7 @@
 //! - [`summary`], [`wait`]: what happened, in few words, and waiting until something does.
 //! - [`entry`], [`files`], [`search`], [`patch`], [`diff`]: what is in `/workspace`, and what became of it.
 //! - [`transfer`], [`sync`], [`export`]: to the host and back.
+//! - [`snapshot`]: states to go back to and to begin others from; [`timeline`]: back through the last calls.
 //! - [`disk`]: what is on the disk of one that is stopped; [`archive`]: such a one as a file, for another host.
 //!
 //! Every request names its workspace by [`WorkspaceRef`](identity::WorkspaceRef) in the field `workspace` (`workspace_id`
@@ -33,6 +34,7 @@ pub mod search;
 pub mod snapshot;
 pub mod summary;
 pub mod sync;
+pub mod timeline;
 pub mod transfer;
 pub mod view;
 pub mod wait;

@@ -28,6 +28,8 @@ tokens! {
         Baseline = "baseline",
         /// Somebody asked for it.
         Named = "named",
+        /// Was taken by itself before a call; the oldest ones go.
+        Checkpoint = "checkpoint",
     }
     /// How a machine goes on.
     Resumed {

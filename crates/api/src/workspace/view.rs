@@ -89,6 +89,8 @@ pub struct Workspace {
     pub parent: Option<ParentView>,
     /// Seconds without use after which the machine is saved and sleeps; 0: never.
     pub idle_sleep_seconds: u64,
+    /// Whether a checkpoint is taken before each command, patch and write.
+    pub auto_checkpoint: bool,
     /// Why the machine was booted though there was a memory to go on with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub boot_reason: Option<String>,

@@ -207,6 +207,7 @@ fn code(error: &Error) -> ErrorCode {
         Error::WrongState { .. } => ErrorCode::WrongState,
         Error::WorkspaceExpired { .. } => ErrorCode::WorkspaceExpired,
         Error::Busy { .. } | Error::DiskRead { .. } => ErrorCode::WorkspaceBusy,
+        Error::NothingToUndo { .. } => ErrorCode::NothingToUndo,
         Error::UnknownSnapshot { .. } => ErrorCode::UnknownSnapshot,
         Error::SnapshotExists { .. } => ErrorCode::SnapshotExists,
         Error::SnapshotDamaged { .. } => ErrorCode::SnapshotDamaged,

@@ -14,12 +14,12 @@ use pyro_api::{
         ApplyPatch, CollectGarbage, CopyFile, CreateSnapshot, CreateVm, CreateWorkspace, DeleteFile,
         DeleteSnapshot, DeleteVm, DeleteWorkspace, DiffWorkspace, DownloadFile, EnvImport, EnvInspect,
         EnvList, EnvPrune, EnvPull, ExecInVm, ExecInWorkspace, ExportDisk, ExportFromWorkspace,
-        ForkWorkspace, GetJobLogs, GetVmNetworkInfo, GetVmStatus, GetWorkspaceLogs, GetWorkspaceOutput,
-        GetWorkspaceStatus, GlobFiles, GrepFiles, InspectSnapshot, KillJob, ListDisk, ListFiles, ListJobs,
-        ListSnapshots, ListWorkspaces, LoadWorkspace, MakeDirectory, MoveFile, PullSync, PushSync, ReadDisk,
-        ReadFile, ReapVms, ReplaceInFile, ResetWorkspace, Run, SaveWorkspace, SleepWorkspace, StartVm,
-        StartWorkspace, StatFile, StopVm, StopWorkspace, SummarizeWorkspace, UpdateWorkspace, UploadFile,
-        WaitForChange, WaitForJob, WriteFile,
+        ForkWorkspace, GetJobLogs, GetTimeline, GetVmNetworkInfo, GetVmStatus, GetWorkspaceLogs,
+        GetWorkspaceOutput, GetWorkspaceStatus, GlobFiles, GrepFiles, InspectSnapshot, KillJob, ListDisk,
+        ListFiles, ListJobs, ListSnapshots, ListWorkspaces, LoadWorkspace, MakeDirectory, MoveFile, PullSync,
+        PushSync, ReadDisk, ReadFile, ReapVms, ReplaceInFile, ResetWorkspace, Run, SaveWorkspace,
+        SleepWorkspace, StartVm, StartWorkspace, StatFile, StopVm, StopWorkspace, SummarizeWorkspace,
+        UndoWorkspace, UpdateWorkspace, UploadFile, WaitForChange, WaitForJob, WriteFile,
     },
 };
 use serde::Serialize;
@@ -117,6 +117,8 @@ handler! {
         InspectSnapshot snapshot_inspect;
         DeleteSnapshot snapshot_delete;
         ResetWorkspace workspace_reset;
+        UndoWorkspace workspace_undo;
+        GetTimeline workspace_timeline;
         SleepWorkspace workspace_sleep;
         CollectGarbage gc;
         CreateVm vm_create;

@@ -44,32 +44,26 @@ use pyro_api::{
         },
         summary::{WorkspaceSummary, WorkspaceSummaryRequest},
         sync::{SyncPullRequest, SyncPulled, SyncPushRequest, SyncPushed},
+        timeline::{Timeline, WorkspaceTimelineRequest, WorkspaceUndoRequest, WorkspaceUndone},
         transfer::{FileDownloadRequest, FileDownloaded, FileUploadRequest},
         view::Workspace,
         wait::{WorkspaceRevision, WorkspaceWaitRequest},
     },
 };
-use pyro_environments::{
-    CATALOGUE_VERSION, Cancellation, Environments, EnvironmentsConfig, ImportSource, Progress,
-};
-use pyro_workspace::{
-    Error, Host, RunEvent, RunIo,
-    fault::{self, Fault},
-};
+use pyro_environments::{CATALOGUE_VERSION, Cancellation, Environments, ImportSource, Progress};
+use pyro_workspace::{Error, Host, RunEvent, RunIo};
 use tokio::sync::{OnceCell, mpsc};
 
 use super::{
-    answers::{archive, changes, commands, disk, files, lifecycle, snapshots, summary, transfer, vm},
+    answers::{
+        archive, changes, commands, disk, files, lifecycle, snapshots, summary, timeline, transfer, vm,
+    },
     assembly,
     convert::{self, error_body},
+    faults,
     handler::{Handler, StreamOutput, Streams},
 };
 use crate::settings::Settings;
-
-/// Every place where a test can make this program fail.
-pub(crate) fn fault_points() -> Vec<&'static str> {
-    fault::names().chain(EnvironmentsConfig::FAULT_POINTS.iter().copied()).collect()
-}
 
 /// The library. Environments can be had on any host; machines as soon as the host has what they need, so that a
 /// missing program spoils nothing else, and its installation is noticed without a new daemon: the first request that
@@ -84,7 +78,7 @@ pub(super) struct Library {
 impl Library {
     /// Opens what can be opened, which ends the machines of daemons that died.
     pub(super) async fn open(settings: &Settings) -> Result<Self, ErrorBody> {
-        arm(&settings.faults)?;
+        faults::arm(&settings.faults)?;
         let environments = Arc::new(assembly::environments(settings)?);
         let library = Self { settings: settings.clone(), environments, host: OnceCell::new() };
         if let Err(error) = library.host().await {
@@ -160,26 +154,6 @@ impl Drop for CancelOnDrop {
     fn drop(&mut self) {
         self.0.cancel();
     }
-}
-
-fn arm(faults: &[(String, String)]) -> Result<(), ErrorBody> {
-    let refuse = |text: String| ErrorBody::new(ErrorCode::InvalidRequest, text);
-    let known = fault_points();
-    let fault = |(point, fault): &(String, String)| {
-        if !known.contains(&point.as_str()) {
-            return Err(refuse(format!("PYRO_FAULT names no fault point: {point}")));
-        }
-        match fault.as_str() {
-            "kill" => Ok((point.clone(), Fault::Kill)),
-            "disk-full" => Ok((point.clone(), Fault::DiskFull)),
-            other => Err(refuse(format!("PYRO_FAULT names no fault: {other}"))),
-        }
-    };
-    let faults = faults.iter().map(fault).collect::<Result<Vec<_>, _>>()?;
-    if !faults.is_empty() {
-        fault::arm(faults);
-    }
-    Ok(())
 }
 
 async fn tell_progress(mut told: mpsc::Receiver<pyro_api::environment::PullEvent>, output: &StreamOutput) {
@@ -522,6 +496,14 @@ impl Handler for Library {
 
     async fn workspace_reset(&self, request: WorkspaceResetRequest) -> Result<WorkspaceReset, ErrorBody> {
         snapshots::reset(self.host().await?, request).await
+    }
+
+    async fn workspace_undo(&self, request: WorkspaceUndoRequest) -> Result<WorkspaceUndone, ErrorBody> {
+        timeline::undo(self.host().await?, request).await
+    }
+
+    async fn workspace_timeline(&self, request: WorkspaceTimelineRequest) -> Result<Timeline, ErrorBody> {
+        timeline::timeline(self.host().await?, request.workspace.as_str()).await
     }
 
     async fn workspace_fork(

@@ -12,6 +12,7 @@ pub(crate) mod assembly;
 mod attended;
 pub(crate) mod convert;
 mod exchange;
+mod faults;
 mod handler;
 mod inherited;
 mod library;
@@ -28,8 +29,8 @@ use std::{io, path::PathBuf, sync::Arc, time::Duration};
 use pyro_api::SocketPath;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
+pub(crate) use self::{faults::fault_points, process::begin, starter::DaemonStarter};
 use self::{handler::Handler, listener::Listener, server::Server};
-pub(crate) use self::{library::fault_points, process::begin, starter::DaemonStarter};
 
 /// How often the daemon looks whether its socket is still there.
 const LOOK_EVERY: Duration = Duration::from_secs(1);

@@ -191,6 +191,16 @@ impl Commands {
         }
     }
 
+    /// The line of a command that this call would begin; none: it would get one that is there.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`]: it would be refused.
+    pub(crate) async fn would_begin(&self, request: &ExecRequest) -> Result<Option<String>, Error> {
+        request.admit()?;
+        self.shared.would_begin(request).await
+    }
+
     /// The session over which commands run; waits for one that is being renewed.
     pub async fn current_session(&self) -> Result<GuestSession, Error> {
         self.shared.session().await

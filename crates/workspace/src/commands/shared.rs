@@ -198,6 +198,16 @@ impl Shared {
         }
     }
 
+    /// The line of a command that a call would begin; none: it would get one that is there.
+    pub(super) async fn would_begin(&self, request: &ExecRequest) -> Result<Option<String>, Error> {
+        let record = request.record(&self.redactor, SystemTime::now());
+        let is_there = match &request.idempotency_key {
+            Some(key) => self.store.command_by_key(&self.workspace, key).await?.is_some(),
+            None => request.attach && self.running_same(&record.request_digest).is_some(),
+        };
+        Ok((!is_there).then_some(record.command))
+    }
+
     /// A command that runs and is the same as what is asked, and that nobody's going ends.
     fn running_same(&self, digest: &str) -> Option<Arc<Job>> {
         let is_same = |job: &&Arc<Job>| {

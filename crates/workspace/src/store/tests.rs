@@ -53,6 +53,7 @@ fn workspace(number: u8) -> WorkspaceRecord {
         disk: Default::default(),
         lineage: Default::default(),
         idle_sleep: None,
+        auto_checkpoint: false,
         last_error: None,
         one_shot: false,
         call: None,

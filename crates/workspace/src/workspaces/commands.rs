@@ -23,7 +23,13 @@ impl Workspaces {
     ) -> Result<(WorkspaceView, ExecOutcome), Error> {
         let id = self.resolve_any(reference)?;
         let in_use = self.use_machine(&id).await?;
-        let outcome = match self.commands(&id)?.exec(request, io).await {
+        let commands = self.commands(&id)?;
+        if self.has_checkpoints(&id)?
+            && let Some(command) = commands.would_begin(&request).await?
+        {
+            self.checkpoint(&id, format!("exec {command}")).await?;
+        }
+        let outcome = match commands.exec(request, io).await {
             Ok(outcome) => outcome,
             Err(error) => return Err(in_use.blame(error).await),
         };

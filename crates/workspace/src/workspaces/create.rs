@@ -68,6 +68,8 @@ pub struct CreateRequest {
     pub ttl: Option<Duration>,
     /// How long its machine may stay unused before it sleeps; none: for ever.
     pub idle_sleep: Option<Duration>,
+    /// Whether a checkpoint is taken before each call that may change something.
+    pub auto_checkpoint: bool,
     /// What `/workspace` is filled with; none: nothing.
     pub seed: Option<SeedSource>,
     /// A machine for one command, which is not listed among workspaces.
@@ -93,6 +95,7 @@ impl CreateRequest {
             disk_mib: DISK_BYTES >> 20,
             ttl: Some(Duration::from_secs(600)),
             idle_sleep: None,
+            auto_checkpoint: false,
             seed: None,
             one_shot: false,
             call: None,
@@ -262,6 +265,7 @@ async fn enter(
         disk: DiskRecord::default(),
         lineage: Lineage::default(),
         idle_sleep: request.idle_sleep,
+        auto_checkpoint: request.auto_checkpoint,
         last_error: None,
     };
     shared.store.insert_workspace(&record).await?;

@@ -5,6 +5,7 @@
 //! still, a clock that jumped. Everybody else sees the workspace through a watch channel and works with its
 //! [`LiveMachine`], side by side, without holding the driver up.
 
+mod checkpoints;
 mod ending;
 mod fork;
 mod reset;
@@ -24,8 +25,8 @@ use tokio::{
 };
 use tracing::{info, warn};
 
-pub use self::reset::Resumed;
 pub(super) use self::snapshots::Snapshots;
+pub use self::{checkpoints::Undone, reset::Resumed};
 use super::{
     Shared, WorkspaceRecord, WorkspaceUpdate,
     clock::WallClock,
@@ -87,6 +88,10 @@ pub(super) enum Request {
         turn: Option<OwnedSemaphorePermit>,
         answer: oneshot::Sender<Result<Resumed, Error>>,
     },
+    /// Before a call that may change something, in words.
+    Checkpoint(String, oneshot::Sender<Result<(), Error>>),
+    /// Go back before so many calls.
+    Undo(usize, oneshot::Sender<Result<Undone, Error>>),
     Sleep(oneshot::Sender<Result<(), Error>>),
     /// Workspaces that were begun from a snapshot made in passing have what they need of it.
     Forked(SnapshotId),
@@ -295,6 +300,12 @@ impl Driver {
                 let reset = self.reset(&snapshot, turn).await;
                 self.show();
                 drop(answer.send(reset));
+            }
+            Request::Checkpoint(call, answer) => drop(answer.send(self.checkpoint(&call).await)),
+            Request::Undo(count, answer) => {
+                let undone = self.undo(count).await;
+                self.show();
+                drop(answer.send(undone));
             }
             Request::Sleep(answer) => {
                 let slept = self.sleep().await;

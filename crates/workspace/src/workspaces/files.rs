@@ -1,6 +1,6 @@
 //! Files of a workspace that is named by id or name. Everything here counts as activity, reading too.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use bytes::Bytes;
 use pyro_tree::seed::Git;
@@ -20,6 +20,7 @@ use crate::{
 /// The files of one workspace. While it lives, the workspace is in use and does not expire.
 #[derive(Debug)]
 pub struct WorkspaceFiles {
+    workspaces: Workspaces,
     id: WorkspaceId,
     seed: SeedRecord,
     git: Git,
@@ -38,7 +39,17 @@ impl Workspaces {
         let commands = self.commands(&id)?;
         let resources = &self.shared.resources;
         let (claims, pulls) = (Claims::of(&resources.layout), Pulls::of(&resources.layout));
-        Ok(WorkspaceFiles { id, seed, git: resources.git.clone(), claims, pulls, commands, in_use })
+        let workspaces = self.clone();
+        Ok(WorkspaceFiles {
+            workspaces,
+            id,
+            seed,
+            git: resources.git.clone(),
+            claims,
+            pulls,
+            commands,
+            in_use,
+        })
     }
 }
 
@@ -51,14 +62,14 @@ impl Drop for TellsOfChange<'_> {
     }
 }
 
-/// Operations that ask the guest for one thing.
+/// Operations that ask the guest for one thing. Those that may change something say in words what, for the timeline.
 macro_rules! ask_the_guest {
-    (changes $changes:literal: $($(#[doc = $doc:literal])+ $method:ident($($argument:ident: $type:ty),+) -> $answer:ty;)+) => {
+    ($($(#[doc = $doc:literal])+ $method:ident($($argument:ident: $type:ty),+) -> $answer:ty $(, changes $call:expr)?;)+) => {
         impl WorkspaceFiles {
             $(
                 $(#[doc = $doc])+
                 pub async fn $method(&self, $($argument: $type),+) -> Result<$answer, Error> {
-                    let _told = self.telling($changes);
+                    $(let _told = self.changing(|| $call).await?;)?
                     let outcome = self.in_use.files().$method($($argument),+).await;
                     self.told(outcome).await
                 }
@@ -68,7 +79,6 @@ macro_rules! ask_the_guest {
 }
 
 ask_the_guest! {
-    changes false:
     /// What is at a path; links are not followed.
     stat(request: PathRef) -> Entry;
     /// What is in a directory.
@@ -83,30 +93,29 @@ ask_the_guest! {
     read_to(request: Read, pieces: &mpsc::Sender<Bytes>) -> ReadDone;
     /// What changed since the workspace was seeded.
     diff(request: Diff) -> DiffReport;
-}
-
-ask_the_guest! {
-    changes true:
     /// Replaces or makes a file in one step.
-    write(request: Write, content: Bytes) -> Written;
+    write(request: Write, content: Bytes) -> Written, changes format!("write {}", shown(&request.path));
     /// The same, piece by piece: the file is replaced when `pieces` is closed and `is_whole` says so.
     write_from(
         request: Write,
         pieces: &mut mpsc::Receiver<Bytes>,
         is_whole: impl Fn() -> bool + Send
-    ) -> Written;
+    ) -> Written, changes format!("write {}", shown(&request.path));
     /// Replaces text in a file.
-    replace(request: Replace) -> Replaced;
+    replace(request: Replace) -> Replaced, changes format!("replace in {}", shown(&request.path));
     /// Makes a directory and those above it. Whether it was not there before.
-    make_directory(request: MakeDirectory) -> bool;
+    make_directory(request: MakeDirectory) -> bool, changes format!("make directory {}", shown(&request.path));
     /// Renames.
-    rename(request: Transfer) -> ();
+    rename(request: Transfer) -> (), changes format!("move {} to {}", shown(&request.from), shown(&request.to));
     /// Copies a file or a tree.
-    copy(request: Transfer) -> Unpacked;
+    copy(request: Transfer) -> Unpacked, changes format!("copy {} to {}", shown(&request.from), shown(&request.to));
     /// Deletes. Whether there was anything.
-    delete(request: Delete) -> bool;
-    /// Applies a patch, all or nothing.
-    patch(request: Patch, patch: Bytes) -> Patched;
+    delete(request: Delete) -> bool, changes format!("delete {}", shown(&request.path));
+}
+
+/// A path for people.
+fn shown(path: &[u8]) -> Cow<'_, str> {
+    String::from_utf8_lossy(path)
 }
 
 impl WorkspaceFiles {
@@ -118,6 +127,16 @@ impl WorkspaceFiles {
     /// What it was filled with.
     pub fn seed(&self) -> &SeedRecord {
         &self.seed
+    }
+
+    /// Applies a patch, all or nothing.
+    pub async fn patch(&self, request: Patch, patch: Bytes) -> Result<Patched, Error> {
+        let _told = match request.check {
+            true => None,
+            false => Some(self.changing(|| "patch".to_owned()).await?),
+        };
+        let patched = self.in_use.files().patch(request, patch).await;
+        self.told(patched).await
     }
 
     /// What differs from the host's directory that the workspace was filled from, as that is now and as much of it as was
@@ -137,7 +156,10 @@ impl WorkspaceFiles {
         request: PushRequest,
         progress: impl Fn(TransferProgress) + Send + Sync + 'static,
     ) -> Result<PushOutcome, Error> {
-        let _told = self.telling(true);
+        let _told = match request.dry_run {
+            true => None,
+            false => Some(self.changing(|| "push".to_owned()).await?),
+        };
         let pushed = self.in_use.files().push(request, &self.seed, &self.git, &self.pulls, progress).await;
         self.told(pushed).await
     }
@@ -161,10 +183,13 @@ impl WorkspaceFiles {
         self.told(self.in_use.files().export(request, &self.claims, progress).await).await
     }
 
-    /// Of what changes something: whoever waits for a change may look again when it ends, also if it failed or its caller
-    /// went. Half of it may be done.
-    fn telling(&self, changes: bool) -> Option<TellsOfChange<'_>> {
-        changes.then(|| TellsOfChange(&self.commands))
+    /// To be held by what may change something. Before it there is a checkpoint, if the workspace has those; after it, also if
+    /// it failed or its caller went, whoever waits for a change may look again. Half of it may be done.
+    async fn changing(&self, call: impl FnOnce() -> String) -> Result<TellsOfChange<'_>, Error> {
+        if self.workspaces.has_checkpoints(&self.id)? {
+            self.workspaces.checkpoint(&self.id, call()).await?;
+        }
+        Ok(TellsOfChange(&self.commands))
     }
 
     /// The outcome for the caller; a talk that broke off is mostly the end of the machine.

@@ -249,7 +249,7 @@ async fn enter(
             lineage: Lineage {
                 parent: Some(Parent {
                     workspace: parent.clone(),
-                    snapshot: snapshot.kind.is_listed().then(|| snapshot.shown_name().to_owned()),
+                    snapshot: snapshot.kind.is_shown().then(|| snapshot.shown_name().to_owned()),
                 }),
                 at: Some(snapshot.id.clone()),
                 template_memory: of.lineage.template_memory.clone(),
@@ -295,6 +295,8 @@ impl Making {
                 name: Some(BASELINE.to_owned()),
                 kind: SnapshotKind::Baseline,
                 parent: None,
+                steps: Vec::new(),
+                before: Vec::new(),
                 ..SnapshotRecord::clone(&snapshot)
             };
             files.share(&twin_files, &baseline)?;

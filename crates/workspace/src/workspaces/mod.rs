@@ -63,6 +63,7 @@ mod snapshot_requests;
 mod snapshots;
 mod state;
 mod stopped_disk;
+mod timeline;
 mod view;
 
 use std::{
@@ -79,7 +80,7 @@ pub use self::{
     call::{Call, Called, KeptCommand},
     changes::Revision,
     create::{CreateEvent, CreateIo, CreateRequest},
-    driver::Resumed,
+    driver::{Resumed, Undone},
     files::WorkspaceFiles,
     fork::{ForkRequest, Forked, MOST_FORKS},
     frozen_file::FrozenFileError,
@@ -92,9 +93,10 @@ pub use self::{
     snapshot_requests::{SnapshotRequest, SnapshotView},
     snapshots::{
         BASELINE, Lineage, MemoryContent, MemoryStage, Parent, SNAPSHOT_COMMENT_CHARS, SNAPSHOT_NAME_CHARS,
-        SavedMemory, SnapshotKind, SnapshotRecord,
+        SavedMemory, SnapshotKind, SnapshotRecord, Step,
     },
     stopped_disk::{DiskExport, DiskExported, DiskForm, StoppedDisk},
+    timeline::{Timeline, TimelineEntry},
     view::{MachineView, WorkspaceView},
 };
 pub(crate) use self::{

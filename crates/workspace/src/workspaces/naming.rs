@@ -80,6 +80,8 @@ pub struct WorkspaceUpdate {
     pub ttl: Option<Option<std::time::Duration>>,
     /// How long its machine may stay unused before it sleeps; the inner none: for ever.
     pub idle_sleep: Option<Option<std::time::Duration>>,
+    /// Whether a checkpoint is taken before each call that may change something.
+    pub auto_checkpoint: Option<bool>,
 }
 
 /// Applies the update. One that changes nothing is refused; a time to live that is given begins anew, so it always does.
@@ -106,6 +108,9 @@ pub(crate) fn apply(record: &mut WorkspaceRecord, update: &WorkspaceUpdate) -> R
     if let Some(idle_sleep) = update.idle_sleep {
         crate::policy::admit_idle_sleep(idle_sleep)?;
         record.idle_sleep = idle_sleep;
+    }
+    if let Some(auto_checkpoint) = update.auto_checkpoint {
+        record.auto_checkpoint = auto_checkpoint;
     }
     if update.ttl.is_none() && *record == before {
         let reason = "nothing would change".to_owned();
@@ -155,6 +160,7 @@ mod tests {
             disk: Default::default(),
             lineage: Default::default(),
             idle_sleep: None,
+            auto_checkpoint: false,
             last_error: None,
         }
     }

@@ -66,6 +66,9 @@ pub struct WorkspaceRecord {
     /// How long its machine may stay unused before it sleeps; none: for ever.
     #[serde(default)]
     pub idle_sleep: Option<Duration>,
+    /// Whether a checkpoint is taken before each call that may change something.
+    #[serde(default)]
+    pub auto_checkpoint: bool,
     /// Whether anything failed that a person should know of; one line.
     pub last_error: Option<String>,
 }

@@ -198,6 +198,7 @@ mod tests {
             disk: Default::default(),
             lineage: Default::default(),
             idle_sleep: None,
+            auto_checkpoint: false,
             last_error: None,
         }
     }

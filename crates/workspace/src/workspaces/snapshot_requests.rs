@@ -48,6 +48,7 @@ impl Workspaces {
             name: Some(snapshot_name(&request.name)?),
             comment: request.comment.as_deref().map(comment).transpose()?.filter(|text| !text.is_empty()),
             labels: naming::labels(&request.labels)?,
+            step: None,
         };
         let id = self.resolve(reference)?;
         let taken = self.ask(&id, |answer| Request::Snapshot(wanted, answer)).await?;

@@ -138,6 +138,7 @@ pub(crate) fn record() -> WorkspaceRecord {
         disk: Default::default(),
         lineage: Default::default(),
         idle_sleep: None,
+        auto_checkpoint: false,
         last_error: None,
         one_shot: false,
         call: None,

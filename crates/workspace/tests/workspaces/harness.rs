@@ -201,6 +201,7 @@ pub(crate) fn record(number: u8) -> WorkspaceRecord {
         disk: Default::default(),
         lineage: Default::default(),
         idle_sleep: None,
+        auto_checkpoint: false,
         last_error: None,
     }
 }

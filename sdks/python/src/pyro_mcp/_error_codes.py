@@ -402,6 +402,13 @@ class UnknownSnapshotError(PyroError):
     retryable = False
 
 
+class NothingToUndoError(PyroError):
+    """There are not so many steps in the timeline of the workspace that can be undone."""
+
+    code = "nothing_to_undo"
+    retryable = False
+
+
 class SnapshotExistsError(PyroError):
     """The workspace has a snapshot of that name already."""
 
@@ -503,6 +510,7 @@ BY_CODE: dict[str, type[PyroError]] = {
     "untrusted_journal": UntrustedJournalError,
     "disk_damaged": DiskDamagedError,
     "unknown_snapshot": UnknownSnapshotError,
+    "nothing_to_undo": NothingToUndoError,
     "snapshot_exists": SnapshotExistsError,
     "snapshot_damaged": SnapshotDamagedError,
     "snapshot_failed": SnapshotFailedError,
@@ -547,6 +555,7 @@ __all__ = [
     "MissingCommandError",
     "NeverStartedError",
     "NotYetSupportedError",
+    "NothingToUndoError",
     "OutputExistsError",
     "PatchMalformedError",
     "PatchRejectedError",

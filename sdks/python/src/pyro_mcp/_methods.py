@@ -370,6 +370,7 @@ class Methods(SyncBase):
         environment: str,
         *,
         allow_host_compat: bool = False,
+        auto_checkpoint: bool = False,
         disk_mib: int | None = None,
         exclude: Sequence[str] | None = None,
         idle_sleep_seconds: int = 0,
@@ -389,6 +390,8 @@ class Methods(SyncBase):
 
         - `environment`: Name of an environment, e.g. `debian:12`.
         - `allow_host_compat`: Accepted for compatibility. Nothing ever runs on the host.
+        - `auto_checkpoint`: Whether a checkpoint is taken before each command, patch and write, so that they
+          can be undone.
         - `disk_mib`: Writable disk in MiB; the daemon's default when absent. Only what is written takes
           space.
         - `exclude`: Patterns in the syntax of `.gitignore` of what is left out, beside those in the
@@ -417,6 +420,7 @@ class Methods(SyncBase):
         return self._work(_operations.WORKSPACE_CREATE, {
             "environment": environment,
             "allow_host_compat": allow_host_compat,
+            "auto_checkpoint": auto_checkpoint,
             "disk_mib": disk_mib,
             "exclude": exclude,
             "idle_sleep_seconds": idle_sleep_seconds,
@@ -436,6 +440,7 @@ class Methods(SyncBase):
         environment: str,
         *,
         allow_host_compat: bool = False,
+        auto_checkpoint: bool = False,
         disk_mib: int | None = None,
         exclude: Sequence[str] | None = None,
         idle_sleep_seconds: int = 0,
@@ -457,6 +462,8 @@ class Methods(SyncBase):
 
         - `environment`: Name of an environment, e.g. `debian:12`.
         - `allow_host_compat`: Accepted for compatibility. Nothing ever runs on the host.
+        - `auto_checkpoint`: Whether a checkpoint is taken before each command, patch and write, so that they
+          can be undone.
         - `disk_mib`: Writable disk in MiB; the daemon's default when absent. Only what is written takes
           space.
         - `exclude`: Patterns in the syntax of `.gitignore` of what is left out, beside those in the
@@ -487,6 +494,7 @@ class Methods(SyncBase):
         return TemporaryWorkspace(self, lambda: self.create_workspace(
             environment,
             allow_host_compat=allow_host_compat,
+            auto_checkpoint=auto_checkpoint,
             disk_mib=disk_mib,
             exclude=exclude,
             idle_sleep_seconds=idle_sleep_seconds,
@@ -534,6 +542,7 @@ class Methods(SyncBase):
         self,
         workspace_id: str,
         *,
+        auto_checkpoint: bool | None = None,
         clear_labels: Sequence[str] | None = None,
         clear_name: bool = False,
         idle_sleep_seconds: int | None = None,
@@ -544,6 +553,8 @@ class Methods(SyncBase):
         """Changes the name, the labels or the lifetime of a workspace.
 
         - `workspace_id`: Which.
+        - `auto_checkpoint`: Whether a checkpoint is taken before each command, patch and write. Those that
+          are there stay.
         - `clear_labels`: Labels to take away, after those above were added; it is no fault if they are not
           there.
         - `clear_name`: It shall have no name.
@@ -557,6 +568,7 @@ class Methods(SyncBase):
         """
         return self._call(_operations.WORKSPACE_UPDATE, {
             "workspace": workspace_id,
+            "auto_checkpoint": auto_checkpoint,
             "clear_labels": clear_labels,
             "clear_name": clear_name,
             "idle_sleep_seconds": idle_sleep_seconds,
@@ -1758,6 +1770,36 @@ class Methods(SyncBase):
         GuestMisbehavedError, GuestRefusedError.
         """
         return self._call(_operations.WORKSPACE_RESET, {"workspace": workspace_id, "snapshot": snapshot})
+
+    def undo_workspace(
+        self,
+        workspace_id: str,
+        *,
+        steps: int = 1,
+    ) -> WorkspaceUndone:
+        """Goes back before the last calls of a workspace with automatic checkpoints.
+
+        - `workspace_id`: Which.
+        - `steps`: How many calls.
+
+        Raises, beside what any operation may raise: UnknownWorkspaceError, AmbiguousNameError,
+        WorkspaceStateError, WorkspaceBusyError, NothingToUndoError, SnapshotDamagedError,
+        SnapshotFailedError, LimitReachedError, HostRequirementError, DiskFullError, StartFailedError,
+        MachineLostError, GuestMisbehavedError, GuestRefusedError.
+        """
+        return self._call(_operations.WORKSPACE_UNDO, {"workspace": workspace_id, "steps": steps})
+
+    def timeline_workspace(
+        self,
+        workspace_id: str,
+    ) -> Timeline:
+        """Says which calls of a workspace with automatic checkpoints can be undone.
+
+        - `workspace_id`: Of which.
+
+        Raises, beside what any operation may raise: UnknownWorkspaceError, AmbiguousNameError.
+        """
+        return self._call(_operations.WORKSPACE_TIMELINE, {"workspace": workspace_id})
 
     def fork_workspace(
         self,

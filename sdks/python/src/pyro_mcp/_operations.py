@@ -90,7 +90,7 @@ WORKSPACE_CREATE: Operation[types.Workspace] = Operation(
     True,
     True,
     {"exclude": list, "labels": dict, "secrets": list, "seed_path": _text.host_path},
-    {"allow_host_compat": False, "idle_sleep_seconds": 0, "mem_mib": 1024, "network_policy": "off", "seed_git": False, "ttl_seconds": 600, "vcpu_count": 1},
+    {"allow_host_compat": False, "auto_checkpoint": False, "idle_sleep_seconds": 0, "mem_mib": 1024, "network_policy": "off", "seed_git": False, "ttl_seconds": 600, "vcpu_count": 1},
     (("last_command", "cwd",), ("workspace_seed", "seed_path",),),
 )
 
@@ -463,6 +463,24 @@ WORKSPACE_RESET: Operation[types.WorkspaceReset] = Operation(
     (("last_command", "cwd",), ("workspace_seed", "seed_path",),),
 )
 
+WORKSPACE_UNDO: Operation[types.WorkspaceUndone] = Operation(
+    "workspace_undo",
+    False,
+    False,
+    {},
+    {"steps": 1},
+    (("last_command", "cwd",), ("workspace_seed", "seed_path",),),
+)
+
+WORKSPACE_TIMELINE: Operation[types.Timeline] = Operation(
+    "workspace_timeline",
+    False,
+    True,
+    {},
+    {},
+    (),
+)
+
 WORKSPACE_FORK: Operation[types.WorkspaceForked] = Operation(
     "workspace_fork",
     True,
@@ -632,6 +650,8 @@ METHODS = {
     "snapshot_inspect": "inspect_snapshot",
     "snapshot_delete": "delete_snapshot",
     "workspace_reset": "reset_workspace",
+    "workspace_undo": "undo_workspace",
+    "workspace_timeline": "timeline_workspace",
     "workspace_fork": "fork_workspace",
     "workspace_sleep": "sleep_workspace",
     "workspace_save": "save_workspace",

@@ -34,6 +34,7 @@ class WorkspaceHandle:
     def update(
         self,
         *,
+        auto_checkpoint: bool | None = None,
         clear_labels: Sequence[str] | None = None,
         clear_name: bool = False,
         idle_sleep_seconds: int | None = None,
@@ -43,6 +44,8 @@ class WorkspaceHandle:
     ) -> Workspace:
         """Changes the name, the labels or the lifetime of a workspace.
 
+        - `auto_checkpoint`: Whether a checkpoint is taken before each command, patch and write. Those that
+          are there stay.
         - `clear_labels`: Labels to take away, after those above were added; it is no fault if they are not
           there.
         - `clear_name`: It shall have no name.
@@ -56,6 +59,7 @@ class WorkspaceHandle:
         """
         return self._pyro.update_workspace(
             self.workspace_id,
+            auto_checkpoint=auto_checkpoint,
             clear_labels=clear_labels,
             clear_name=clear_name,
             idle_sleep_seconds=idle_sleep_seconds,
@@ -1112,6 +1116,29 @@ class WorkspaceHandle:
         GuestMisbehavedError, GuestRefusedError.
         """
         return self._pyro.reset_workspace(self.workspace_id, snapshot=snapshot)
+
+    def undo(
+        self,
+        *,
+        steps: int = 1,
+    ) -> WorkspaceUndone:
+        """Goes back before the last calls of a workspace with automatic checkpoints.
+
+        - `steps`: How many calls.
+
+        Raises, beside what any operation may raise: UnknownWorkspaceError, AmbiguousNameError,
+        WorkspaceStateError, WorkspaceBusyError, NothingToUndoError, SnapshotDamagedError,
+        SnapshotFailedError, LimitReachedError, HostRequirementError, DiskFullError, StartFailedError,
+        MachineLostError, GuestMisbehavedError, GuestRefusedError.
+        """
+        return self._pyro.undo_workspace(self.workspace_id, steps=steps)
+
+    def timeline(self) -> Timeline:
+        """Says which calls of a workspace with automatic checkpoints can be undone.
+
+        Raises, beside what any operation may raise: UnknownWorkspaceError, AmbiguousNameError.
+        """
+        return self._pyro.timeline_workspace(self.workspace_id)
 
     def fork(
         self,

@@ -47,7 +47,7 @@ Resumed = Literal["memory", "boot"]
 SeedMode = Literal["empty", "directory", "tar_archive"]
 
 #: What a snapshot is for.
-SnapshotKind = Literal["baseline", "named"]
+SnapshotKind = Literal["baseline", "named", "checkpoint"]
 
 #: Why a workspace has no machine.
 StopReason = Literal["requested", "expired", "machine_lost", "host_restarted", "powered_off", "start_failed"]
@@ -1120,7 +1120,7 @@ class _ResetViewRequired(TypedDict):
     destination: str
     #: As in `Snapshot`.
     entry_count: int | None
-    #: As in `Snapshot`.
+    #: Of the baseline the contents of the seed; of others what their memory takes on the host.
     bytes_written: int
     #: Whether with its memory.
     resumed: Resumed
@@ -1330,6 +1330,17 @@ class Status(TypedDict):
     log: str
 
 
+class Step(TypedDict):
+    """A call before which a checkpoint was taken."""
+
+    #: Counts the steps of a workspace.
+    number: int
+    #: When it was called.
+    at: float
+    #: What was called, one line. Secrets that are known are left out.
+    call: str
+
+
 class _SummaryCommandRequired(TypedDict):
     #: The job that it is.
     job_id: str
@@ -1431,6 +1442,35 @@ class SyncPushed(TypedDict):
     execution_mode: str
     #: What was done.
     workspace_sync: PushView
+
+
+class Timeline(TypedDict):
+    """The timeline of a workspace."""
+
+    #: Of which.
+    workspace_id: str
+    #: Whether a checkpoint is taken before each call that may change something.
+    auto_checkpoint: bool
+    #: How many entries.
+    count: int
+    #: The oldest first.
+    entries: list[TimelineEntry]
+
+
+class TimelineEntry(TypedDict):
+    """A state of the workspace that can be gone back to."""
+
+    #: When it was so.
+    at: float
+    #: The call that came next; null: an undo left the workspace like this.
+    step: Step | None
+    #: Whether that call is behind the workspace's state of now; one that was undone is not.
+    behind: bool
+    #: The checkpoint, for `workspace_reset` and `workspace_fork`. Calls that changed nothing share it with
+    #: the next one.
+    snapshot_id: str
+    #: What it alone takes on the host, as far as that can be told; 0 where it is shared.
+    size_bytes: int
 
 
 class _VmRequired(TypedDict):
@@ -1587,6 +1627,8 @@ class _WorkspaceRequired(TypedDict):
     snapshot_count: int
     #: Seconds without use after which the machine is saved and sleeps; 0: never.
     idle_sleep_seconds: int
+    #: Whether a checkpoint is taken before each command, patch and write.
+    auto_checkpoint: bool
     #: How many services it has.
     service_count: int
     #: How many of them run now.
@@ -1821,6 +1863,8 @@ class _WorkspaceResetRequired(TypedDict):
     snapshot_count: int
     #: Seconds without use after which the machine is saved and sleeps; 0: never.
     idle_sleep_seconds: int
+    #: Whether a checkpoint is taken before each command, patch and write.
+    auto_checkpoint: bool
     #: How many services it has.
     service_count: int
     #: How many of them run now.
@@ -1904,6 +1948,103 @@ class WorkspaceSummary(_WorkspaceSummaryRequired, total=False):
     notes: list[str]
     #: Commands that run now, whenever they began.
     running: list[SummaryCommand]
+
+
+class _WorkspaceUndoneRequired(TypedDict):
+    #: 12 hexadecimal digits.
+    workspace_id: str
+    #: Its name, if it has one.
+    name: str | None
+    #: Sorted by key.
+    labels: dict[str, str]
+    #: The environment that it was made from.
+    environment: str
+    #: That environment's version, as far as it has one.
+    environment_version: str | None
+    #: Virtual processors.
+    vcpu_count: int
+    #: Memory in MiB.
+    mem_mib: int
+    #: Size of the writable disk in MiB.
+    disk_mib: int
+    #: What the disk takes on the host; absent when that cannot be said.
+    disk_used_bytes: int | None
+    #: Seconds without use after which the machine is stopped; 0: never.
+    ttl_seconds: int
+    #: When it was made.
+    created_at: float
+    #: When it was last used. Every operation that names the workspace is use, but for list, status, logs, job
+    #: list, job logs and output.
+    last_activity_at: float
+    #: When the machine will be stopped if nobody uses it; null: never.
+    expires_at: float | None
+    #: Whether there is a machine.
+    state: WorkspaceState
+    #: What the machine may reach.
+    network_policy: NetworkPolicy
+    #: Whether it has a network.
+    network_enabled: bool
+    #: As it was asked; nothing ever runs on the host.
+    allow_host_compat: bool
+    #: Its address, if it has a network.
+    guest_ip: str | None
+    #: Always null: no network of ours has such a device.
+    tap_name: str | None
+    #: `guest_vsock` (`EXECUTION_MODE`); `pending` before the machine is there.
+    execution_mode: str
+    #: `kvm` or `emulated`, as measured; absent as long as there was no machine.
+    isolation: str | None
+    #: Always `/workspace`.
+    workspace_path: str
+    #: What it was filled with.
+    workspace_seed: SeedView
+    #: Secrets by name.
+    secrets: list[SecretView]
+    #: How many commands it was given.
+    command_count: int
+    #: How many of them run now.
+    running_command_count: int
+    #: The newest command that has ended.
+    last_command: LastCommand | None
+    #: How often it was reset.
+    reset_count: int
+    #: When it was last reset.
+    last_reset_at: float | None
+    #: How many snapshots it has, the baseline included.
+    snapshot_count: int
+    #: Seconds without use after which the machine is saved and sleeps; 0: never.
+    idle_sleep_seconds: int
+    #: Whether a checkpoint is taken before each command, patch and write.
+    auto_checkpoint: bool
+    #: How many services it has.
+    service_count: int
+    #: How many of them run now.
+    running_service_count: int
+    #: More, for people who look into things.
+    metadata: dict[str, str]
+    #: What it goes on from.
+    workspace_reset: ResetView
+    #: The calls that are undone, the last one first.
+    undone: list[Step]
+    #: The checkpoint of what it was before; null: that of a step.
+    left_snapshot_id: str | None
+
+
+class WorkspaceUndone(_WorkspaceUndoneRequired, total=False):
+    """A workspace that went back."""
+
+    #: Why the machine was booted though there was a memory to go on with.
+    boot_reason: str | None
+    #: What went wrong last, in words, when something did.
+    last_error: str | None
+    #: The workspace that it was forked from.
+    parent: ParentView | None
+    #: Why the machine pauses, in words, e.g. because the host's disk is full. It goes on by itself.
+    stalled: str | None
+    #: Why there is no machine, when it is stopped.
+    stop_reason: StopReason | None
+    #: What is being done to it just now.
+    transition: Transition | None
 
 
 class _CapturedOutputRequired(TypedDict):

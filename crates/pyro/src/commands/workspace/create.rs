@@ -40,6 +40,9 @@ pub(crate) struct Arguments {
     /// Save the machine after so long without use, until it is used again; 0 for never
     #[arg(long, value_name = "SECONDS", default_value_t = 0)]
     idle_sleep_seconds: u64,
+    /// Take a checkpoint before each command, patch and write, so that they can be undone
+    #[arg(long)]
+    auto_checkpoint: bool,
     /// What the machine may reach: off, egress or egress+published-ports (only off is supported yet)
     #[arg(long, value_name = "POLICY", default_value = "off", value_parser = |text: &str| NetworkPolicy::try_from(text.to_owned()))]
     network_policy: NetworkPolicy,
@@ -102,6 +105,7 @@ impl Arguments {
             disk_mib: self.disk_mib,
             ttl_seconds: self.ttl_seconds,
             idle_sleep_seconds: self.idle_sleep_seconds,
+            auto_checkpoint: self.auto_checkpoint,
             network_policy: self.network_policy,
             allow_host_compat: self.allow_host_compat,
             seed_path: self.seed_path.as_deref().map(host_path::existing).transpose()?,

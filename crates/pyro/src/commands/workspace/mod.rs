@@ -28,6 +28,8 @@ mod status;
 mod stop;
 mod summary;
 mod sync;
+mod timeline;
+mod undo;
 mod update;
 mod view;
 mod wait;
@@ -76,6 +78,8 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Snapshot(snapshot::Command),
     Reset(reset::Arguments),
+    Undo(undo::Arguments),
+    Timeline(timeline::Arguments),
     Fork(fork::Arguments),
     Sleep(sleep::Arguments),
     Save(save::Arguments),
@@ -106,6 +110,8 @@ impl Command {
             Self::Disk(command) => command.json(),
             Self::Snapshot(command) => command.json(),
             Self::Reset(arguments) => arguments.json,
+            Self::Undo(arguments) => arguments.json,
+            Self::Timeline(arguments) => arguments.json,
             Self::Fork(arguments) => arguments.json,
             Self::Sleep(arguments) => arguments.json,
             Self::Save(arguments) => arguments.json,
@@ -137,6 +143,8 @@ pub(crate) async fn perform(command: Command, settings: Settings) -> Result<Stat
         Command::Disk(command) => disk::perform(command, &settings).await,
         Command::Snapshot(command) => snapshot::perform(command, &settings).await,
         Command::Reset(arguments) => reset::perform(arguments, &settings).await,
+        Command::Undo(arguments) => undo::perform(arguments, &settings).await,
+        Command::Timeline(arguments) => timeline::perform(arguments, &settings).await,
         Command::Fork(arguments) => fork::perform(arguments, &settings).await,
         Command::Sleep(arguments) => sleep::perform(arguments, &settings).await,
         Command::Save(arguments) => save::perform(arguments, &settings).await,

@@ -39,9 +39,20 @@ pub(crate) struct Arguments {
     /// Save the machine after so long without use, until it is used again; 0 for never
     #[arg(long, value_name = "SECONDS")]
     idle_sleep_seconds: Option<u64>,
+    /// Whether to take a checkpoint before each command, patch and write
+    #[arg(long, value_name = "ON|OFF", value_parser = switch)]
+    auto_checkpoint: Option<bool>,
     /// Print one JSON object
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+fn switch(text: &str) -> Result<bool, String> {
+    match text {
+        "on" => Ok(true),
+        "off" => Ok(false),
+        _ => Err("write on or off".to_owned()),
+    }
 }
 
 impl Arguments {
@@ -55,6 +66,7 @@ impl Arguments {
             clear_labels: self.clear_label.clone(),
             ttl_seconds: self.ttl_seconds,
             idle_sleep_seconds: self.idle_sleep_seconds,
+            auto_checkpoint: self.auto_checkpoint,
         }
     }
 }

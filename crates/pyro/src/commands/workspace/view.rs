@@ -41,6 +41,9 @@ pub(super) fn details(workspace: &Workspace) -> String {
     if workspace.idle_sleep_seconds > 0 {
         lines.push(format!("Sleeps after: {} s without use", workspace.idle_sleep_seconds));
     }
+    if workspace.auto_checkpoint {
+        lines.push("Checkpoints: before each command, patch and write".to_owned());
+    }
     if let Some(last) = &workspace.last_command {
         let status = last.exit_code.map_or_else(unknown, |code| code.to_string());
         lines.push(format!("Last command: {} exit_code={status} `{}`", last.sequence, last.command));

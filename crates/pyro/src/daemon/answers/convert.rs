@@ -81,6 +81,7 @@ pub(super) fn workspace(view: WorkspaceView, last: Option<&CommandRecord>) -> Wo
             workspace_id: parent.workspace.to_string(),
             snapshot_name: parent.snapshot.clone(),
         }),
+        auto_checkpoint: record.auto_checkpoint,
         idle_sleep_seconds: record.idle_sleep.map_or(0, |idle| idle.as_secs()),
         boot_reason: machine.as_ref().and_then(|machine| machine.because.clone()),
         service_count: 0,

@@ -66,6 +66,7 @@ async fn create_request(request: WorkspaceCreateRequest) -> Result<CreateRequest
         disk_mib: request.disk_mib.unwrap_or(defaults.disk_mib),
         ttl: ttl(request.ttl_seconds),
         idle_sleep: ttl(request.idle_sleep_seconds),
+        auto_checkpoint: request.auto_checkpoint,
         seed,
         allow_host_compat: request.allow_host_compat,
         ..defaults
@@ -196,6 +197,7 @@ pub(in crate::daemon) async fn update(
         clear_labels: request.clear_labels.into_iter().map(String::from).collect(),
         ttl: request.ttl_seconds.map(ttl),
         idle_sleep: request.idle_sleep_seconds.map(ttl),
+        auto_checkpoint: request.auto_checkpoint,
     };
     let updated = host.workspaces().update(request.workspace.as_str(), update).await;
     full(host, updated.map_err(|error| error_body(&error))?).await

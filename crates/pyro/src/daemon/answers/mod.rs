@@ -12,6 +12,7 @@ pub(super) mod lifecycle;
 mod page;
 pub(super) mod snapshots;
 pub(super) mod summary;
+pub(super) mod timeline;
 pub(super) mod transfer;
 pub(super) mod vm;
 

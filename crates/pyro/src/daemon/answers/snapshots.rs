@@ -15,7 +15,10 @@ use pyro_api::{
 };
 use pyro_workspace::{
     Host, StartKind,
-    workspaces::{ForkRequest, SeedRecord, SnapshotKind as Kind, SnapshotRequest, SnapshotView, WorkspaceId},
+    workspaces::{
+        ForkRequest, Resumed as GoneOn, SeedRecord, SnapshotKind as Kind, SnapshotRequest, SnapshotView,
+        WorkspaceId,
+    },
 };
 
 use super::{labels, lifecycle::full, seconds};
@@ -75,10 +78,15 @@ pub(in crate::daemon) async fn reset(
     let workspaces = host.workspaces();
     let reset = workspaces.reset(request.workspace.as_str(), request.snapshot.as_str()).await;
     let (view, resumed) = reset.map_err(|error| error_body(&error))?;
+    let workspace_reset = reset_view(&view.record.seed, resumed);
+    Ok(WorkspaceReset { workspace: full(host, view).await?, workspace_reset })
+}
+
+/// What a workspace with this seed goes on from.
+pub(super) fn reset_view(seed: &SeedRecord, resumed: GoneOn) -> ResetView {
     let record = &resumed.snapshot;
     let is_baseline = record.kind == Kind::Baseline;
-    let seed = &view.record.seed;
-    let workspace_reset = ResetView {
+    ResetView {
         snapshot_name: record.shown_name().to_owned(),
         kind: kind(record.kind),
         destination: WORKSPACE_PATH.to_owned(),
@@ -86,8 +94,7 @@ pub(in crate::daemon) async fn reset(
         bytes_written: bytes_written(is_baseline, seed, record.memory.as_ref().map_or(0, |m| m.stored_bytes)),
         resumed: how(resumed.start),
         boot_reason: resumed.because,
-    };
-    Ok(WorkspaceReset { workspace: full(host, view).await?, workspace_reset })
+    }
 }
 
 pub(in crate::daemon) async fn fork(
@@ -172,6 +179,7 @@ fn bytes_written(is_baseline: bool, seed: &SeedRecord, stored: u64) -> u64 {
 fn kind(kind: Kind) -> SnapshotKind {
     match kind {
         Kind::Baseline => SnapshotKind::Baseline,
+        Kind::Checkpoint => SnapshotKind::Checkpoint,
         Kind::Named | Kind::Fork | Kind::Sleep => SnapshotKind::Named,
     }
 }

@@ -15,6 +15,7 @@ mod run;
 mod snapshot;
 mod summary;
 mod sync;
+mod timeline;
 mod vm;
 mod workspace;
 
@@ -34,6 +35,7 @@ pub(super) fn all() -> Vec<Tool> {
         sync::tools(),
         export::tools(),
         snapshot::tools(),
+        timeline::tools(),
         disk::tools(),
         environment::tools(),
         vm::tools(),

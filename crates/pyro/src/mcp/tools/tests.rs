@@ -56,7 +56,8 @@ const CONTRACT: &[&str] = &[
 ];
 
 /// Tools beside those of the contract; only `workspace-full` has them.
-const OURS: &[&str] = &["workspace_fork", "workspace_sleep", "workspace_summary"];
+const OURS: &[&str] =
+    &["workspace_fork", "workspace_sleep", "workspace_summary", "workspace_timeline", "workspace_undo"];
 
 const NO_SERVICES: &str = "there are no services: a guest runs commands that nobody looks after";
 const NO_SHELLS: &str = "there are no interactive shells: no command has a terminal";
@@ -135,6 +136,8 @@ const ARGUMENTS: &[(&str, &[&str], &[&str])] = &[
     ("workspace_reset", &["workspace_id"], &["snapshot"]),
     ("workspace_fork", &["workspace_id"], &["snapshot", "count", "name_prefix", "labels"]),
     ("workspace_sleep", &["workspace_id"], &[]),
+    ("workspace_timeline", &["workspace_id"], &[]),
+    ("workspace_undo", &["workspace_id"], &["steps"]),
 ];
 
 /// What a client gets for `tools/list`.

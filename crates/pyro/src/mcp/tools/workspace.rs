@@ -38,7 +38,7 @@ pub(super) fn tools() -> Vec<Tool> {
             Hints::Writes,
             create,
         )
-        .only_in_full(&["idle_sleep_seconds", "network_policy", "secrets"]),
+        .only_in_full(&["auto_checkpoint", "idle_sleep_seconds", "network_policy", "secrets"]),
         tool(
             "workspace_list",
             "List workspaces",
@@ -47,7 +47,7 @@ pub(super) fn tools() -> Vec<Tool> {
             list,
         ),
         tool("workspace_update", "Rename or label", "Change name or labels.", Hints::Settles, update)
-            .only_in_full(&["idle_sleep_seconds"]),
+            .only_in_full(&["auto_checkpoint", "idle_sleep_seconds"]),
         tool("workspace_status", "Workspace status", "State and facts of a workspace.", Hints::Reads, status),
         tool("workspace_stop", "Stop a workspace", "Stop the machine; the files stay.", Hints::Settles, stop),
         tool("workspace_start", "Start a workspace", "Start a stopped workspace.", Hints::Settles, start),
@@ -89,6 +89,9 @@ struct Create {
     /// Idle seconds before it sleeps; 0: never
     #[serde(default)]
     idle_sleep_seconds: u64,
+    /// Make each command, patch and write one that workspace_undo undoes
+    #[serde(default)]
+    auto_checkpoint: bool,
     /// off only, as yet
     #[serde(default)]
     network_policy: NetworkPolicy,
@@ -132,6 +135,7 @@ async fn create(call: ToolCall, arguments: Create) -> Result<Workspace, ErrorBod
         mem_mib: arguments.mem_mib,
         ttl_seconds: arguments.ttl_seconds,
         idle_sleep_seconds: arguments.idle_sleep_seconds,
+        auto_checkpoint: arguments.auto_checkpoint,
         network_policy: arguments.network_policy,
         allow_host_compat: arguments.allow_host_compat,
         seed_path,
@@ -187,6 +191,9 @@ struct Update {
     /// Idle seconds before it sleeps; 0: never
     #[serde(default)]
     idle_sleep_seconds: Option<u64>,
+    /// Whether workspace_undo is to work from now on
+    #[serde(default)]
+    auto_checkpoint: Option<bool>,
 }
 
 async fn update(call: ToolCall, arguments: Update) -> Result<Workspace, ErrorBody> {
@@ -197,6 +204,7 @@ async fn update(call: ToolCall, arguments: Update) -> Result<Workspace, ErrorBod
         labels: labels(arguments.labels)?,
         clear_labels: cleared.into_iter().map(LabelKey::new).collect::<Result<_, _>>()?,
         idle_sleep_seconds: arguments.idle_sleep_seconds,
+        auto_checkpoint: arguments.auto_checkpoint,
         ..WorkspaceUpdateRequest::new(arguments.workspace_id)
     };
     request.check()?;

@@ -358,6 +358,7 @@ async fn enter(
         disk: DiskRecord::default(),
         lineage: Lineage::default(),
         idle_sleep: None,
+        auto_checkpoint: false,
         last_error: None,
     };
     shared.store.insert_workspace(&record).await?;

@@ -298,6 +298,7 @@ fn nothing_of_the_host_is_in_the_manifest() {
         disk: Default::default(),
         lineage: Default::default(),
         idle_sleep: None,
+        auto_checkpoint: false,
         last_error: Some("cannot open /home/somebody/x".into()),
     };
     let manifest = Manifest::of(&record, "1.0.0", "c".repeat(64));

@@ -81,6 +81,7 @@ impl Driver {
         (lineage.at, lineage.origin) = (Some(snapshot.id.clone()), origin);
         (lineage.reset_count, lineage.last_reset_at) = (lineage.reset_count + 1, Some(now));
         lineage.unsettled = Some(snapshot.id.clone());
+        lineage.steps.clone_from(&snapshot.steps);
         let switched = async {
             reach(FaultPoint::ResetStarted, &self.place())?;
             self.store.update_workspace(&record).await
@@ -109,6 +110,7 @@ impl Driver {
         self.commands.changes().of_state();
         self.snapshots.sweep_is_due();
         self.discard_passing().await;
+        self.is_unchanged_since(&resumed.snapshot);
         Ok(resumed)
     }
 

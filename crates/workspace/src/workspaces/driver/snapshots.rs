@@ -7,6 +7,7 @@ use tracing::warn;
 
 use super::{
     super::{
+        changes::Revision,
         disk::WorkspaceDisk,
         id::SnapshotId,
         snapshots::{
@@ -43,6 +44,8 @@ pub(in super::super) struct Snapshots {
     failed: HashSet<SnapshotId>,
     /// There may be files that nobody needs.
     is_sweep_due: bool,
+    /// The state is that of this snapshot as long as the revision is this one and nothing runs.
+    pub(super) unchanged: Option<(SnapshotId, Revision)>,
 }
 
 type Answer = oneshot::Sender<Result<Arc<SnapshotRecord>, Error>>;
@@ -56,6 +59,7 @@ impl Snapshots {
             failed: HashSet::new(),
             // What a killed daemon left.
             is_sweep_due: true,
+            unchanged: None,
         }
     }
 
@@ -65,7 +69,7 @@ impl Snapshots {
     }
 
     /// Whether this one is being sealed.
-    fn is_sealing(&self, id: &SnapshotId) -> bool {
+    pub(super) fn is_sealing(&self, id: &SnapshotId) -> bool {
         self.sealing.as_ref().is_some_and(|(sealing, _)| sealing == id)
     }
 
@@ -120,6 +124,11 @@ impl Driver {
             let reason = format!("workspace `{}` has {MOST_SNAPSHOTS}{largest}", workspace());
             return Err(Error::LimitReached { limit: "snapshots", reason });
         }
+        self.admit_room().await
+    }
+
+    /// Whether there is room for what a snapshot takes.
+    pub(super) async fn admit_room(&self) -> Result<(), Error> {
         self.admit_layer()?;
         let shared = self.shared.upgrade().ok_or(Error::Cancelled)?;
         shared.limits.admit_disk(&shared.usage().await?)

@@ -13,6 +13,7 @@ mod history;
 mod reconciliation;
 mod runs;
 mod stalls;
+mod timeline;
 mod use_and_expiry;
 
 #[path = "../../../../environments/tests/synthetic/mod.rs"]

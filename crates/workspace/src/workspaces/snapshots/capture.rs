@@ -22,6 +22,7 @@ use tracing::warn;
 use super::{
     record::{MemoryContent, MemoryStage, SavedMemory, SnapshotKind, SnapshotRecord},
     shelf::SnapshotFiles,
+    step::Step,
 };
 use crate::{
     error::{Error, chain},
@@ -49,12 +50,19 @@ pub(in super::super) struct Wanted {
     pub(in super::super) name: Option<String>,
     pub(in super::super) comment: Option<String>,
     pub(in super::super) labels: BTreeMap<String, String>,
+    /// The call that it is taken before.
+    pub(in super::super) step: Option<Step>,
 }
 
 impl Wanted {
     /// One that nobody gave a name.
     pub(in super::super) fn unnamed(kind: SnapshotKind) -> Self {
-        Self { kind, name: None, comment: None, labels: BTreeMap::new() }
+        Self { kind, name: None, comment: None, labels: BTreeMap::new(), step: None }
+    }
+
+    /// One before this call.
+    pub(in super::super) fn before(step: Step) -> Self {
+        Self { step: Some(step), ..Self::unnamed(SnapshotKind::Checkpoint) }
     }
 
     /// What every workspace begins with.
@@ -129,10 +137,11 @@ impl Capturing<'_> {
         };
         // A machine that does not tell which layer it has keeps both in its record.
         let settled = settled.map(|settled| record.disk = settled);
-        let parent = record.lineage.at.clone();
+        let lineage = record.lineage.clone();
         // What is made in passing for others is no ancestor.
         if captured.is_ok() && wanted.kind != SnapshotKind::Fork {
             record.lineage.at = Some(id.clone());
+            wanted.step.iter().for_each(|step| record.lineage.step(step.number));
         }
         let written = store.update_workspace(record).await;
         let taken = async {
@@ -150,7 +159,8 @@ impl Capturing<'_> {
                 stored_bytes: captured.stored_bytes,
             });
             let snapshot = SnapshotRecord {
-                parent: parent.clone(),
+                parent: lineage.at.clone(),
+                steps: lineage.steps.clone(),
                 disk: record.disk.frozen.clone(),
                 memory,
                 commands: store.active_commands(&record.id).await?,
@@ -163,7 +173,7 @@ impl Capturing<'_> {
         };
         let taken: Result<SnapshotRecord, Error> = taken.await;
         if taken.is_err() {
-            record.lineage.at = parent;
+            record.lineage = lineage;
             for plain in [files.plain_delta(&own), files.plain_state(&own)] {
                 // Otherwise the next sweep does.
                 drop(fs::remove_file(plain));
@@ -204,7 +214,7 @@ impl Capturing<'_> {
 
 impl SnapshotRecord {
     fn new(id: SnapshotId, wanted: Wanted, of: &WorkspaceRecord) -> Self {
-        let Wanted { kind, name, comment, labels } = wanted;
+        let Wanted { kind, name, comment, labels, step } = wanted;
         Self {
             id,
             name,
@@ -219,6 +229,8 @@ impl SnapshotRecord {
             commands: Vec::new(),
             next_sequence: 1,
             paused: None,
+            steps: of.lineage.steps.clone(),
+            before: step.into_iter().collect(),
         }
     }
 }

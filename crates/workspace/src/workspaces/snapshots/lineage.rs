@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
-use super::record::MemoryContent;
+use super::{record::MemoryContent, step::MOST_STEPS};
 use crate::workspaces::{
     frozen_file::FrozenFile,
     id::{SnapshotId, WorkspaceId},
@@ -25,8 +25,24 @@ pub struct Lineage {
     pub reset_count: u64,
     /// When it was reset last.
     pub last_reset_at: Option<SystemTime>,
+    /// Numbers of the steps that the state has behind it, the last one last; no more than are kept.
+    #[serde(default)]
+    pub steps: Vec<u64>,
+    /// The number of the next step.
+    #[serde(default)]
+    pub next_step: u64,
     /// It was reset to this snapshot, and its commands are still those of before.
     pub unsettled: Option<SnapshotId>,
+}
+
+impl Lineage {
+    /// A step is made.
+    pub(in super::super) fn step(&mut self, number: u64) {
+        self.steps.push(number);
+        self.next_step = number + 1;
+        let kept = self.steps.len().min(MOST_STEPS);
+        self.steps.drain(..self.steps.len() - kept);
+    }
 }
 
 /// The workspace that another one was forked from.

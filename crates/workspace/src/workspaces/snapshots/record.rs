@@ -7,9 +7,12 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::super::{
-    disk::FrozenLayer,
-    id::{LayerId, SnapshotId},
+use super::{
+    super::{
+        disk::FrozenLayer,
+        id::{LayerId, SnapshotId},
+    },
+    step::Step,
 };
 use crate::{commands::CommandRecord, error::Error};
 
@@ -49,6 +52,12 @@ pub struct SnapshotRecord {
     pub next_sequence: u64,
     /// How long the machine stood still for it.
     pub paused: Option<Duration>,
+    /// Numbers of the steps that the workspace had behind it.
+    #[serde(default)]
+    pub steps: Vec<u64>,
+    /// The calls before which the workspace was like this: that of a checkpoint, and more where one changed nothing.
+    #[serde(default)]
+    pub before: Vec<Step>,
 }
 
 /// What a snapshot is for.
@@ -59,6 +68,8 @@ pub enum SnapshotKind {
     Baseline,
     /// Somebody asked for it.
     Named,
+    /// Was taken by itself, before a call that may have changed something; the oldest ones go.
+    Checkpoint,
     /// What relatives are started from; it goes when they have.
     Fork,
     /// What a workspace that sleeps wakes up from; it goes when it has.
@@ -71,12 +82,18 @@ impl SnapshotKind {
         match self {
             Self::Baseline => "baseline",
             Self::Named => "named",
+            Self::Checkpoint => "checkpoint",
             Self::Fork => "fork",
             Self::Sleep => "sleep",
         }
     }
 
-    /// Whether people see it.
+    /// Whether people know it, by its name or by its id.
+    pub fn is_shown(self) -> bool {
+        self.is_listed() || self == Self::Checkpoint
+    }
+
+    /// Whether it is in the list of snapshots; checkpoints are in the timeline.
     pub fn is_listed(self) -> bool {
         matches!(self, Self::Baseline | Self::Named)
     }

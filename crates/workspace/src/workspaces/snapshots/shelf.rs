@@ -309,8 +309,8 @@ pub(in super::super) fn find(
 ) -> Option<Arc<SnapshotRecord>> {
     let reference = reference.trim();
     let named = |record: &&Arc<SnapshotRecord>| record.name.as_deref() == Some(reference);
-    let listed = || records.iter().filter(|record| record.kind.is_listed());
-    listed().find(named).or_else(|| listed().find(|record| record.id.as_str() == reference)).cloned()
+    let shown = || records.iter().filter(|record| record.kind.is_shown());
+    shown().find(named).or_else(|| shown().find(|record| record.id.as_str() == reference)).cloned()
 }
 
 fn read_record(path: &Path) -> Result<SnapshotRecord, io::Error> {
@@ -359,6 +359,8 @@ mod tests {
             commands: Vec::new(),
             next_sequence: 1,
             paused: None,
+            steps: Vec::new(),
+            before: Vec::new(),
         }
     }
 
