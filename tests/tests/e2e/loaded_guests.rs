@@ -172,10 +172,10 @@ if (!fork) {
         print $answers $number + 1, "\n";
     }
 }
-if (!fork) { print $writes "$_\n" for 1 .. 200_000; print $writes "end\n"; sleep; }
+if (!fork) { print $writes "$_\n" for 1 .. 50_000; print $writes "end\n"; sleep; }
 if (!fork) {
     sleep 1 until -e "/run/read";
-    for (1 .. 200_000) { die "a gap" unless hear($reads) == $_ }
+    for (1 .. 50_000) { die "a gap" unless hear($reads) == $_ }
     open my $read, ">", "/run/read"; print $read hear($reads), "\n"; close $read;
     sleep;
 }
@@ -184,6 +184,8 @@ for (my $number = 0;; $number += 2) {
     die "a gap" unless hear($asks) == $number + 1;
     open my $told, ">", "/run/told"; print $told "$number\n"; close $told;
     rename "/run/told", "/run/number";
+    # The processor is for the others too.
+    select undef, undef, undef, 0.005;
 }
 "#;
 
