@@ -80,17 +80,21 @@ fn scan(pagemap: &File, addresses: &Range<u64>) -> io::Result<Vec<Range<u64>>> {
             told: 0,
         };
         let found = call(pagemap, &mut order, &mut regions)?;
-        for region in regions.get(..found).unwrap_or_default() {
+        let regions = regions.get(..found).unwrap_or_default();
+        for region in regions {
             add(
                 &mut runs,
                 (region.start.saturating_sub(addresses.start) / page_bytes)
                     ..(region.end.saturating_sub(addresses.start) / page_bytes),
             );
         }
-        if order.walk_end <= start {
+        // The kernel collects 512 regions at a time, and after more of them says where the last but one lot ended: what follows
+        // was told already.
+        let walked = regions.last().map_or(order.walk_end, |last| order.walk_end.max(last.end));
+        if walked <= start {
             return Err(io::ErrorKind::InvalidData.into());
         }
-        start = order.walk_end;
+        start = walked;
     }
     Ok(runs)
 }
@@ -145,42 +149,82 @@ mod tests {
 
     use super::*;
 
-    const PAGES: usize = 1000;
+    /// A private mapping of a file that has data in its first half.
+    struct Mapping {
+        memory: *mut u8,
+        pages: usize,
+    }
+
+    impl Mapping {
+        fn of_pages(pages: usize) -> Self {
+            let file = memfd_create("test", MemfdFlags::CLOEXEC).unwrap();
+            let bytes = pages * PAGE_BYTES;
+            ftruncate(&file, bytes as u64).unwrap();
+            rustix::io::pwrite(file.as_fd(), &vec![1; bytes / 2], 0).unwrap();
+            // SAFETY: a new mapping at an address that the kernel chooses.
+            let memory = unsafe {
+                mmap(null_mut(), bytes, ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE, &file, 0)
+            };
+            Self { memory: memory.unwrap().cast(), pages }
+        }
+
+        fn at(&self, page: usize) -> *mut u8 {
+            assert!(page < self.pages);
+            self.memory.wrapping_add(page * PAGE_BYTES + 5)
+        }
+
+        fn write(&self, page: usize) {
+            // SAFETY: inside the mapping, which is writable and nobody else's.
+            unsafe { self.at(page).write_volatile(7) };
+        }
+
+        fn read(&self, page: usize) {
+            // SAFETY: inside the mapping.
+            let _read = unsafe { self.at(page).read_volatile() };
+        }
+
+        /// Asserts that these are found in each way that this kernel has.
+        fn has_private(&self, expected: &[Range<u64>]) {
+            let start = self.memory.addr() as u64;
+            let addresses = start..start + (self.pages * PAGE_BYTES) as u64;
+            let pagemap = File::open("/proc/self/pagemap").unwrap();
+            assert_eq!(read(&pagemap, &addresses).unwrap(), expected);
+            assert_eq!(private_pages(&pagemap, addresses.clone()).unwrap(), expected);
+            match scan(&pagemap, &addresses) {
+                Ok(found) => assert_eq!(found, expected),
+                // Before Linux 6.7.
+                Err(error) => assert_eq!(error.raw_os_error(), Some(libc::ENOTTY)),
+            }
+        }
+    }
+
+    impl Drop for Mapping {
+        fn drop(&mut self) {
+            // SAFETY: the mapping is this value's own.
+            unsafe { munmap(self.memory.cast(), self.pages * PAGE_BYTES) }.unwrap();
+        }
+    }
 
     #[test]
     fn pages_that_were_written_are_private_and_those_only_read_are_not() {
-        let file = memfd_create("test", MemfdFlags::CLOEXEC).unwrap();
-        let bytes = PAGES * PAGE_BYTES;
-        ftruncate(&file, bytes as u64).unwrap();
-        rustix::io::pwrite(file.as_fd(), &vec![1; bytes / 2], 0).unwrap();
-        // SAFETY: a new mapping at an address that the kernel chooses.
-        let memory = unsafe {
-            mmap(null_mut(), bytes, ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE, &file, 0)
-        }
-        .unwrap()
-        .cast::<u8>();
-        let at = |page: usize| memory.wrapping_add(page * PAGE_BYTES + 5);
-        for page in [0, 3, 4, 5, 600, PAGES - 1] {
-            // SAFETY: inside the mapping, which is writable and nobody else's.
-            unsafe { at(page).write_volatile(7) };
-        }
-        for page in [1, 6, 700] {
-            // SAFETY: inside the mapping.
-            let _read = unsafe { at(page).read_volatile() };
-        }
-        let start = memory.addr() as u64;
-        let addresses = start..start + bytes as u64;
-        let pagemap = File::open("/proc/self/pagemap").unwrap();
+        const PAGES: usize = 1000;
+        let mapping = Mapping::of_pages(PAGES);
+        [0, 3, 4, 5, 600, PAGES - 1].into_iter().for_each(|page| mapping.write(page));
+        [1, 6, 700].into_iter().for_each(|page| mapping.read(page));
         let last = PAGES as u64 - 1;
-        let expected = [0..1, 3..6, 600..601, last..last + 1];
-        assert_eq!(read(&pagemap, &addresses).unwrap(), expected);
-        assert_eq!(private_pages(&pagemap, addresses.clone()).unwrap(), expected);
-        match scan(&pagemap, &addresses) {
-            Ok(found) => assert_eq!(found, expected),
-            // Before Linux 6.7.
-            Err(error) => assert_eq!(error.raw_os_error(), Some(libc::ENOTTY)),
+        mapping.has_private(&[0..1, 3..6, 600..601, last..last + 1]);
+    }
+
+    #[test]
+    fn runs_are_told_once_however_many_there_are() {
+        // About what the kernel collects at a time, and what is asked for at a time.
+        for runs in
+            [511, 512, 513, 1500, REGIONS_AT_A_TIME, REGIONS_AT_A_TIME + 1, 2 * REGIONS_AT_A_TIME + 600]
+        {
+            let mapping = Mapping::of_pages(4 * runs);
+            (0..runs).for_each(|run| mapping.write(2 * run));
+            let expected: Vec<_> = (0..runs as u64).map(|run| 2 * run..2 * run + 1).collect();
+            mapping.has_private(&expected);
         }
-        // SAFETY: the mapping made above, which is not used any more.
-        unsafe { munmap(memory.cast(), bytes) }.unwrap();
     }
 }
