@@ -28,8 +28,8 @@ pub trait Capture: Send + Sync {
     /// not tell, and goes on afterwards in every case. One that is paused is captured so and stays so. Whoever else changes the machine
     /// (pauses, resumes, grows, captures it) waits until it goes on; once begun, the work also ends when this future is dropped.
     ///
-    /// At return the content of both files is durable; their names, and the new layer's, are once the caller has synced the
-    /// directories. After an error both are gone, and so is the new layer from the machine unless it is active; the file of the
+    /// At return both files are whole for whoever reads them, and not durable yet: they are mostly brought into another form at once,
+    /// which is. After an error both are gone, and so is the new layer from the machine unless it is active; the file of the
     /// layer is the caller's.
     ///
     /// # Errors

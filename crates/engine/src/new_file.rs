@@ -29,11 +29,6 @@ impl NewFile {
         self.file.try_clone().map_err(|e| EngineError::file("share", &self.path, e))
     }
 
-    /// Makes its content durable. It still has to be kept.
-    pub(crate) fn sync(&self) -> Result<(), EngineError> {
-        self.file.sync_all().map_err(|e| EngineError::file("write", &self.path, e))
-    }
-
     /// From now on it stays.
     pub(crate) fn keep(&mut self) {
         self.keep = true;

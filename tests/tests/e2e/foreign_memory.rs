@@ -73,6 +73,7 @@ fn a_snapshot_of_another_build_is_gone_back_to_and_forked_without_its_memory() {
     is_booted(&home, "w");
     let jobs = workspace(&home, ["job", "list", "w", "--json"]).output().succeeds().json();
     assert!(!jobs.to_string().contains("\"running\""), "{jobs}");
+    assert_eq!((&jobs["count"], &jobs["jobs"][0]["state"]), (&1.into(), &"unknown".into()), "{jobs}");
 
     let fork = workspace(&home, ["fork", "w", "--snapshot", "s", "--name-prefix", "twin", "--json"]);
     let forked = fork.output().succeeds().json();

@@ -3,9 +3,10 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
-use pyro_e2e::{ENVIRONMENT, Home, Invocation, Outcome};
+use pyro_e2e::{ENVIRONMENT, Home, Invocation, Outcome, wait_until};
 use serde_json::Value;
 
 pub(crate) fn workspace<const N: usize>(home: &Home, words: [&str; N]) -> Invocation {
@@ -169,9 +170,16 @@ fn snapshots_form_a_tree_that_survives_deletions_and_restarts() {
     workspace(&home, ["snapshot", "delete", "w", "c"]).output().succeeds();
     workspace(&home, ["snapshot", "delete", "w", "d"]).output().succeeds();
     reset(&home, "baseline");
-    // Nothing is left that only they needed.
-    assert_eq!(files(&home, &id, "memory", ".delta").len(), 1);
-    assert_eq!(files(&home, &id, "disk", ".qcow2").len(), 2);
+    // Nothing is left that only they needed, soon after the answer.
+    let left = |directory: &str, ending: &str| files(&home, &id, directory, ending).len();
+    let memory = home.path().join("data/workspaces").join(&id).join("memory");
+    wait_until("what nobody needs is gone", &memory, Duration::from_secs(60), || {
+        left("memory", ".delta") == 1
+    });
+    let disk = memory.with_file_name("disk");
+    wait_until("layers that nobody needs are gone", &disk, Duration::from_secs(60), || {
+        left("disk", ".qcow2") == 2
+    });
     delete_all(&home);
 }
 

@@ -74,7 +74,6 @@ impl Life {
             let paused = began.elapsed();
             drop(go_on);
             drop(turn);
-            memory.sync().and_then(|()| state.sync())?;
             memory.keep();
             state.keep();
             Ok(Captured {

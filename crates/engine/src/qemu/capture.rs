@@ -3,7 +3,7 @@
 //! ```text
 //! before the pause:  files are made, the process's memory is opened, the new layer is made known to QEMU, a mark is left
 //! pause:             stop - is the disk whole? - pages - device state - the disk's switch - continue
-//! after it:          the old layer loses its writer, the mark goes, the state gets to its file, both files are made durable
+//! after it:          the old layer loses its writer, the mark goes, the state gets to its file
 //! ```
 //!
 //! The switch comes last, since all before it can be thrown away. The mark is for who adopts the machine when this process
@@ -293,12 +293,10 @@ impl Files {
         Ok(Self { memory: NewFile::create(memory)?, state: NewFile::create(state)?, devices })
     }
 
-    /// Makes both durable and keeps them.
+    /// Keeps both.
     fn save(&mut self) -> Result<(), EngineError> {
         let copied = self.devices.copy_to(&self.state.file);
         copied.map_err(|e| EngineError::file("write", &self.state.path, e))?;
-        self.memory.sync()?;
-        self.state.sync()?;
         self.memory.keep();
         self.state.keep();
         Ok(())

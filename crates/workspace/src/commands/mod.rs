@@ -400,8 +400,11 @@ impl Commands {
         let _admission = shared.admission.lock().await;
         shared.store.number_from(&shared.workspace, next_sequence).await?;
         shared.connect(Guest::Here(session.clone()));
+        let mut gone: BTreeMap<u64, &CommandRecord> =
+            then.iter().map(|record| (record.sequence, record)).collect();
         for process in processes(&session).await? {
             let Some(sequence) = sequence_of(&process.id) else { continue };
+            gone.remove(&sequence);
             let known = then.iter().find(|record| record.sequence == sequence && process.exit.is_none());
             let Some(record) = known else {
                 // It had ended, or nobody knows what it is.
@@ -409,22 +412,19 @@ impl Commands {
                 tokio::spawn(async move { supervisor::clear(&session, &process.id).await });
                 continue;
             };
-            let record = CommandRecord {
-                state: CommandState::Running,
-                idempotency_key: None,
-                detached: true,
-                note: Some("it ran in the snapshot that its workspace went on from".to_owned()),
-                ended_at: None,
-                stdout: OutputRecord::default(),
-                stderr: OutputRecord::default(),
-                ..record.clone()
-            };
+            let record = restored(record, CommandState::Running);
             // Already there: an earlier daemon died on the way.
             if shared.store.insert_found_command(&shared.workspace, &record).await?
                 && shared.job(sequence).is_none()
             {
                 shared.supervise(record, Wanted::for_ever(), None, None).await?;
             }
+        }
+        for record in gone.into_values() {
+            let reason =
+                "it ran in the snapshot that its workspace went on from, and not after that".to_owned();
+            let lost = restored(record, CommandState::Unknown { reason });
+            shared.store.insert_found_command(&shared.workspace, &lost).await?;
         }
         self.take_up_recorded().await
     }
@@ -511,6 +511,20 @@ impl Commands {
             shared.store.update_command(&shared.workspace, &record, Durability::Power).await?;
         }
         Ok(())
+    }
+}
+
+/// A command that ran in a snapshot, in the workspace that goes on from that: its key names nothing, and what it printed is not there.
+fn restored(record: &CommandRecord, state: CommandState) -> CommandRecord {
+    CommandRecord {
+        ended_at: (!state.is_active()).then(SystemTime::now),
+        state,
+        idempotency_key: None,
+        detached: true,
+        note: Some("it ran in the snapshot that its workspace went on from".to_owned()),
+        stdout: OutputRecord::default(),
+        stderr: OutputRecord::default(),
+        ..record.clone()
     }
 }
 

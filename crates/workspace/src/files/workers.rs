@@ -1,7 +1,8 @@
 //! Which worker does what: idle ones are kept, busy ones are not disturbed.
 //!
 //! A guest in which others worked before may have a change in it that is half done. It is settled first, by a worker, and
-//! whoever wants to work there waits for that ([`FileWorkers::settled`]). Programs that run already are bystanders.
+//! whoever wants to work there waits for that ([`FileWorkers::settled`]). Programs that run already are bystanders. A machine that is
+//! captured while its workers are at rest goes on without that.
 
 use std::{
     sync::{
@@ -15,7 +16,7 @@ use pyro_protocol::{
     message::{Builtin, Overflow, Start, Stdin},
     work::{PathRef, work_request},
 };
-use tokio::sync::{OnceCell, Semaphore};
+use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
 use tracing::warn;
 
 use super::{
@@ -49,30 +50,46 @@ pub(super) struct Pool {
     busy: Arc<Semaphore>,
     next: AtomicU64,
     settled: OnceCell<()>,
+    /// Workers of earlier sessions have ended.
+    alone: OnceCell<()>,
 }
 
 impl FileWorkers {
     /// Those of a new guest, in which nobody has worked. None is started until it is needed.
     pub(crate) fn new(session: GuestSession) -> Self {
-        Self::with(session, OnceCell::new_with(Some(())))
+        let done = || OnceCell::new_with(Some(()));
+        Self::with(session, done(), done())
+    }
+
+    /// Those of a guest that goes on from a moment at which its workers were [at rest](Self::rest): nothing is half done there.
+    pub(crate) fn going_on(session: GuestSession) -> Self {
+        Self::with(session, OnceCell::new_with(Some(())), OnceCell::new())
+    }
+
+    /// Lets no work begin until it is dropped; none if there is work under way, or something half done.
+    pub(crate) fn rest(&self) -> Option<OwnedSemaphorePermit> {
+        let most = u32::try_from(MOST_BUSY).ok()?;
+        let resting = Arc::clone(&self.pool.busy).try_acquire_many_owned(most).ok()?;
+        self.pool.settled.initialized().then_some(resting)
     }
 
     /// Those of a guest that an earlier session served, or whose disk an earlier machine had: what was left half done there
     /// begins to be settled.
     pub(crate) fn taking_over(session: GuestSession) -> Self {
-        let workers = Self::with(session, OnceCell::new());
+        let workers = Self::with(session, OnceCell::new(), OnceCell::new());
         let settling = workers.clone();
         tokio::spawn(async move { settling.settled().await });
         workers
     }
 
-    fn with(session: GuestSession, settled: OnceCell<()>) -> Self {
+    fn with(session: GuestSession, settled: OnceCell<()>, alone: OnceCell<()>) -> Self {
         let pool = Pool {
             session,
             idle: Mutex::default(),
             busy: Arc::new(Semaphore::new(MOST_BUSY)),
             next: AtomicU64::new(0),
             settled,
+            alone,
         };
         Self { pool: Arc::new(pool) }
     }
@@ -90,7 +107,6 @@ impl FileWorkers {
     }
 
     async fn settle(&self) -> Result<(), FileError> {
-        self.end_stale().await?;
         // Before its first answer a worker completes or undoes what a dead one left.
         self.stat(PathRef::default()).await.map(drop)
     }
@@ -116,7 +132,10 @@ impl FileWorkers {
         let turn = Arc::clone(&self.pool.busy).acquire_owned().await.map_err(|_| FileError::Ended)?;
         let worker = match self.pool.take_idle() {
             Some(worker) => worker,
-            None => self.pool.start().await?,
+            None => {
+                self.pool.alone.get_or_try_init(|| self.end_stale()).await?;
+                self.pool.start().await?
+            }
         };
         Conversation::begin(Arc::clone(&self.pool), worker, turn, body).await
     }

@@ -204,10 +204,10 @@ async fn baseline(
     store: &Store,
     record: &mut WorkspaceRecord,
     running: &Running,
-    session: &GuestSession,
+    (session, files): (&GuestSession, &FileWorkers),
 ) -> Result<(), Error> {
     sync(session).await;
-    let capturing = Capturing { resources, store, record };
+    let capturing = Capturing { resources, store, record, files: Some(files.clone()) };
     match capturing.machine(running.machine.as_ref(), Wanted::baseline()).await {
         Ok(_) => Ok(()),
         Err(
@@ -315,7 +315,7 @@ impl Making {
                     from_template: running.start == StartKind::Restored,
                     deltas: Vec::new(),
                 });
-                baseline(&resources, &shared.store, record, running, &session).await?;
+                baseline(&resources, &shared.store, record, running, (&session, &files)).await?;
             }
             Ok(Talk { session, files })
         };

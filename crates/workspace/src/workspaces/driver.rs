@@ -141,6 +141,8 @@ enum Event {
     CommandsEnded,
     /// What the store did not take is due again.
     Unwritten,
+    /// A workspace was answered that woke up, and there is time to remove what it slept by.
+    DiscardDue,
 }
 
 impl Driver {
@@ -153,7 +155,6 @@ impl Driver {
         }
         self.move_guest_deadline();
         self.discard_forks().await;
-        self.discard_passing().await;
         self.seal_next().await;
         loop {
             match self.next_event().await {
@@ -178,6 +179,7 @@ impl Driver {
                 Event::CommandsEnded if self.record.ends_with_callers => self.move_guest_deadline(),
                 Event::CommandsEnded => self.touch().await,
                 Event::Unwritten => self.write_end().await,
+                Event::DiscardDue => self.discard_passing().await,
             }
             self.show();
         }
@@ -228,6 +230,7 @@ impl Driver {
                 None => std::future::pending().await,
             }
         };
+        let discard = passed(self.snapshots.is_discard_due().then_some(Duration::ZERO));
         let retry = self.is_unwritten.then_some(RECORD_RETRY);
         tokio::select! {
             biased;
@@ -239,6 +242,7 @@ impl Driver {
             () = passed(expiry) => Event::Expired,
             () = passed(drowsiness) => Event::Drowsy,
             sealed = self.snapshots.sealed() => Event::Sealed(Box::new(sealed)),
+            () = discard => Event::DiscardDue,
             () = look => Event::Look,
             () = passed(retry) => Event::Unwritten,
         }

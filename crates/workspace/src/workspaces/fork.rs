@@ -334,7 +334,10 @@ impl Making {
             session = running.greet(&resources.release, identity) => session?,
         };
         drop(turn);
-        let files = FileWorkers::taking_over(session.clone());
+        let files = match running.start {
+            StartKind::Restored if snapshot.at_rest => FileWorkers::going_on(session.clone()),
+            StartKind::Restored | StartKind::Booted => FileWorkers::taking_over(session.clone()),
+        };
         let (start, because) = (running.start, running.because.clone());
         Ok(Started { talk: Talk { session, files }, start, because })
     }

@@ -109,7 +109,7 @@ impl Driver {
         self.commands.changes().of_commands_and_files();
         self.commands.changes().of_state();
         self.snapshots.sweep_is_due();
-        self.discard_passing().await;
+        self.snapshots.discard_is_due();
         self.is_unchanged_since(&resumed.snapshot);
         Ok(resumed)
     }
@@ -151,7 +151,7 @@ impl Driver {
             let running = claimed.start(&resources).await?;
             let origin = restore::origin(&running, &snapshot);
             let (start, because) = (running.start, running.because.clone());
-            let live = self.live_in(running).await?;
+            let live = self.live_in(running, snapshot.at_rest).await?;
             let resumed = Resumed { snapshot: Arc::clone(&snapshot), start, because };
             Ok((live, resumed, origin))
         };

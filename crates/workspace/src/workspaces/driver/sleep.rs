@@ -149,7 +149,7 @@ impl Driver {
         self.show();
         self.reconnect().await;
         self.commands.changes().of_state();
-        self.discard_passing().await;
+        self.snapshots.discard_is_due();
         Ok(())
     }
 

@@ -44,6 +44,8 @@ pub(in super::super) struct Snapshots {
     failed: HashSet<SnapshotId>,
     /// There may be files that nobody needs.
     is_sweep_due: bool,
+    /// There may be snapshots that nobody needs.
+    is_discard_due: bool,
     /// The state is that of this snapshot as long as the revision is this one and nothing runs.
     pub(super) unchanged: Option<(SnapshotId, Revision)>,
 }
@@ -59,6 +61,7 @@ impl Snapshots {
             failed: HashSet::new(),
             // What a killed daemon left.
             is_sweep_due: true,
+            is_discard_due: true,
             unchanged: None,
         }
     }
@@ -66,6 +69,16 @@ impl Snapshots {
     /// There may be files that nobody needs.
     pub(super) fn sweep_is_due(&mut self) {
         self.is_sweep_due = true;
+    }
+
+    /// What the workspace slept by is not needed any more.
+    pub(super) fn discard_is_due(&mut self) {
+        self.is_discard_due = true;
+    }
+
+    /// Whether there may be snapshots that nobody needs.
+    pub(super) fn is_discard_due(&self) -> bool {
+        self.is_discard_due
     }
 
     /// Whether this one is being sealed.
@@ -159,8 +172,9 @@ impl Driver {
         if let Some(session) = running.and_then(|live| live.session()) {
             sync(&session).await;
         }
+        let files = live.as_ref().and_then(|live| live.talk()).map(|talk| talk.files);
         let capturing =
-            Capturing { resources: &self.resources, store: &self.store, record: &mut self.record };
+            Capturing { resources: &self.resources, store: &self.store, record: &mut self.record, files };
         let taken = match &live {
             Some(live) => capturing.machine(live.machine.as_ref(), wanted).await,
             None => capturing.disk(wanted).await,
@@ -302,6 +316,7 @@ impl Driver {
 
     /// Forgets what the workspace slept by, unless it sleeps by that now.
     pub(super) async fn discard_passing(&mut self) {
+        self.snapshots.is_discard_due = false;
         let asleep = self.record.state.asleep().cloned();
         let ids = self.snapshots.shelf.of_kind(SnapshotKind::Sleep).filter(|id| Some(*id) != asleep.as_ref());
         self.discard_all(ids.cloned().collect()).await;

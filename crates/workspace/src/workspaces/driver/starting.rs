@@ -23,6 +23,7 @@ use crate::{
     files::FileWorkers,
     machine_directory::MachineDirectory,
     machine_start::{Claimed, GuestIdentity, Running, reach},
+    run::StartKind,
     task,
 };
 
@@ -97,17 +98,21 @@ impl Driver {
         let disk = WorkspaceDisk::of(layout, &record.id).layers(&record.disk);
         let claimed = Claimed::from_disk(record.shape, boot, directory, disk, None);
         let running = claimed.start(&self.resources).await?;
-        self.live_in(running).await
+        self.live_in(running, false).await
     }
 
-    /// Greets the guest of a machine that was just started, and gives it its identity. One that cannot be is ended.
-    pub(super) async fn live_in(&self, running: Running) -> Result<LiveMachine, Error> {
+    /// Greets the guest of a machine that was just started, and gives it its identity. One that cannot be is ended. Of one that
+    /// was restored it is said whether its file workers were at rest.
+    pub(super) async fn live_in(&self, running: Running, at_rest: bool) -> Result<LiveMachine, Error> {
         let record = &self.record;
         let identity = GuestIdentity { id: record.id.to_string(), deadline: life_in_guest(record.ttl) };
         match running.greet(&self.resources.release, identity).await {
             Ok(session) => {
                 let start = Some(running.start);
-                let files = FileWorkers::taking_over(session.clone());
+                let files = match running.start {
+                    StartKind::Restored if at_rest => FileWorkers::going_on(session.clone()),
+                    StartKind::Restored | StartKind::Booted => FileWorkers::taking_over(session.clone()),
+                };
                 Ok(LiveMachine::new(running, start, session, files))
             }
             Err(error) => {

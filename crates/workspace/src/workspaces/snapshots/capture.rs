@@ -27,6 +27,7 @@ use super::{
 use crate::{
     error::{Error, chain},
     fault::FaultPoint,
+    files::FileWorkers,
     host::Resources,
     machine_start::reach,
     session::GuestSession,
@@ -86,6 +87,8 @@ pub(in super::super) struct Capturing<'a> {
     pub(in super::super) store: &'a Store,
     /// Changed, and written down, on the way.
     pub(in super::super) record: &'a mut WorkspaceRecord,
+    /// Who works with its files, if anybody talks to the guest.
+    pub(in super::super) files: Option<FileWorkers>,
 }
 
 impl Capturing<'_> {
@@ -96,7 +99,7 @@ impl Capturing<'_> {
         machine: &dyn Machine,
         wanted: Wanted,
     ) -> Result<SnapshotRecord, Error> {
-        let Self { resources, store, record } = self;
+        let Self { resources, store, record, files: workers } = self;
         let capture = machine.capture().ok_or(Error::NoSnapshots { reason: "the engine is not able to" })?;
         let disk = WorkspaceDisk::of(&resources.layout, &record.id);
         let files = SnapshotFiles::of(&resources.layout, &record.id);
@@ -125,10 +128,13 @@ impl Capturing<'_> {
                 memory: files.plain_delta(&own),
                 state: files.plain_state(&own),
             };
+            let resting = workers.and_then(|workers| workers.rest());
             let captured = capture.capture(request).await;
-            captured.map_err(|source| Error::Engine { operation: "take a snapshot", source })
+            let captured =
+                captured.map_err(|source| Error::Engine { operation: "take a snapshot", source })?;
+            Ok((captured, resting.is_some()))
         };
-        let captured: Result<Captured, Error> = captured.await;
+        let captured: Result<(Captured, bool), Error> = captured.await;
         let reached = reach(FaultPoint::SnapshotCaptured, &place);
         let recorded = record.disk.clone();
         let settled = match &captured {
@@ -145,7 +151,7 @@ impl Capturing<'_> {
         }
         let written = store.update_workspace(record).await;
         let taken = async {
-            let captured = captured?;
+            let (captured, at_rest) = captured?;
             reached?;
             settled?;
             written?;
@@ -166,6 +172,7 @@ impl Capturing<'_> {
                 commands: store.active_commands(&record.id).await?,
                 next_sequence: store.next_sequence(&record.id).await?,
                 paused: Some(captured.paused),
+                at_rest,
                 ..SnapshotRecord::new(id, wanted, record)
             };
             let files = files.clone();
@@ -184,7 +191,7 @@ impl Capturing<'_> {
 
     /// Takes a snapshot of a workspace without a machine: its disk.
     pub(in super::super) async fn disk(self, wanted: Wanted) -> Result<SnapshotRecord, Error> {
-        let Self { resources, store, record } = self;
+        let Self { resources, store, record, files: _ } = self;
         let disk = WorkspaceDisk::of(&resources.layout, &record.id);
         let files = SnapshotFiles::of(&resources.layout, &record.id);
         let next = LayerId::random()?;
@@ -229,6 +236,7 @@ impl SnapshotRecord {
             commands: Vec::new(),
             next_sequence: 1,
             paused: None,
+            at_rest: false,
             steps: of.lineage.steps.clone(),
             before: step.into_iter().collect(),
         }

@@ -52,6 +52,9 @@ pub struct SnapshotRecord {
     pub next_sequence: u64,
     /// How long the machine stood still for it.
     pub paused: Option<Duration>,
+    /// Whether nothing was being done with files from outside, so that none is half changed in its memory.
+    #[serde(default)]
+    pub at_rest: bool,
     /// Numbers of the steps that the workspace had behind it.
     #[serde(default)]
     pub steps: Vec<u64>,

@@ -359,6 +359,7 @@ mod tests {
             commands: Vec::new(),
             next_sequence: 1,
             paused: None,
+            at_rest: true,
             steps: Vec::new(),
             before: Vec::new(),
         }
