@@ -45,7 +45,7 @@ Usage: cargo xtask TASK [options]
   test [--release | --shipped] [--account NAME] [--as-root] [FILTER...]
                           prepare, build, then every test, guest-backed ones included
                           --account: who runs the guest-backed suite when root starts this
-                          --as-root: run the guest-backed suite a second time as root
+                          --as-root: run what is not the same for root a second time as root
   sdk [--release | --shipped] [--account NAME] [FILTER...]
                           of those, the ones of the Python SDK
   mcp [--release | --shipped] [--account NAME] [FILTER...]
