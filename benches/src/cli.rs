@@ -49,6 +49,37 @@ impl Pyro {
         Ok((taken, output))
     }
 
+    /// The process of a workspace's machine.
+    pub(crate) fn machine_of(&self, workspace: &str) -> anyhow::Result<u64> {
+        for machine in std::fs::read_dir(self.home.join("data/machines"))? {
+            let machine = machine?.path();
+            if std::fs::read_to_string(machine.join("workspace")).is_ok_and(|of| of == workspace) {
+                let record: serde_json::Value =
+                    serde_json::from_slice(&std::fs::read(machine.join("runtime.json"))?)?;
+                return record["process"]["pid"].as_u64().context("a record without a process");
+            }
+        }
+        anyhow::bail!("workspace {workspace} has no machine")
+    }
+
+    /// How long it takes to write so many bytes to a new file of the home's file system; median of 3.
+    pub(crate) fn copied(&self, bytes: u64) -> anyhow::Result<Duration> {
+        let path = self.home.join("copied");
+        let piece = vec![0x5a; 1 << 20];
+        let mut taken = Vec::new();
+        for _ in 0..3 {
+            let begin = Instant::now();
+            let mut file = std::fs::File::create(&path)?;
+            for _ in 0..bytes >> 20 {
+                std::io::Write::write_all(&mut file, &piece)?;
+            }
+            taken.push(begin.elapsed());
+            std::fs::remove_file(&path)?;
+        }
+        taken.sort();
+        Ok(taken[1])
+    }
+
     /// Starts `count` at once and waits for all; how long that took and how many failed.
     pub(crate) fn burst(&self, arguments: &[&str], count: usize) -> anyhow::Result<(Duration, usize)> {
         let begin = Instant::now();

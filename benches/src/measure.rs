@@ -189,7 +189,7 @@ fn kibibytes(text: &str, field: &str) -> Option<u64> {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a size for people")]
-fn mebibytes(bytes: u64) -> f64 {
+pub(crate) fn mebibytes(bytes: u64) -> f64 {
     bytes as f64 / f64::from(1 << 20)
 }
 
