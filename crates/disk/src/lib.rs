@@ -1,4 +1,5 @@
-//! What is on the disks of a machine that does not run: read without booting, mounting or privileges.
+//! What is on the disks of a machine that does not run: read without booting, mounting or privileges. And new layers for
+//! them.
 //!
 //! A machine has two disks. The *root image* is read-only (EROFS; ext4 is understood too). The *writable disk* is a
 //! chain of layers, a raw image under qcow2 images, and holds one ext4 with the upper halves of two overlays: that of
@@ -11,6 +12,8 @@
 //! - `overlay`: two trees shown as one, with what the kernel wrote down about it;
 //! - [`root`]: the tree that programs in the machine saw, and paths as they meant them;
 //! - [`list`], [`content`], [`archive`], [`export`], [`data`]: what is asked of it.
+//!
+//! [`layer`] writes: an empty layer, or one that takes the place of several.
 //!
 //! Everything that is read may be hostile: whoever escaped from a machine could have written any byte of its disk, and
 //! root in the machine any byte of its file system. Whatever the bytes are, reading ends with an answer or an error,
@@ -30,6 +33,7 @@ mod error;
 pub mod export;
 mod ext4;
 mod filesystem;
+pub mod layer;
 pub mod list;
 mod overlay;
 mod path;

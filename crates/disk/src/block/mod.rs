@@ -3,7 +3,7 @@
 //! The chain is always given by the caller. What a qcow2 header says about a backing file is not even looked at: an
 //! escaped VMM could have written it.
 
-mod qcow2;
+pub(crate) mod qcow2;
 mod raw;
 
 use std::fmt::Debug;

@@ -5,6 +5,8 @@
 //! subclusters, compressed clusters. Reference counts and snapshots say nothing about the disk's present contents and are
 //! not looked at; a dirty image (its counts may be wrong) is read like any other. The name of a backing file is ignored.
 
+pub(crate) mod writer;
+
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -39,7 +41,7 @@ const COMPRESSION_TYPE: u64 = 1 << 3;
 const SUBCLUSTERS: u64 = 1 << 4;
 
 #[derive(Debug)]
-pub(super) struct Qcow2 {
+pub(crate) struct Qcow2 {
     file: Raw,
     origin: Origin,
     lower: Option<Box<dyn Device>>,
@@ -52,14 +54,17 @@ pub(super) struct Qcow2 {
 
 /// Where a cluster's bytes are.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Cluster {
+pub(crate) enum Cluster {
+    /// In the layer below.
     Lower,
+    /// Nowhere: they are zero, whatever is below.
     Zero,
+    /// In the file, from here on.
     At(u64),
 }
 
 impl Qcow2 {
-    pub(super) fn open(origin: Origin, lower: Option<Box<dyn Device>>) -> Result<Self, Error> {
+    pub(crate) fn open(origin: Origin, lower: Option<Box<dyn Device>>) -> Result<Self, Error> {
         let file = Raw::open(origin.clone())?;
         let mut bytes = [0; HEADER_BYTES];
         let there = usize::try_from(file.size_bytes()).unwrap_or(HEADER_BYTES).min(HEADER_BYTES);
@@ -90,8 +95,22 @@ impl Qcow2 {
         Ok(Self { file, origin, lower, cluster_bits, size_bytes, l1, tables: Mutex::default(), version })
     }
 
-    fn cluster_bytes(&self) -> u64 {
+    pub(crate) fn cluster_bytes(&self) -> u64 {
         1 << self.cluster_bits
+    }
+
+    /// Size of the disk.
+    pub(crate) fn virtual_bytes(&self) -> u64 {
+        self.size_bytes
+    }
+
+    /// What its file has room for, clusters.
+    pub(crate) fn file_clusters(&self) -> u64 {
+        self.file.size_bytes().div_ceil(self.cluster_bytes())
+    }
+
+    pub(crate) fn origin(&self) -> &Origin {
+        &self.origin
     }
 
     /// Where the cluster is in which the disk's byte `offset` lies.
@@ -104,7 +123,8 @@ impl Qcow2 {
         self.understood(entry, offset)
     }
 
-    fn understood(&self, entry: u64, offset: u64) -> Result<Cluster, Error> {
+    /// What an entry of a second-level table says of the cluster at `offset` of the disk.
+    pub(crate) fn understood(&self, entry: u64, offset: u64) -> Result<Cluster, Error> {
         if entry & COMPRESSED != 0 {
             return Err(self.origin.unsupported("compressed clusters"));
         }
@@ -129,24 +149,12 @@ impl Qcow2 {
 
     /// A second-level table; `None` if nothing of what it would cover was written.
     fn table(&self, index: u64) -> Result<Option<Arc<[u64]>>, Error> {
-        let entry = usize::try_from(index).ok().and_then(|index| self.l1.get(index)).copied().unwrap_or(0);
-        let at = entry & OFFSET_BITS;
-        if entry & RESERVED_L1_BITS != 0 {
-            return Err(self.origin.corrupt(at, "an entry of the first-level table has reserved bits"));
-        }
-        if at == 0 {
-            return Ok(None);
-        }
-        if !at.is_multiple_of(self.cluster_bytes()) {
-            return Err(self.origin.corrupt(at, "a second-level table is not aligned"));
-        }
+        let Some(at) = self.place_of_table(index)? else { return Ok(None) };
         let mut tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(table) = tables.get(&at) {
             return Ok(Some(Arc::clone(table)));
         }
-        let mut bytes = vec![0; 1 << self.cluster_bits];
-        self.file.read_at(at, &mut bytes)?;
-        let table: Arc<[u64]> = numbers(&bytes).collect();
+        let table = self.read_table(at)?;
         if tables.len() >= KEPT_TABLES {
             tables.clear();
         }
@@ -154,8 +162,31 @@ impl Qcow2 {
         Ok(Some(table))
     }
 
+    /// The same for who looks at each table once: it is not kept.
+    pub(crate) fn passing_table(&self, index: u64) -> Result<Option<Arc<[u64]>>, Error> {
+        self.place_of_table(index)?.map(|at| self.read_table(at)).transpose()
+    }
+
+    fn place_of_table(&self, index: u64) -> Result<Option<u64>, Error> {
+        let entry = usize::try_from(index).ok().and_then(|index| self.l1.get(index)).copied().unwrap_or(0);
+        let at = entry & OFFSET_BITS;
+        if entry & RESERVED_L1_BITS != 0 {
+            return Err(self.origin.corrupt(at, "an entry of the first-level table has reserved bits"));
+        }
+        if !at.is_multiple_of(self.cluster_bytes()) {
+            return Err(self.origin.corrupt(at, "a second-level table is not aligned"));
+        }
+        Ok((at != 0).then_some(at))
+    }
+
+    fn read_table(&self, at: u64) -> Result<Arc<[u64]>, Error> {
+        let mut bytes = vec![0; 1 << self.cluster_bits];
+        self.file.read_at(at, &mut bytes)?;
+        Ok(numbers(&bytes).collect())
+    }
+
     /// Reads from a cluster of the file, whose last one may be short: QEMU writes no zeros at the end.
-    fn read_cluster(&self, at: u64, buffer: &mut [u8]) -> Result<(), Error> {
+    pub(crate) fn read_cluster(&self, at: u64, buffer: &mut [u8]) -> Result<(), Error> {
         let there = self.file.size_bytes().saturating_sub(at);
         let length = usize::try_from(there).unwrap_or(usize::MAX).min(buffer.len());
         let (present, missing) = buffer.split_at_mut(length);
@@ -301,7 +332,9 @@ fn read_l1(file: &Raw, header: &Record<'_>, cluster_bits: u32, size_bytes: u64) 
     if at.checked_add(entries * 8).is_none_or(|end| end > file.size_bytes()) {
         return Err(header.corrupt(40, "the first-level table lies behind the end of the file"));
     }
-    let mut bytes = vec![0; usize::try_from(entries * 8).unwrap_or(0)];
+    // QEMU makes room for more at times; nothing of the disk is there.
+    let needed = size_bytes.div_ceil(covered);
+    let mut bytes = vec![0; usize::try_from(needed * 8).unwrap_or(0)];
     file.read_at(at, &mut bytes)?;
     Ok(numbers(&bytes).collect())
 }
