@@ -27,7 +27,11 @@ const PLACES: &[Place] = &[
         never: &["pyro-engine", "hyper", "clap"],
     },
     // The fake engine holds the real guest agent; behind a feature that only tests ask for.
-    Place { name: "pyro-engine", may_use: &["pyro-guest"], never: &["pyro-guest", "hyper", "clap"] },
+    Place {
+        name: "pyro-engine",
+        may_use: &["pyro-guest", "pyro-disk"],
+        never: &["pyro-guest", "hyper", "clap"],
+    },
     Place { name: "pyro-environments", may_use: &[], never: &["tokio", "hyper", "clap"] },
     Place { name: "pyro-disk", may_use: &[], never: &["tokio", "hyper", "clap"] },
     Place {

@@ -46,6 +46,10 @@ pub trait Capture: Send + Sync {
     /// Which of these layers the machine writes to; `None` if it is none of them. Any time while the machine lives; a capture that is
     /// under way is waited for. The answer is the VMM's.
     async fn active_layer<'a>(&self, layers: &'a [DiskLayer]) -> Result<Option<&'a DiskLayer>, EngineError>;
+
+    /// How many layers the machine's disk has, the lowest and the active one included: those that it was started with, whatever
+    /// their files have become since, and one for each capture. Any time while the machine lives. The answer is the VMM's.
+    async fn layer_count(&self) -> Result<usize, EngineError>;
 }
 
 /// What a capture is to be written to.

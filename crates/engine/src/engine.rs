@@ -39,6 +39,21 @@ pub trait Engine: Send + Sync + fmt::Debug {
     /// as it was left. Blocks for as long as it takes to write a few KiB.
     fn create_layer(&self, path: &Path, virtual_bytes: u64) -> Result<DiskLayer, EngineError>;
 
+    /// Writes what adjacent layers of a disk hold together to a new one at `path`, which must not exist; the lowest first. It may
+    /// take their place in every disk that has them in this order: what none of them holds stays that of whatever is below. Any
+    /// time after a machine last wrote to them, also while machines read them. The new layer and its name are durable at return; after
+    /// an error there is none. Blocks while contents are copied; `going` hears of the bytes so far, and ends the work by an error.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError::Merge`], also for what a VMM that was taken over made of a layer.
+    fn merge_layers(
+        &self,
+        layers: &[DiskLayer],
+        path: &Path,
+        going: &mut dyn FnMut(u64) -> io::Result<()>,
+    ) -> Result<DiskLayer, EngineError>;
+
     /// Starts a machine. Called with an existing empty directory that is the machine's alone. At return of
     /// a boot the VMM lives and the stream can be connected; at return of a restore the guest runs as well. After an
     /// error nothing of it runs; the directory then holds only logs and dead sockets, which the caller removes. While a
@@ -115,6 +130,15 @@ pub enum EngineError {
     Refused {
         /// Tail of its log.
         last_output: String,
+    },
+    /// Layers could not be merged.
+    #[error("merge layers of a disk to {path:?}")]
+    Merge {
+        /// What they were to become.
+        path: PathBuf,
+        /// What was wrong with one of them, or with writing.
+        #[source]
+        source: pyro_disk::Error,
     },
     /// Saved memory does not have the size of the shape.
     #[error("restore a machine of {expected_bytes} bytes from memory of {actual_bytes} bytes")]

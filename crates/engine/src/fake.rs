@@ -22,7 +22,7 @@ use std::{
     fmt::Write,
     fs, io,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicUsize},
     time::SystemTime,
 };
 
@@ -136,6 +136,27 @@ impl Engine for FakeEngine {
         Ok(DiskLayer { path: path.to_owned(), format: DiskFormat::Raw })
     }
 
+    fn merge_layers(
+        &self,
+        layers: &[DiskLayer],
+        path: &Path,
+        going: &mut dyn FnMut(u64) -> io::Result<()>,
+    ) -> Result<DiskLayer, EngineError> {
+        let Some(top) = layers.last() else {
+            return Err(EngineError::file("merge no layers to", path, io::ErrorKind::InvalidInput));
+        };
+        let about = fs::metadata(&top.path).map_err(|e| EngineError::file("inspect", &top.path, e))?;
+        let merged = self.create_layer(path, about.len())?;
+        disk::merge(layers, path)?;
+        match going(about.len()) {
+            Ok(()) => Ok(merged),
+            Err(source) => {
+                disk::discard(path)?;
+                Err(EngineError::file("write", path, source))
+            }
+        }
+    }
+
     /// Starts an agent on the caller's runtime. Its memory file, if it gets one, is a hole.
     async fn start(&self, spec: MachineSpec, start: Start) -> Result<Box<dyn Machine>, EngineError> {
         let has_memory = match start {
@@ -154,8 +175,9 @@ impl Engine for FakeEngine {
         let identity = ProcessIdentity::of(pid).map_err(failed)?;
         let active = ActiveLayer::take(&spec.disk.active)?;
         let clock = StandInClock::new(0);
+        let layers = spec.disk.lower.len() + 1;
         let system = self.system(spec.disk, clock.clone()).await?;
-        let about = About { identity, has_memory, memory_bytes: spec.shape.memory_bytes() };
+        let about = About { identity, has_memory, memory_bytes: spec.shape.memory_bytes(), layers };
         let life = Arc::new(Life::begin(about, system, active, clock).map_err(failed)?);
         let mut machines = self.machines.lock().unwrap_or_else(PoisonError::into_inner);
         machines.retain(|_, life| !life.is_over());
@@ -205,6 +227,8 @@ struct About {
     /// It was booted so that it can be saved.
     has_memory: bool,
     memory_bytes: u64,
+    /// Of the disk that it was started on, the active one included.
+    layers: usize,
 }
 
 /// One agent from its start to its end, shared by all handles.
@@ -214,6 +238,8 @@ struct Life {
     has_disk: bool,
     /// Gone with the agent, so that others may have the layer.
     active: Arc<Mutex<Option<ActiveLayer>>>,
+    /// Each has added a layer.
+    captures: AtomicUsize,
     /// Held by whoever changes the machine.
     turn: Arc<tokio::sync::Mutex<()>>,
     holds: mpsc::UnboundedSender<Hold>,
@@ -257,6 +283,7 @@ impl Life {
             about,
             has_disk,
             active,
+            captures: AtomicUsize::new(0),
             turn,
             holds,
             hosts,

@@ -26,8 +26,9 @@ use tokio::{
 
 /// QEMU answers in milliseconds; one that takes this long hangs.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
-/// No answer this crate asks for comes near; a VMM that sends more is broken or hostile.
-const MAX_LINE_BYTES: u64 = 1 << 20;
+/// A VMM that sends more is broken or hostile. The longest answer that is asked for tells of the nodes of a disk, each with all nodes
+/// below it in its name: 1 MiB with 90 layers.
+const MAX_LINE_BYTES: u64 = 4 << 20;
 /// Events kept for who is slow to take them; a machine has a handful in its life.
 const EVENTS: usize = 64;
 

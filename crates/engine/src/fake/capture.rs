@@ -2,7 +2,7 @@
 
 use std::{
     fs, io,
-    sync::{Arc, PoisonError},
+    sync::{Arc, PoisonError, atomic::Ordering},
     time::Instant,
 };
 
@@ -52,6 +52,11 @@ impl Capture for FakeMachine {
         }
         Ok(None)
     }
+
+    async fn layer_count(&self) -> Result<usize, EngineError> {
+        let _turn = self.life.turn.lock().await;
+        Ok(self.life.about.layers + self.life.captures.load(Ordering::Relaxed))
+    }
 }
 
 impl Life {
@@ -98,6 +103,7 @@ impl Life {
         self.on_active(|active| {
             disk::switch(&active.path, &next.path)?;
             *active = next;
+            self.captures.fetch_add(1, Ordering::Relaxed);
             Ok(written)
         })
     }

@@ -6,7 +6,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use crate::{DiskLayers, EngineError};
+use crate::{DiskLayer, DiskLayers, EngineError};
 
 /// The directory that is the disk of machines on this active layer. Like the layer it outlives them.
 pub fn disk_directory(active: &Path) -> PathBuf {
@@ -53,6 +53,26 @@ pub(super) fn switch(old: &Path, next: &Path) -> Result<(), EngineError> {
         remove(&draft)?;
     }
     switched
+}
+
+/// The directory of a layer becomes what these hold together: each has all that those below it have. Without one in any of them
+/// there is none. Blocks.
+pub(super) fn merge(layers: &[DiskLayer], to: &Path) -> Result<(), EngineError> {
+    let directories = layers.iter().rev().map(|layer| disk_directory(&layer.path));
+    match directories.into_iter().find(|directory| directory.is_dir()) {
+        Some(uppermost) => {
+            let directory = disk_directory(to);
+            let draft = copy(&uppermost, &directory)?;
+            rename(&draft, &directory)
+        }
+        None => Ok(()),
+    }
+}
+
+/// Removes a layer and its directory.
+pub(super) fn discard(layer: &Path) -> Result<(), EngineError> {
+    remove(&disk_directory(layer))?;
+    fs::remove_file(layer).map_err(|e| EngineError::file("remove", layer, e))
 }
 
 fn rename(from: &Path, to: &Path) -> Result<(), EngineError> {

@@ -79,6 +79,10 @@ impl Capture for QemuMachine {
         }
         Ok(None)
     }
+
+    async fn layer_count(&self) -> Result<usize, EngineError> {
+        layer::count(&self.capturing.control).await.map_err(refused)
+    }
 }
 
 fn refused(source: QmpError) -> EngineError {

@@ -2,6 +2,7 @@
 
 use std::fmt::{self, Write};
 
+use super::layer::lower_node_name;
 use crate::{DiskFormat, Isolation, MachineShape};
 
 /// Bytes of QEMU's translation buffer. Left alone it grows to 1 GiB; from 32 to 128 MiB no difference could be measured
@@ -134,7 +135,7 @@ fn layer(
 fn disk(line: &mut CommandLine, lower: &[(u32, DiskFormat)], active: &ActiveLayer) {
     let mut backing = None;
     for (level, (descriptor, format)) in lower.iter().enumerate() {
-        backing = Some(layer(line, &format!("disk-{level}"), *descriptor, *format, backing));
+        backing = Some(layer(line, &lower_node_name(level), *descriptor, *format, backing));
     }
     let ActiveLayer { node, format, write, read } = active;
     for (descriptor, writable) in [(*write, true), (*read, false)] {

@@ -22,8 +22,17 @@ use crate::{
 };
 
 const NODE_PREFIX: &str = "layer-";
+/// What the layers below are called that a machine is started with, each with its level.
+const LOWER_NODE_PREFIX: &str = "disk-";
+/// Behind the name of a layer's node: the node of its file.
+const FILE_NODE_SUFFIX: &str = "-file";
 /// Label of the descriptor that device state is written to.
 const STATE: &str = "state";
+
+/// What QEMU calls the layer of this level, below the active one.
+pub(super) fn lower_node_name(level: usize) -> String {
+    format!("{LOWER_NODE_PREFIX}{level}")
+}
 
 /// What QEMU calls the layer in this file.
 pub(super) fn node_name(file: &std::fs::Metadata) -> String {
@@ -89,6 +98,21 @@ fn active_of(drives: &Value) -> Option<String> {
         let is_writable = inserted.get("ro")?.as_bool() == Some(false);
         is_writable.then(|| inserted.get("node-name")?.as_str().map(str::to_owned)).flatten()
     })
+}
+
+/// How many layers QEMU has.
+pub(super) async fn count(control: &Qmp) -> Result<usize, QmpError> {
+    let nodes = control.execute(Command::QueryNamedBlockNodes { flat: true }).await?;
+    count_of(&nodes).ok_or(QmpError::Strange { lacks: "the layers of the disk" })
+}
+
+fn count_of(nodes: &Value) -> Option<usize> {
+    let names = nodes.as_array()?.iter().filter_map(|node| node.get("node-name")?.as_str());
+    let is_layer = |name: &&str| {
+        (name.starts_with(NODE_PREFIX) || name.starts_with(LOWER_NODE_PREFIX))
+            && !name.ends_with(FILE_NODE_SUFFIX)
+    };
+    Some(names.filter(is_layer).count()).filter(|count| *count > 0)
 }
 
 /// How large the disks of these nodes are for a guest.
@@ -183,6 +207,16 @@ mod tests {
     }
 
     #[test]
+    fn layers_are_counted_and_nothing_else() {
+        let node = |name: &str| json!({ "node-name": name });
+        let nodes =
+            ["root", "root-file", "disk-0", "disk-0-file", "disk-1", "layer-2a-file", "layer-2a", "#block1"];
+        assert_eq!(count_of(&nodes.map(node).into_iter().collect()), Some(3));
+        assert_eq!(count_of(&json!([node("root")])), None);
+        assert_eq!(count_of(&json!({})), None);
+    }
+
+    #[test]
     fn every_layer_but_the_active_one_loses_its_writer_and_no_reader() {
         let descriptor = |fd: i64, label: &str| json!({ "fd": fd, "opaque": label });
         let sets = json!([
@@ -200,6 +234,6 @@ mod tests {
     #[test]
     fn a_name_has_room_in_qemu() {
         // 31 characters, of which the node of the file has the most.
-        assert!(format!("{NODE_PREFIX}{:x}-file", u64::MAX).len() <= 31);
+        assert!(format!("{NODE_PREFIX}{:x}{FILE_NODE_SUFFIX}", u64::MAX).len() <= 31);
     }
 }

@@ -13,7 +13,6 @@ mod device_state;
 mod installation;
 mod layer;
 mod port;
-mod qcow2;
 mod running;
 mod standing;
 mod start;
@@ -21,6 +20,7 @@ mod user_ids;
 mod vmm_log;
 
 use std::{
+    io,
     ops::Range,
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
@@ -103,7 +103,19 @@ impl Engine for QemuEngine {
     }
 
     fn create_layer(&self, path: &Path, virtual_bytes: u64) -> Result<DiskLayer, EngineError> {
-        qcow2::create(path, virtual_bytes).map_err(|e| EngineError::file("create", path, e))?;
+        pyro_disk::layer::create(path, virtual_bytes).map_err(|e| EngineError::file("create", path, e))?;
+        Ok(DiskLayer { path: path.to_owned(), format: DiskFormat::Qcow2 })
+    }
+
+    fn merge_layers(
+        &self,
+        layers: &[DiskLayer],
+        path: &Path,
+        going: &mut dyn FnMut(u64) -> io::Result<()>,
+    ) -> Result<DiskLayer, EngineError> {
+        let files: Vec<PathBuf> = layers.iter().map(|layer| layer.path.clone()).collect();
+        pyro_disk::layer::merge(&files, path, going)
+            .map_err(|source| EngineError::Merge { path: path.to_owned(), source })?;
         Ok(DiskLayer { path: path.to_owned(), format: DiskFormat::Qcow2 })
     }
 

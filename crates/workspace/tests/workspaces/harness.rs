@@ -1,7 +1,7 @@
 //! A host whose machines are real guest agents in this process, and stopped workspaces in its store to begin with.
 
 use std::{
-    fs,
+    fs, io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, SystemTime},
@@ -61,6 +61,15 @@ impl Engine for GatedEngine {
 
     fn create_layer(&self, path: &Path, virtual_bytes: u64) -> Result<DiskLayer, EngineError> {
         self.fake.create_layer(path, virtual_bytes)
+    }
+
+    fn merge_layers(
+        &self,
+        layers: &[DiskLayer],
+        path: &Path,
+        going: &mut dyn FnMut(u64) -> io::Result<()>,
+    ) -> Result<DiskLayer, EngineError> {
+        self.fake.merge_layers(layers, path, going)
     }
 
     async fn start(&self, spec: MachineSpec, start: Start) -> Result<Box<dyn Machine>, EngineError> {

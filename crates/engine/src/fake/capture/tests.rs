@@ -319,3 +319,30 @@ async fn without_a_disk_there_is_nothing_to_capture() {
     assert!(machine.capture().is_none());
     machine.kill().await.unwrap();
 }
+
+#[tokio::test]
+async fn merged_layers_have_what_the_uppermost_had_and_the_agent_keeps_its_own() {
+    let home = Home::new();
+    let machine = home.boot(&["base", "one"]).await;
+    assert_eq!(machine.capture().unwrap().layer_count().await.unwrap(), 2);
+    for (number, next) in ["two", "three"].iter().enumerate() {
+        let active = ["one", "two"][number];
+        fs::write(home.file(active, active), active).unwrap();
+        home.capture(&*machine, next).await.unwrap();
+    }
+    assert_eq!(machine.capture().unwrap().layer_count().await.unwrap(), 4);
+    fs::write(home.file("three", "three"), "three").unwrap();
+
+    let frozen = ["one", "two"].map(|name| home.layer(name));
+    let ended =
+        home.engine.merge_layers(&frozen, &home.at("merged"), &mut |_| Err(io::ErrorKind::Other.into()));
+    assert!(ended.is_err() && !home.at("merged").exists() && !disk_directory(&home.at("merged")).exists());
+    home.engine.merge_layers(&frozen, &home.at("merged"), &mut |_| Ok(())).unwrap();
+    assert_eq!(home.text("merged", "one") + &home.text("merged", "two"), "onetwo");
+    assert!(!home.file("merged", "three").exists());
+    let other = home.boot(&["base", "merged", "other"]).await;
+    assert_eq!(home.text("other", "two"), "two");
+    other.kill().await.unwrap();
+    machine.kill().await.unwrap();
+    assert_eq!(home.text("three", "three"), "three");
+}
