@@ -61,7 +61,9 @@ async fn a_machine_is_captured_more_than_a_hundred_times_and_counts_its_layers_w
         scene.capture(&source, &name).await;
         lower.push(scene.layer(&name));
         let used: [PathBuf; 2] = ["memory", "state"].map(|part| scene.place.file(&format!("{name}-{part}")));
-        used.map(|path| fs::remove_file(path).unwrap());
+        for path in used {
+            fs::remove_file(path).unwrap();
+        }
     }
     assert_eq!(source.machine.capture().unwrap().layer_count().await.unwrap(), CAPTURES + 1);
     source = source.adopted(&scene).await;

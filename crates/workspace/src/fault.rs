@@ -106,6 +106,12 @@ fault_points! {
     SnapshotWritten = "snapshot.written";
     /// The memory of a snapshot is sealed; nobody was told.
     SnapshotSealed = "snapshot.sealed";
+    /// Layers of a disk became one; no record names it.
+    LayersMerged = "merge.written";
+    /// The record of the workspace names the merged layer, those of its snapshots do not.
+    MergeRecorded = "merge.recorded";
+    /// All records name the merged layer; what it was merged of is still there.
+    MergeSnapshotsRecorded = "merge.snapshots-recorded";
     /// A machine runs that goes on from a snapshot; the record names the one before.
     ResetStarted = "reset.started";
     /// The record names the machine that goes on from a snapshot; the one before still runs, and the commands are its.

@@ -21,6 +21,7 @@ mod host_restarts;
 mod identity;
 mod json;
 mod large_seeds;
+mod layers;
 mod lifetimes;
 mod loaded_guests;
 mod many_snapshots;

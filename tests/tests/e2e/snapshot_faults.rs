@@ -1,6 +1,8 @@
 //! Snapshots, resets, forks and sleep, and the fault points on their way: whatever is killed, each workspace is as before or as
 //! after, with all snapshots that it had.
 
+use std::time::Duration;
+
 use pyro_e2e::{Home, Invocation};
 
 use super::{
@@ -27,9 +29,12 @@ const WAKE: [&str; 1] = ["wake.started"];
 /// Points on the way of a fork.
 const FORK: [&str; 3] = ["fork.recorded", "fork.shared", "fork.started"];
 
+/// Points on the way to fewer layers.
+const MERGE: [&str; 3] = ["merge.written", "merge.recorded", "merge.snapshots-recorded"];
+
 /// All of them.
 pub(crate) fn points() -> impl Iterator<Item = &'static &'static str> {
-    SNAPSHOT.iter().chain(&RESET).chain(&SLEEP).chain(&WAKE).chain(&FORK)
+    SNAPSHOT.iter().chain(&RESET).chain(&SLEEP).chain(&WAKE).chain(&FORK).chain(&MERGE)
 }
 
 /// A workspace with a snapshot `old`, in which `old` was in the file and in memory, and now `new` is.
@@ -148,5 +153,46 @@ fn a_fork_that_is_killed_or_fails_leaves_the_parent_alone() {
         home.stop_daemon();
     }
     assert_eq!(names(&home), ["baseline", "old"]);
+    delete_all(&home);
+}
+
+/// Nobody waits for layers that are merged, so it is the daemon that tells.
+#[test]
+fn layers_whose_merging_is_killed_are_apart_or_one_and_no_file_changes() {
+    let home = prepared();
+    workspace(&home, ["stop", "w"]).output().succeeds();
+    let mut left: Vec<String> = vec!["baseline".into(), "old".into()];
+    for number in 0..20 {
+        left.push(format!("s{number}"));
+        snapshot(&home, &format!("s{number}"));
+    }
+    home.stop_daemon();
+    for (place, fault) in ["kill", "disk-full"].into_iter().enumerate() {
+        for (number, point) in MERGE.into_iter().enumerate() {
+            let fault = format!("{point}={fault}");
+            let mut daemon = home.pyro(["daemon", "serve"]).env("PYRO_FAULT", &fault).start();
+            assert_eq!(daemon.line(), "ready");
+            // Now nothing tells its layer from the next one.
+            let gone = format!("s{}", 2 + 5 * number + 2 * place);
+            workspace(&home, ["snapshot", "delete", "w", &gone]).output();
+            if fault.ends_with("kill") {
+                assert!(daemon.process().ends_within(Duration::from_secs(30)), "{point} was never reached");
+                daemon.finish().exits(137);
+            } else {
+                home.stop_daemon();
+                daemon.finish().succeeds();
+            }
+            left.retain(|name| *name != gone);
+            assert_eq!(names(&home), left, "at {fault}");
+            let read = workspace(&home, ["disk", "read", "w", "f", "--json"]).output().succeeds().json();
+            assert_eq!(read["content"], "new\n", "at {fault}");
+            home.stop_daemon();
+        }
+    }
+    for (name, word) in [("s19", "new"), ("old", "old")] {
+        workspace(&home, ["reset", "w", "--snapshot", name]).output().succeeds();
+        let said = sh(&home, "w", "cat f").succeeds().text();
+        assert_eq!(said, format!("{word}\n"), "in {name}");
+    }
     delete_all(&home);
 }

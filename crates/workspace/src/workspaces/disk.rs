@@ -23,8 +23,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     WorkspaceId,
+    driver::MergedLayers,
     frozen_file::{FrozenFile, FrozenFileError},
     id::LayerId,
+    merge_policy::LayerCost,
     snapshots::SnapshotRecord,
 };
 use crate::{error::Error, layout::Layout};
@@ -38,6 +40,9 @@ pub struct DiskRecord {
     pub active: Option<LayerId>,
     /// A capture is to make this the active one.
     pub next: Option<LayerId>,
+    /// Layers that became one, which snapshots may still have apart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub merged: Option<MergedLayers>,
 }
 
 /// A layer that nobody writes to any more.
@@ -75,7 +80,12 @@ impl DiskRecord {
     /// What the record is when the machine has switched to the next layer, if there is one.
     pub(super) fn switched(&self, place: &WorkspaceDisk) -> Result<Self, Error> {
         match &self.next {
-            Some(next) => Ok(Self { frozen: self.freeze(place)?, active: Some(next.clone()), next: None }),
+            Some(next) => Ok(Self {
+                frozen: self.freeze(place)?,
+                active: Some(next.clone()),
+                next: None,
+                merged: self.merged.clone(),
+            }),
             None => Ok(self.clone()),
         }
     }
@@ -84,7 +94,8 @@ impl DiskRecord {
     fn files(&self) -> impl Iterator<Item = String> + '_ {
         let frozen = self.frozen.iter().map(|layer| layer.id.as_ref());
         let next = self.next.as_ref().map(|next| file_name(Some(next)));
-        frozen.chain([self.active.as_ref()]).map(file_name).chain(next)
+        let merged = self.merged.as_ref().map(|merged| file_name(merged.layer.id.as_ref()));
+        frozen.chain([self.active.as_ref()]).map(file_name).chain(next).chain(merged)
     }
 }
 
@@ -129,7 +140,7 @@ impl WorkspaceDisk {
         }
         let active = LayerId::random()?;
         with.create_layer(engine, Some(&active), disk_bytes)?;
-        Ok(DiskRecord { frozen: frozen.to_vec(), active: Some(active), next: None })
+        Ok(DiskRecord { frozen: frozen.to_vec(), active: Some(active), ..DiskRecord::default() })
     }
 
     /// Makes an empty layer, durable with its name.
@@ -210,6 +221,20 @@ impl WorkspaceDisk {
         let newest = snapshot.disk.last().map(|layer| self.layer(layer.id.as_ref()));
         let layer = newest.and_then(|path| fs::metadata(path).ok()).map_or(0, |about| about.blocks() * 512);
         layer + snapshot.memory.as_ref().map_or(0, |memory| memory.stored_bytes)
+    }
+
+    /// What it costs to merge layers. Blocks for a look at each.
+    pub(super) fn layer_costs(&self, frozen: &[FrozenLayer]) -> Result<Vec<LayerCost>, Error> {
+        let cost = |layer: &FrozenLayer| {
+            let path = self.layer(layer.id.as_ref());
+            let about = fs::metadata(&path).map_err(|source| Error::Store {
+                operation: "look at the layer",
+                path,
+                source,
+            })?;
+            Ok(LayerCost { bytes: about.blocks() * 512, is_shared: about.nlink() > 1 })
+        };
+        frozen.iter().map(cost).collect()
     }
 
     /// Removes the layers that neither the disk needs nor one of these snapshots' disks.

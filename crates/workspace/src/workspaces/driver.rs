@@ -8,6 +8,7 @@
 mod checkpoints;
 mod ending;
 mod fork;
+mod merging;
 mod reset;
 mod sleep;
 mod snapshots;
@@ -25,8 +26,8 @@ use tokio::{
 };
 use tracing::{info, warn};
 
-pub(super) use self::snapshots::Snapshots;
 pub use self::{checkpoints::Undone, reset::Resumed};
+pub(super) use self::{merging::MergedLayers, snapshots::Snapshots};
 use super::{
     Shared, WorkspaceRecord, WorkspaceUpdate,
     clock::WallClock,
@@ -136,6 +137,8 @@ enum Event {
     Drowsy,
     /// The memory of a snapshot is kept, or cannot be.
     Sealed(Box<Result<SnapshotRecord, Error>>),
+    /// Layers of the disk became one, or cannot.
+    Merged(Box<Result<Option<MergedLayers>, Error>>),
     Look,
     UseEnded,
     CommandsEnded,
@@ -156,6 +159,7 @@ impl Driver {
         self.move_guest_deadline();
         self.discard_forks().await;
         self.seal_next().await;
+        self.merge_if_due();
         loop {
             match self.next_event().await {
                 Event::Closed => return,
@@ -173,6 +177,7 @@ impl Driver {
                 }
                 Event::Drowsy => self.fall_asleep().await,
                 Event::Sealed(sealed) => self.sealed(*sealed).await,
+                Event::Merged(merged) => self.merged(*merged).await,
                 Event::Look => self.look().await,
                 Event::UseEnded => self.touch().await,
                 // Nobody was there to use it.
@@ -181,6 +186,7 @@ impl Driver {
                 Event::Unwritten => self.write_end().await,
                 Event::DiscardDue => self.discard_passing().await,
             }
+            self.merge_if_due();
             self.show();
         }
     }
@@ -241,7 +247,7 @@ impl Driver {
             () = commands_ended => Event::CommandsEnded,
             () = passed(expiry) => Event::Expired,
             () = passed(drowsiness) => Event::Drowsy,
-            sealed = self.snapshots.sealed() => Event::Sealed(Box::new(sealed)),
+            background = self.snapshots.background() => background,
             () = discard => Event::DiscardDue,
             () = look => Event::Look,
             () = passed(retry) => Event::Unwritten,
@@ -298,7 +304,12 @@ impl Driver {
             }
             Request::ReadDisk(answer) => drop(answer.send(self.lend_disk())),
             Request::Snapshot(wanted, answer) => self.snapshot(wanted, answer).await,
-            Request::ForkPoint(name, answer) => drop(answer.send(self.fork_point(&name).await)),
+            Request::ForkPoint(name, answer) => {
+                if let Err(Ok(_)) = answer.send(self.fork_point(&name).await) {
+                    // Nobody is there to fork it.
+                    self.snapshots.fork_ends();
+                }
+            }
             Request::DeleteSnapshot(name, answer) => drop(answer.send(self.delete_snapshot(&name).await)),
             Request::Reset { snapshot, turn, answer } => {
                 let reset = self.reset(&snapshot, turn).await;

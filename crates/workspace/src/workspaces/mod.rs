@@ -52,6 +52,7 @@ mod live;
 #[cfg(test)]
 mod loopback;
 mod making;
+mod merge_policy;
 mod naming;
 mod one_shot;
 mod reconcile;

@@ -19,6 +19,7 @@ impl Driver {
         self.finish_sealing().await;
         let found = self.find_snapshot(reference)?;
         self.touch().await;
+        self.snapshots.fork_begins();
         Ok(found)
     }
 
@@ -27,6 +28,8 @@ impl Driver {
         let is_passing =
             self.snapshots.shelf.get(id).is_some_and(|snapshot| snapshot.kind == SnapshotKind::Fork);
         if !is_passing {
+            self.snapshots.fork_ends();
+            self.sweep_if_due().await;
             return;
         }
         if let Err(error) = self.discard(id).await {

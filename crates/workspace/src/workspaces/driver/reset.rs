@@ -158,7 +158,11 @@ impl Driver {
         let started: Result<_, Error> = started.await;
         match started {
             Ok((live, resumed, origin)) => {
-                let disk = DiskRecord { frozen: snapshot.disk.clone(), active: Some(active), next: None };
+                let disk = DiskRecord {
+                    frozen: snapshot.disk.clone(),
+                    active: Some(active),
+                    ..DiskRecord::default()
+                };
                 Ok(Successor { live, resumed, disk, origin })
             }
             Err(error) => {

@@ -18,7 +18,8 @@ use super::{
         },
         state::Wish,
     },
-    Driver,
+    Driver, Event,
+    merging::Merging,
 };
 use crate::{
     error::{Error, chain},
@@ -31,13 +32,15 @@ use crate::{
 const MOST_SNAPSHOTS: usize = 64;
 /// Layers that a disk may have. Each costs a machine a few open files.
 const MOST_LAYERS: usize = 96;
+/// Layers that a machine has before it is captured, the lowest and the active one included: a few less than it can have.
+const MOST_OPEN_LAYERS: usize = 98;
 
 /// The snapshots of a workspace, and those whose memory is on its way.
 #[derive(Debug)]
 pub(in super::super) struct Snapshots {
     pub(super) shelf: Shelf,
     /// One at a time: each may leave out what the one before has.
-    sealing: Option<(SnapshotId, JoinHandle<Result<SnapshotRecord, Error>>)>,
+    sealing: Option<Sealing>,
     /// Who waits until one is whole.
     waiting: Vec<(SnapshotId, Answer)>,
     /// It was tried, and is tried again by the next daemon.
@@ -48,8 +51,13 @@ pub(in super::super) struct Snapshots {
     is_discard_due: bool,
     /// The state is that of this snapshot as long as the revision is this one and nothing runs.
     pub(super) unchanged: Option<(SnapshotId, Revision)>,
+    pub(super) merging: Merging,
+    /// Forks under way from snapshots that stay; those from others have a snapshot of their own.
+    forks: usize,
 }
 
+/// Which, and the work.
+type Sealing = (SnapshotId, JoinHandle<Result<SnapshotRecord, Error>>);
 type Answer = oneshot::Sender<Result<Arc<SnapshotRecord>, Error>>;
 
 impl Snapshots {
@@ -63,7 +71,38 @@ impl Snapshots {
             is_sweep_due: true,
             is_discard_due: true,
             unchanged: None,
+            merging: Merging::new(),
+            forks: 0,
         }
+    }
+
+    /// Resolves when something is done that was begun in the background.
+    pub(super) async fn background(&mut self) -> Event {
+        let Self { sealing, merging, .. } = self;
+        tokio::select! {
+            biased;
+            sealed = sealed(sealing) => Event::Sealed(Box::new(sealed)),
+            merged = merging.merged() => Event::Merged(Box::new(merged)),
+        }
+    }
+
+    /// Whether one is being sealed.
+    pub(super) fn is_sealing_any(&self) -> bool {
+        self.sealing.is_some()
+    }
+
+    /// Somebody is to be begun from a snapshot that stays: its files are needed as it names them now.
+    pub(super) fn fork_begins(&mut self) {
+        self.forks += 1;
+    }
+
+    /// Whoever was begun from it has what they need.
+    pub(super) fn fork_ends(&mut self) {
+        self.forks = self.forks.saturating_sub(1);
+    }
+
+    fn is_forked(&self) -> bool {
+        self.forks > 0 || self.shelf.of_kind(SnapshotKind::Fork).next().is_some()
     }
 
     /// There may be files that nobody needs.
@@ -88,12 +127,16 @@ impl Snapshots {
 
     /// Resolves when the one that is being sealed is, or cannot be; never without one.
     pub(super) async fn sealed(&mut self) -> Result<SnapshotRecord, Error> {
-        match &mut self.sealing {
-            None => std::future::pending().await,
-            Some((_, work)) => {
-                let sealed = work.await;
-                sealed.unwrap_or_else(|error| Err(Error::Task(error.to_string())))
-            }
+        sealed(&mut self.sealing).await
+    }
+}
+
+async fn sealed(sealing: &mut Option<Sealing>) -> Result<SnapshotRecord, Error> {
+    match sealing {
+        None => std::future::pending().await,
+        Some((_, work)) => {
+            let sealed = work.await;
+            sealed.unwrap_or_else(|error| Err(Error::Task(error.to_string())))
         }
     }
 }
@@ -110,6 +153,7 @@ impl Driver {
     async fn take_snapshot(&mut self, wanted: Wanted) -> Result<Arc<SnapshotRecord>, Error> {
         self.wake_and_admit("take a snapshot of it", Wish::Snapshot).await?;
         self.admit_snapshot(&wanted).await?;
+        self.close_layers().await?;
         let taken = self.capture(wanted).await?;
         self.touch().await;
         Ok(taken)
@@ -151,12 +195,36 @@ impl Driver {
     pub(super) fn admit_layer(&self) -> Result<(), Error> {
         if self.record.disk.frozen.len() >= MOST_LAYERS {
             let reason = format!(
-                "the disk of workspace `{}` has {MOST_LAYERS} layers; it gets fewer when the workspace is reset",
+                "the disk of workspace `{}` has {MOST_LAYERS} layers; it gets fewer when snapshots are deleted or it is reset",
                 self.record.id
             );
             return Err(Error::LimitReached { limit: "layers", reason });
         }
         Ok(())
+    }
+
+    /// Sees to it that the machine can have one layer more. It has those that it was started with and one of each capture open, also
+    /// when the disk has fewer by now; one that has too many sleeps for a moment, and wakes up with those of the disk.
+    async fn close_layers(&mut self) -> Result<(), Error> {
+        let live = self.live.clone();
+        let Some(capture) = live.as_ref().and_then(|live| live.machine.capture()) else { return Ok(()) };
+        let count = capture.layer_count().await;
+        let count =
+            count.map_err(|source| Error::Engine { operation: "count the machine's layers", source })?;
+        if count < MOST_OPEN_LAYERS {
+            return Ok(());
+        }
+        if self.uses.count() > 0 {
+            let reason = format!(
+                "the machine of workspace `{}` has {count} layers of its disk open; it gets fewer when nobody works in it",
+                self.record.id
+            );
+            return Err(Error::LimitReached { limit: "layers", reason });
+        }
+        drop(live);
+        self.sleep().await?;
+        self.wake(None).await?;
+        self.admit("take a snapshot of it", Wish::Snapshot).map(drop)
     }
 
     /// What a snapshot alone takes on the host, bytes, as far as that can be told.
@@ -185,6 +253,7 @@ impl Driver {
         }
         self.show();
         let taken = self.snapshots.shelf.put(taken?);
+        self.snapshots.merging.is_due();
         self.show();
         if let Err(error) = reach(FaultPoint::SnapshotWritten, &self.place()) {
             // One that is told to have failed is not there.
@@ -201,10 +270,11 @@ impl Driver {
 
     /// Seals the next snapshot of which that is not done, if none is being sealed.
     pub(super) async fn seal_next(&mut self) {
-        let snapshots = &mut self.snapshots;
-        if snapshots.sealing.is_some() {
+        if self.snapshots.sealing.is_some() {
             return;
         }
+        self.name_merged().await;
+        let snapshots = &mut self.snapshots;
         let is_open = |record: &&Arc<SnapshotRecord>| {
             let memory = record.memory.as_ref();
             let is_plain = memory.is_some_and(|memory| matches!(memory.stage, MemoryStage::Plain { .. }));
@@ -270,11 +340,12 @@ impl Driver {
         }
     }
 
-    /// Waits until nobody writes to the files of snapshots any more. Whoever waits for one is told that it is gone.
+    /// Waits until nobody writes to the files of snapshots and of the disk any more. Whoever waits for one is told that it is gone.
     pub(super) async fn stop_sealing(&mut self) {
         if let Some((_, work)) = self.snapshots.sealing.take() {
             drop(work.await);
         }
+        self.snapshots.merging.stop().await;
         for (_, answer) in std::mem::take(&mut self.snapshots.waiting) {
             drop(answer.send(Err(Error::UnknownWorkspace { reference: self.record.id.to_string() })));
         }
@@ -310,6 +381,7 @@ impl Driver {
         task::blocking(move || files.remove(&removed)).await?;
         self.snapshots.shelf.forget(id);
         self.snapshots.is_sweep_due = true;
+        self.snapshots.merging.is_due();
         self.show();
         Ok(())
     }
@@ -337,11 +409,12 @@ impl Driver {
         self.sweep_if_due().await;
     }
 
-    /// Removes files that nothing needs. Not while a snapshot is sealed, whose files are not all named yet, nor while the
-    /// disk is read.
+    /// Removes files that nothing needs. Not while a snapshot is sealed or layers are merged, whose files are not all named yet, nor
+    /// while the disk is read or others are begun from it, who have names of files.
     pub(super) async fn sweep_if_due(&mut self) {
         let snapshots = &mut self.snapshots;
-        let is_busy = snapshots.sealing.is_some() || self.disk_lent.is_lent();
+        let is_unnamed = snapshots.sealing.is_some() || snapshots.merging.has_unnamed();
+        let is_busy = is_unnamed || snapshots.is_forked() || self.disk_lent.is_lent();
         if !snapshots.is_sweep_due || is_busy || snapshots.shelf.has_unreadable() {
             return;
         }

@@ -10,6 +10,7 @@ mod creation;
 mod ends;
 mod garbage;
 mod history;
+mod merging;
 mod reconciliation;
 mod runs;
 mod stalls;

@@ -200,7 +200,7 @@ impl Capturing<'_> {
         let disk_record = task::blocking(move || {
             made.create_layer(engine.as_ref(), Some(&next), bytes)?;
             let settled = before.settled(&made)?;
-            Ok(DiskRecord { frozen: settled.freeze(&made)?, active: Some(next), next: None })
+            Ok(DiskRecord { frozen: settled.freeze(&made)?, active: Some(next), next: None, ..settled })
         })
         .await?;
         let snapshot = SnapshotRecord {
