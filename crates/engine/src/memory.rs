@@ -5,14 +5,15 @@
 
 use std::{
     fmt,
-    fs::File,
+    fs::{File, OpenOptions},
     io::{self, Read},
     ops::Range,
     os::{
-        fd::{AsFd, BorrowedFd, OwnedFd},
+        fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
         unix::fs::FileExt,
     },
     path::{Path, PathBuf},
+    sync::atomic::{AtomicUsize, Ordering},
 };
 
 use rustix::fs::{
@@ -24,6 +25,9 @@ use crate::memory_delta::{MemoryDeltaError, MemoryDeltaReader, PAGE_BYTES, Piece
 
 /// The name by which a memory file is seen in `/proc`.
 const NAME: &str = "pyro-memory";
+
+/// What a thread copies at a time.
+const PIECE_BYTES: u64 = 4 << 20;
 
 /// Guest memory in a memfd sealed against write, shrink and growth.
 pub struct SealedMemory {
@@ -108,11 +112,7 @@ impl SealedMemory {
             }
         }
         if let MemoryBase::Sealed(memory) = base {
-            for extent in Extents::of(&memory.file, size_bytes) {
-                extent
-                    .and_then(|extent| copy_absent(&memory.file, &file, extent, &replaced))
-                    .map_err(failed("copy its base to"))?;
-            }
+            copy_base(memory, &file, &replaced).map_err(failed("copy its base to"))?;
         }
         seal(&file).map_err(failed("seal"))?;
         Ok(Self { file: file.into(), size_bytes })
@@ -185,6 +185,36 @@ impl<F: AsFd> Iterator for Extents<F> {
         };
         found
     }
+}
+
+/// Copies what the set does not have, by two threads: most of that is the kernel's making of pages.
+fn copy_base(base: &SealedMemory, target: &File, replaced: &PageSet) -> io::Result<()> {
+    let extents = Extents::of(&base.file, base.size_bytes).collect::<io::Result<Vec<_>>>()?;
+    let pieces: Vec<_> = extents.into_iter().flat_map(|extent| pieces(extent, PIECE_BYTES)).collect();
+    let next = AtomicUsize::new(0);
+    let copy = || -> io::Result<()> {
+        // Of its own, since each has its own place in the file.
+        let target = reopen(target)?;
+        while let Some(piece) = pieces.get(next.fetch_add(1, Ordering::Relaxed)) {
+            copy_absent(&base.file, &target, piece.clone(), replaced)?;
+        }
+        Ok(())
+    };
+    std::thread::scope(|scope| {
+        let other = scope.spawn(copy);
+        let own = copy();
+        other.join().unwrap_or_else(|_| Err(io::Error::other("a thread failed"))).and(own)
+    })
+}
+
+fn pieces(range: Range<u64>, most_bytes: u64) -> impl Iterator<Item = Range<u64>> {
+    let step = usize::try_from(most_bytes).unwrap_or(usize::MAX);
+    range.clone().step_by(step).map(move |start| start..(start + most_bytes).min(range.end))
+}
+
+/// Another description of the same file.
+fn reopen(file: &File) -> io::Result<File> {
+    OpenOptions::new().write(true).open(format!("/proc/self/fd/{}", file.as_raw_fd()))
 }
 
 fn copy_range(source: impl AsFd, target: &File, range: Range<u64>) -> io::Result<()> {

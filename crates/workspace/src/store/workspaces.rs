@@ -31,6 +31,16 @@ impl Store {
         .await
     }
 
+    /// The same for what holds only as long as the host runs, as which machine is being started: a power failure leaves the
+    /// record of before, which is right then. Killing this process loses nothing.
+    pub async fn note_workspace(&self, record: &WorkspaceRecord) -> Result<(), Error> {
+        let record = record.clone();
+        self.transact("note what becomes of a workspace", Durability::Process, move |transaction| {
+            update(transaction, &record)
+        })
+        .await
+    }
+
     /// Writes down that a workspace was used. Not durable by itself: a power failure costs a few seconds of a time to
     /// live.
     pub async fn touch_workspace(&self, id: &WorkspaceId, at: SystemTime) -> Result<(), Error> {

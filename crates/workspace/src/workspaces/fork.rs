@@ -148,8 +148,21 @@ async fn fork(
     let mut twins: Vec<Making> = records.into_iter().map(|record| Making::new(shared, record)).collect();
     let made = async {
         reach(FaultPoint::ForkRecorded, &shared.resources.layout.workspace(parent))?;
-        for twin in &mut twins {
-            twin.share(parent, snapshot).await?;
+        // Side by side, since most of it is waiting for the host's disk.
+        let share = |mut twin: Making| {
+            let (parent, snapshot) = (parent.clone(), Arc::clone(snapshot));
+            async move {
+                let shared = twin.share(&parent, &snapshot).await;
+                (twin, shared)
+            }
+        };
+        let mut failed = None;
+        for (twin, shared) in side_by_side(std::mem::take(&mut twins).into_iter().map(share)).await? {
+            twins.push(twin);
+            failed = failed.or_else(|| shared.err());
+        }
+        if let Some(error) = failed {
+            return Err(error);
         }
         reach(FaultPoint::ForkShared, &shared.resources.layout.workspace(parent))?;
         let mut starting = JoinSet::new();
@@ -196,10 +209,16 @@ async fn fork(
     let first = started.first().map(|(_, _, first)| (first.start, first.because.clone()));
     let (start, because) = first.unwrap_or((StartKind::Booted, None));
     let (mut begun, mut failed) = (Vec::new(), None);
-    for (_, twin, Started { talk, .. }) in started {
-        let id = twin.record.id.clone();
-        match twin.finish(talk, Some(snapshot)).await {
-            Ok(()) => begun.push(id),
+    let finish = |(_, twin, Started { talk, .. }): (usize, Making, Started)| {
+        let snapshot = Arc::clone(snapshot);
+        async move {
+            let id = twin.record.id.clone();
+            twin.finish(talk, Some(&snapshot)).await.map(|()| id)
+        }
+    };
+    for finished in side_by_side(started.into_iter().map(finish)).await? {
+        match finished {
+            Ok(id) => begun.push(id),
             Err(error) => failed = Some(error),
         }
     }
@@ -215,6 +234,19 @@ async fn fork(
             Err(error)
         }
     }
+}
+
+/// Does all of this at once; what comes of each, in order.
+async fn side_by_side<F>(work: impl Iterator<Item = F>) -> Result<Vec<F::Output>, Error>
+where
+    F: Future<Output: Send + 'static> + Send + 'static,
+{
+    let tasks: Vec<_> = work.map(tokio::spawn).collect();
+    let mut outcomes = Vec::with_capacity(tasks.len());
+    for task in tasks {
+        outcomes.push(task.await.map_err(|error| Error::Task(error.to_string()))?);
+    }
+    Ok(outcomes)
 }
 
 /// Decides whether all fit and writes them down, so that nobody else gets the same room.
@@ -323,7 +355,7 @@ impl Making {
         let claimed = restore::claim(&resources, &self.record, snapshot, layers).await?;
         // From here on a machine may live: the record has to name it before.
         self.record.state = WorkspaceState::Creating { machine: Some(claimed.directory().id().clone()) };
-        self.shared.store.update_workspace(&self.record).await?;
+        self.shared.store.note_workspace(&self.record).await?;
         let running = self.running.insert(claimed.start(&resources).await?);
         self.record.lineage.origin = restore::origin(running, snapshot);
         let identity =

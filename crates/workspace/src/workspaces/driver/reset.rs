@@ -231,6 +231,13 @@ impl Driver {
         let shared = self.shared.upgrade().ok_or(Error::Cancelled)?;
         let _admission = shared.admission.lock().await;
         shared.limits.admit_machine(&shared.usage().await?, self.record.shape)?;
-        self.write(WorkspaceState::Starting { machine, from }).await
+        let mut record = self.record.clone();
+        record.state = WorkspaceState::Starting { machine, from };
+        // With the host the machine goes, and then what was before is right.
+        self.store.note_workspace(&record).await?;
+        self.record = record;
+        self.show();
+        self.commands.changes().of_state();
+        Ok(())
     }
 }
