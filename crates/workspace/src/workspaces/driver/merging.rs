@@ -166,11 +166,9 @@ impl Driver {
             self.record = record;
         }
         let Some(merged) = self.record.disk.merged.clone() else { return };
-        match self.name_in_snapshots(&merged).await {
+        match self.name_everywhere(&merged).await {
             Ok(()) => {
                 info!(workspace = %self.record.id, layers = merged.run.len(), "layers of a disk became one");
-                // Again from the next record that is written on.
-                self.record.disk.merged = None;
                 self.snapshots.sweep_is_due();
                 self.snapshots.merging.is_due = true;
             }
@@ -179,7 +177,8 @@ impl Driver {
         self.show();
     }
 
-    async fn name_in_snapshots(&mut self, merged: &MergedLayers) -> Result<(), Error> {
+    /// Has the snapshots name it, and then the record nothing that is to be done.
+    async fn name_everywhere(&mut self, merged: &MergedLayers) -> Result<(), Error> {
         reach(FaultPoint::MergeRecorded, &self.place())?;
         for snapshot in self.snapshots.shelf.records().to_vec() {
             let Some(disk) = with_merged(&snapshot.disk, &merged.run, &merged.layer) else { continue };
@@ -188,6 +187,10 @@ impl Driver {
             let written = task::blocking(move || files.write(&changed).map(|()| changed)).await?;
             self.snapshots.shelf.put(written);
         }
+        let mut record = self.record.clone();
+        record.disk.merged = None;
+        self.store.update_workspace(&record).await?;
+        self.record = record;
         reach(FaultPoint::MergeSnapshotsRecorded, &self.place())
     }
 }
