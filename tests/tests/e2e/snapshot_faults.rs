@@ -3,10 +3,11 @@
 
 use std::time::Duration;
 
-use pyro_e2e::{Home, Invocation};
+use pyro_e2e::{Home, Invocation, wait_until};
 
 use super::{
     fault_points::{full_at, killed_at},
+    layers::layers,
     snapshots::{create, delete_all, names, sh, snapshot, workspace},
     workspace_faults::state,
 };
@@ -160,13 +161,15 @@ fn a_fork_that_is_killed_or_fails_leaves_the_parent_alone() {
 #[test]
 fn layers_whose_merging_is_killed_are_apart_or_one_and_no_file_changes() {
     let home = prepared();
-    workspace(&home, ["stop", "w"]).output().succeeds();
-    let mut left: Vec<String> = vec!["baseline".into(), "old".into()];
+    let stopped = workspace(&home, ["stop", "w", "--json"]).output().succeeds().json();
+    let disk =
+        home.path().join("data/workspaces").join(stopped["workspace_id"].as_str().unwrap()).join("disk");
     for number in 0..20 {
-        left.push(format!("s{number}"));
         snapshot(&home, &format!("s{number}"));
     }
+    let mut left = names(&home);
     home.stop_daemon();
+    let mut apart = layers(&disk);
     for (place, fault) in ["kill", "disk-full"].into_iter().enumerate() {
         for (number, point) in MERGE.into_iter().enumerate() {
             let fault = format!("{point}={fault}");
@@ -184,6 +187,9 @@ fn layers_whose_merging_is_killed_are_apart_or_one_and_no_file_changes() {
             }
             left.retain(|name| *name != gone);
             assert_eq!(names(&home), left, "at {fault}");
+            // The next daemon goes on with it.
+            apart -= 1;
+            wait_until(&fault, &disk, Duration::from_secs(60), || layers(&disk) == apart);
             let read = workspace(&home, ["disk", "read", "w", "f", "--json"]).output().succeeds().json();
             assert_eq!(read["content"], "new\n", "at {fault}");
             home.stop_daemon();
