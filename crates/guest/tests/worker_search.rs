@@ -93,6 +93,33 @@ fn a_list_is_depth_first_in_order_and_does_not_follow_links() {
 }
 
 #[test]
+fn a_stamp_is_another_one_when_a_file_was_touched_and_only_then() {
+    let (place, mut worker) = begin(&[("a", "1"), ("b", "1"), ("c", "1"), ("d/e", "1")]);
+    symlink("a", place.workspace().join("link")).unwrap();
+    let mut stamps = |with_stamps| {
+        let list = Body::List(List { recursive: true, with_stamps, ..List::default() });
+        let entries = worker.ask(list).fine().entries.into_iter();
+        entries.map(|entry| (String::from_utf8(entry.path).unwrap(), entry.stamp)).collect::<Vec<_>>()
+    };
+    assert!(stamps(false).iter().all(|(_, stamp)| stamp.is_empty()));
+    let before = stamps(true);
+    let is_file = |path: &str| !["d", "link"].contains(&path);
+    assert!(before.iter().all(|(path, stamp)| stamp.is_empty() != is_file(path)), "{before:?}");
+    assert_eq!(stamps(true), before);
+    // Same size, and the time of its content put back; another file under the same name; a file that was only read.
+    let a = fs::File::options().write(true).open(place.workspace().join("a")).unwrap();
+    let modified = a.metadata().unwrap().modified().unwrap();
+    put(&place, "a", b"2");
+    a.set_modified(modified).unwrap();
+    put(&place, "new", b"1");
+    fs::rename(place.workspace().join("new"), place.workspace().join("b")).unwrap();
+    fs::read(place.workspace().join("c")).unwrap();
+    let after = stamps(true);
+    let differing = before.iter().zip(&after).filter(|(before, after)| before != after);
+    assert_eq!(differing.map(|(before, _)| before.0.as_str()).collect::<Vec<_>>(), ["a", "b"]);
+}
+
+#[test]
 fn pages_put_together_are_the_whole_list() {
     let (place, mut worker) =
         begin(&[("x/1/a", ""), ("x/1/b", ""), ("x/1.a", ""), ("x/2", ""), ("y/z/q/r", ""), ("z", "")]);
@@ -102,7 +129,13 @@ fn pages_put_together_are_the_whole_list() {
     for recursive in [false, true] {
         for top in ["", "x"] {
             let list = |limit, after: &[u8]| {
-                Body::List(List { path: top.into(), recursive, limit, after: after.into() })
+                Body::List(List {
+                    path: top.into(),
+                    recursive,
+                    limit,
+                    after: after.into(),
+                    ..List::default()
+                })
             };
             let whole = worker.ask(list(0, b"")).fine();
             for limit in [1, 2, 7, 1000] {

@@ -56,6 +56,7 @@ pub(crate) fn entry(path: &[u8], stat: &Stat) -> Entry {
         uid: stat.st_uid,
         gid: stat.st_gid,
         sha256: Vec::new(),
+        stamp: Vec::new(),
     }
 }
 
@@ -71,6 +72,12 @@ pub(crate) fn entry_at(
         entry.link_target = readlinkat(directory, name, Vec::new())?.into_bytes();
     }
     Ok(entry)
+}
+
+/// A file's stamp: which inode, and when that changed last. Nobody sets that time but the kernel. An overlay gives the inode of
+/// the file below, which is the same in each copy of the disk.
+pub(crate) fn stamp(stat: &Stat) -> Vec<u8> {
+    [stat.st_ino.to_le_bytes(), stat.st_ctime.to_le_bytes(), stat.st_ctime_nsec.to_le_bytes()].concat()
 }
 
 /// The SHA-256 of all that comes.

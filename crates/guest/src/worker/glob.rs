@@ -38,7 +38,7 @@ pub(crate) fn answer(
         let below = walk.path().get(prefix_bytes..).unwrap_or_default();
         let enters = is_directory && pattern.enters(below);
         if pattern.matches(below)
-            && let Some(entry) = entry_found(&walk)?
+            && let Some(entry) = entry_found(&walk, false)?
             && !batch.add(output, entry)?
         {
             break;

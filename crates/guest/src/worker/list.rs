@@ -7,7 +7,7 @@ use rustix::fs::{FileType, OFlags, fstat};
 use rustix::io::Errno;
 
 use super::channel::Output;
-use super::entry::{entry_at, type_of};
+use super::entry::{entry_at, stamp, type_of};
 use super::error::{Result, WorkError};
 use super::walk::{Step, Walk};
 use super::workspace::Workspace;
@@ -41,7 +41,7 @@ pub(crate) fn answer(
     let mut walk = walk.start()?;
     while let Some(step) = walk.step()? {
         let Step::Found(kind) = step else { continue };
-        if let Some(entry) = entry_found(&walk)?
+        if let Some(entry) = entry_found(&walk, request.with_stamps)?
             && !batch.add(output, entry)?
         {
             break;
@@ -54,8 +54,14 @@ pub(crate) fn answer(
 }
 
 /// The entry of what a walk has found; none if it has vanished since.
-pub(crate) fn entry_found(walk: &Walk<'_>) -> Result<Option<Entry>> {
-    let found = walk.stat().and_then(|stat| entry_at(walk.path(), &stat, walk.directory()?, walk.name()));
+pub(crate) fn entry_found(walk: &Walk<'_>, with_stamp: bool) -> Result<Option<Entry>> {
+    let found = walk.stat().and_then(|stat| {
+        let mut entry = entry_at(walk.path(), &stat, walk.directory()?, walk.name())?;
+        if with_stamp && entry.kind() == EntryKind::File {
+            entry.stamp = stamp(&stat);
+        }
+        Ok(entry)
+    });
     match found {
         Ok(entry) => Ok(Some(entry)),
         // Gone, or a link that has become something else.

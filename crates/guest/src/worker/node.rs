@@ -90,6 +90,7 @@ impl Node {
             uid: attributes.uid,
             gid: attributes.gid,
             sha256: Vec::new(),
+            stamp: Vec::new(),
         }
     }
 }

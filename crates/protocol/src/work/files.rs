@@ -46,6 +46,10 @@ pub struct Entry {
     /// SHA-256 of a file's content, where the request asks for it.
     #[prost(bytes = "vec", tag = "9")]
     pub sha256: Vec<u8>,
+    /// Of a file, where the request asks for it: which inode it is and when that changed last. Two machines that began with
+    /// the same disk and have equal stamps for a path of equal size have both left that file alone.
+    #[prost(bytes = "vec", tag = "10")]
+    pub stamp: Vec<u8>,
 }
 
 /// Some entries.
@@ -115,6 +119,9 @@ pub struct List {
     /// Entries up to and including this path are skipped (for paging).
     #[prost(bytes = "vec", tag = "4")]
     pub after: Vec<u8>,
+    /// Whether files' stamps are wanted. An agent that does not know them gives none.
+    #[prost(bool, tag = "5")]
+    pub with_stamps: bool,
 }
 
 /// Reads a file.

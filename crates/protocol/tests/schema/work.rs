@@ -90,7 +90,8 @@ pub(super) fn messages(text: &mut String) {
             link_target: bytes(),
             uid: 1,
             gid: 1,
-            sha256: bytes()
+            sha256: bytes(),
+            stamp: bytes()
         }
     );
     message!(out, Entries { entries: vec![Entry::default()] });
@@ -98,7 +99,7 @@ pub(super) fn messages(text: &mut String) {
     message!(out, PathRef { path: bytes(), with_sha256: true });
     message!(out, Seed { has_input: true });
     message!(out, Unpacked { entry_count: 1, content_bytes: 1, notes: vec![name()] });
-    message!(out, List { path: bytes(), recursive: true, limit: 1, after: bytes() });
+    message!(out, List { path: bytes(), recursive: true, limit: 1, after: bytes(), with_stamps: true });
     message!(out, Read { path: bytes(), offset: 1, max_bytes: 1, first_line: 1, last_line: 1 });
     message!(out, ReadDone { entry: Some(Entry::default()), truncated: true, total_lines: Some(1) });
     message!(

@@ -33,6 +33,7 @@ pub(in crate::daemon) async fn file_list(
         path: path.clone(),
         recursive: request.recursive,
         limit: request.limit,
+        with_stamps: false,
         after: request.after.as_ref().map_or(Ok(Vec::new()), WorkspacePath::relative)?,
     };
     let listing = files.list(list).await.map_err(|error| failed(&error))?;
