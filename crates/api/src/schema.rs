@@ -18,6 +18,7 @@ use crate::{
     workspace::{
         command::CommandRef,
         create::NetworkPolicy,
+        diff::Against,
         entry::FileMode,
         identity::{
             LabelKey, LabelValue, MAX_LABEL_KEY_CHARS, MAX_NAME_CHARS, MAX_SNAPSHOT_NAME_CHARS, SnapshotName,
@@ -252,6 +253,14 @@ by_hand! {
     };
     WorkspaceRef as "WorkspaceRef": {
         "description": "The id of a workspace, or its name where only one has it. The field may also be called `workspace_id`.",
+        "type": "string",
+        "minLength": 1,
+        "maxLength": MAX_NAME_CHARS
+    };
+    Against as "Against": {
+        "description":
+            "`baseline`: what it was filled with; `host`: the directory of the host that it was filled from, as it is now; or the \
+             id or name of another workspace. One that has one of these words for a name is reached by its id.",
         "type": "string",
         "minLength": 1,
         "maxLength": MAX_NAME_CHARS

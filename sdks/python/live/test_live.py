@@ -367,6 +367,8 @@ class Workspaces(Live):
             other = self.pyro.workspace(forked[0]["workspace_id"])
             try:
                 self.assertEqual((forked[0]["name"], other.read_file("a.txt")["content"]), ("forked-1", "one\n"))
+                told = other.diff(against=it.workspace_id, name_only=True)
+                self.assertEqual((told["against"], told["changed"]), (it.workspace_id, False))
                 other.write_file("a.txt", text="three\n")
                 self.assertEqual(it.read_file("a.txt")["content"], "one\n")
             finally:

@@ -6,6 +6,7 @@
 mod arguments;
 mod bytes;
 mod chat_hosts;
+mod comparisons;
 mod confinement;
 mod doctor;
 mod environments;

@@ -1,6 +1,6 @@
 //! `workspace_diff`: what became of the files of a workspace.
 
-use std::ops::RangeInclusive;
+use std::{fmt, ops::RangeInclusive, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
@@ -9,7 +9,6 @@ use super::{
     identity::WorkspaceRef,
     patch::ChangeStatus,
     path::WorkspacePath,
-    view::tokens,
 };
 use crate::{
     check::{invalid, within},
@@ -26,13 +25,67 @@ pub const DIFF_CONTEXT_LINES: RangeInclusive<u32> = 0..=1000;
 
 const MAX_PATHS: usize = 1000;
 
-tokens! {
-    /// What a workspace is compared with.
-    Against {
-        /// What it was filled with when it was made.
-        Baseline = "baseline",
-        /// The directory on the host that it was filled from, as it is now.
-        Host = "host",
+const BASELINE: &str = "baseline";
+const HOST: &str = "host";
+
+/// What a workspace is compared with: `baseline`, `host`, or another workspace by its id or name. One that has one of these two
+/// words for a name is reached by its id.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum Against {
+    /// What it was filled with when it was made.
+    Baseline,
+    /// The directory on the host that it was filled from, as it is now.
+    Host,
+    /// The files of another one, as they are now.
+    Workspace(WorkspaceRef),
+}
+
+impl Against {
+    /// A workspace and nothing else: of one that is called like something else only the id will do.
+    pub fn workspace(reference: &WorkspaceRef) -> Result<Self, ErrorBody> {
+        match reference.as_str().parse()? {
+            Self::Baseline | Self::Host => {
+                Err(invalid(format!("`{reference}` is not only a name; give the id of the workspace")))
+            }
+            workspace => Ok(workspace),
+        }
+    }
+}
+
+impl FromStr for Against {
+    type Err = ErrorBody;
+
+    fn from_str(text: &str) -> Result<Self, ErrorBody> {
+        match text.trim() {
+            BASELINE => Ok(Self::Baseline),
+            HOST => Ok(Self::Host),
+            reference => WorkspaceRef::new(reference).map(Self::Workspace),
+        }
+    }
+}
+
+impl TryFrom<String> for Against {
+    type Error = ErrorBody;
+
+    fn try_from(text: String) -> Result<Self, ErrorBody> {
+        text.parse()
+    }
+}
+
+impl From<Against> for String {
+    fn from(against: Against) -> Self {
+        against.to_string()
+    }
+}
+
+impl fmt::Display for Against {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Baseline => BASELINE,
+            Self::Host => HOST,
+            Self::Workspace(reference) => reference.as_str(),
+        })
     }
 }
 
@@ -44,7 +97,7 @@ pub struct WorkspaceDiffRequest {
     /// Where.
     #[serde(alias = "workspace_id")]
     pub workspace: WorkspaceRef,
-    /// Compared with what.
+    /// Compared with what: `baseline`, `host`, or another workspace by its id or name. Told is what would make that like this one.
     #[serde(default = "baseline")]
     pub against: Against,
     /// Only these paths and what is below them.
@@ -112,7 +165,7 @@ impl WorkspaceDiffRequest {
 pub struct WorkspaceDiff {
     /// Where.
     pub workspace_id: String,
-    /// Compared with what.
+    /// Compared with what; of a workspace its id.
     pub against: Against,
     /// Whether anything changed.
     pub changed: bool,
@@ -214,8 +267,17 @@ mod tests {
         assert_eq!(usual, WorkspaceDiffRequest::new(WorkspaceRef::new("a").unwrap()));
         assert!(usual.check().is_ok());
         assert!(diff(r#"{"workspace":"a","against":"host","paths":["src"],"stat":true}"#).is_some());
+        assert!(diff(r#"{"workspace":"a","against":"b"}"#).is_some());
+        for against in ["baseline", "host", "try-2"] {
+            let read: Against = against.parse().unwrap();
+            assert_eq!(matches!(read, Against::Workspace(_)), against == "try-2");
+            assert_eq!(serde_json::to_value(&read).unwrap(), against);
+            let named = Against::workspace(&WorkspaceRef::new(against).unwrap());
+            assert_eq!(named.is_ok(), against == "try-2");
+        }
         for bad in [
-            r#"{"workspace":"a","against":"yesterday"}"#,
+            r#"{"workspace":"a","against":""}"#,
+            r#"{"workspace":"a","against":7}"#,
             r#"{"workspace":"a","stat":true,"name_only":true}"#,
             r#"{"workspace":"a","paths":["../x"]}"#,
             r#"{"workspace":"a","max_bytes":0}"#,

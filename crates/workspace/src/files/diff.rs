@@ -1,4 +1,5 @@
-//! What changed in a workspace: against its seed, or against a directory of the host as it is now.
+//! What changed in a workspace: against its seed, or against a directory of the host as it is now. Against another workspace:
+//! [`comparison`](super::comparison).
 
 use bytes::{Bytes, BytesMut};
 use pyro_protocol::work::{Change, Diff, DiffDone, work_reply::Body, work_request};
@@ -16,7 +17,7 @@ use super::{
 use crate::workspaces::{SeedMode, SeedRecord};
 
 /// What changed.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct DiffReport {
     /// In order of path.
     pub changes: Vec<Change>,

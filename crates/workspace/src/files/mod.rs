@@ -6,7 +6,7 @@
 //!
 //! - [`workers`]: which worker does what; [`conversation`]: one request, its input and its answers.
 //! - [`transfer`]: what a thread that blocks writes goes to the guest, and what it reads comes from there.
-//! - [`operations`]: single files and directories; [`diff`]: what changed.
+//! - [`operations`]: single files and directories; [`diff`]: what changed; [`comparison`]: what two workspaces have not in common.
 //! - [`seed`]: what `/workspace` is filled with; [`push`]: files of the host over it, whole or not at all.
 //! - [`pull`]: what changed in the guest back to the host, merged with what changed there; [`pulls`]: so that what a killed
 //!   daemon left half done is settled, and [`seal_key`](crate::seal_key): so that nothing else is taken for it.
@@ -19,6 +19,7 @@
 mod archive;
 mod binary_parts;
 mod claims;
+mod comparison;
 mod conversation;
 mod diff;
 mod error;
@@ -29,6 +30,7 @@ mod ignored;
 mod loopback;
 mod operations;
 mod output_place;
+mod portions;
 mod pull;
 mod pulls;
 mod push;
@@ -36,7 +38,13 @@ mod seed;
 mod transfer;
 mod workers;
 
-pub(crate) use self::{claims::Claims, output_place::OutputPlace, pulls::Pulls, workers::FileWorkers};
+pub(crate) use self::{
+    claims::Claims,
+    comparison::{Side, SideError, compare},
+    output_place::OutputPlace,
+    pulls::Pulls,
+    workers::FileWorkers,
+};
 pub use self::{
     diff::DiffReport,
     error::FileError,

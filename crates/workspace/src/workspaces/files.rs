@@ -13,7 +13,8 @@ use crate::{
     files::{
         Claims, Content, Delete, Diff, DiffReport, Entry, ExportRequest, Exported, FileError, Found, Glob,
         Grep, List, Listing, MakeDirectory, Patch, Patched, PathRef, PullRequest, Pulled, Pulls, PushOutcome,
-        PushRequest, Read, ReadDone, Replace, Replaced, Transfer, TransferProgress, Unpacked, Write, Written,
+        PushRequest, Read, ReadDone, Replace, Replaced, Side, SideError, Transfer, TransferProgress,
+        Unpacked, Write, Written, compare,
     },
 };
 
@@ -33,7 +34,20 @@ pub struct WorkspaceFiles {
 impl Workspaces {
     /// The files of the one workspace of that id or name, which must be started.
     pub async fn files(&self, reference: &str) -> Result<WorkspaceFiles, Error> {
-        let id = self.resolve(reference)?;
+        self.files_of(self.resolve(reference)?).await
+    }
+
+    /// The files of two workspaces, by id or name. If there is one that is not known, nothing becomes of the other.
+    pub async fn files_of_both(
+        &self,
+        reference: &str,
+        other: &str,
+    ) -> Result<(WorkspaceFiles, WorkspaceFiles), Error> {
+        let (id, other) = (self.resolve(reference)?, self.resolve(other)?);
+        Ok((self.files_of(id).await?, self.files_of(other).await?))
+    }
+
+    async fn files_of(&self, id: WorkspaceId) -> Result<WorkspaceFiles, Error> {
         let seed = self.shared.registry.seen(&id)?.record.seed.clone();
         let in_use = self.use_machine(&id).await?;
         let commands = self.commands(&id)?;
@@ -148,6 +162,19 @@ impl WorkspaceFiles {
     ) -> Result<DiffReport, Error> {
         let compared = self.in_use.files().diff_with_host(request, &self.seed, &self.git, progress).await;
         self.told(compared).await
+    }
+
+    /// What would have to be done to the other workspace to make its `/workspace` this one's. Neither gets to see anything of the
+    /// other. A workspace does not differ from itself, whatever its programs are writing.
+    pub async fn diff_with(&self, request: Diff, other: &Self) -> Result<DiffReport, Error> {
+        if self.id == other.id {
+            return Ok(DiffReport::default());
+        }
+        match compare(request, &other.in_use.files(), &self.in_use.files()).await {
+            Ok(report) => Ok(report),
+            Err(SideError { side: Side::Old, source }) => other.told(Err(source)).await,
+            Err(SideError { side: Side::New, source }) => self.told(Err(source)).await,
+        }
     }
 
     /// Brings files of the host into the workspace, whole or not at all.

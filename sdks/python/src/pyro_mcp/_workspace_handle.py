@@ -818,7 +818,7 @@ class WorkspaceHandle:
     def diff(
         self,
         *,
-        against: Against = "baseline",
+        against: str = "baseline",
         context: int | None = None,
         max_bytes: int = 2097152,
         name_only: bool = False,
@@ -828,7 +828,8 @@ class WorkspaceHandle:
     ) -> WorkspaceDiff:
         """Says what became of the files of a workspace, as a patch, as counts or as names.
 
-        - `against`: Compared with what.
+        - `against`: Compared with what: `baseline`, `host`, or another workspace by its id or name. Told is
+          what would make that like this one.
         - `context`: Lines of context; 3 when absent.
         - `max_bytes`: At most so much patch; what does not fit is named in `left_out`.
         - `name_only`: Give only what changed, no patch and no counts.

@@ -10,9 +10,6 @@ from typing import TYPE_CHECKING, Literal, TypedDict
 if TYPE_CHECKING:
     from ._text import Command
 
-#: What a workspace is compared with.
-Against = Literal["baseline", "host"]
-
 #: What a path is.
 ArtifactType = Literal["file", "directory", "symlink", "special"]
 
@@ -1668,8 +1665,8 @@ class WorkspaceDeleted(TypedDict):
 class _WorkspaceDiffRequired(TypedDict):
     #: Where.
     workspace_id: str
-    #: Compared with what.
-    against: Against
+    #: Compared with what; of a workspace its id.
+    against: str
     #: Whether anything changed.
     changed: bool
     #: How many paths changed and how.

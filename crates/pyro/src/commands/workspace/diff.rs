@@ -26,8 +26,8 @@ pub(crate) struct Arguments {
     /// Only these paths and what is below them
     #[arg(value_name = "PATH", value_parser = guest_path())]
     paths: Vec<WorkspacePath>,
-    /// Compare with what it was filled with (baseline), or with that directory as it is now (host)
-    #[arg(long, value_name = "SIDE", default_value = "baseline", value_parser = parse_against)]
+    /// Compare with what it was filled with (baseline), with that directory as it is now (host), or with another workspace
+    #[arg(long, value_name = "SIDE", default_value = "baseline")]
     against: Against,
     /// Count lines instead
     #[arg(long, conflicts_with = "name_only")]
@@ -49,16 +49,12 @@ pub(crate) struct Arguments {
     pub(crate) json: bool,
 }
 
-fn parse_against(text: &str) -> Result<Against, String> {
-    Against::from_token(text).ok_or_else(|| "it is baseline or host".to_owned())
-}
-
 impl Arguments {
     /// The request that the flags mean.
     pub(crate) fn to_request(&self) -> WorkspaceDiffRequest {
         WorkspaceDiffRequest {
             workspace: self.workspace.clone(),
-            against: self.against,
+            against: self.against.clone(),
             paths: self.paths.clone(),
             stat: self.stat,
             name_only: self.name_only,

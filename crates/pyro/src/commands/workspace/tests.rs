@@ -9,6 +9,7 @@ use pyro_api::{
         diff::Against,
         entry::FileMode,
         export::ExportFormat,
+        identity::WorkspaceRef,
         job::JobSignal,
         view::WorkspaceState,
     },
@@ -370,7 +371,10 @@ fn diff_takes_paths_and_a_side() {
     assert_eq!((request.against, request.stat, request.context), (Against::Host, true, Some(1)));
     assert_eq!(request.paths, ["src".into(), "a b".into()]);
     is_refused(&["diff", "fix", "--stat", "--name-only"]);
-    is_refused(&["diff", "fix", "--against", "yesterday"]);
+    is_refused(&["diff", "fix", "--against", ""]);
+    let line = ["diff", "try-1", "--against", "try-2"];
+    let request = parsed!(Command::Diff(arguments) => arguments.to_request(), line);
+    assert_eq!(request.against, Against::Workspace(WorkspaceRef::new("try-2").unwrap()));
 }
 
 #[test]

@@ -7,6 +7,7 @@ use pyro_api::{
     text::ByteString,
     workspace::{
         diff::{Against, DiffEntry, DiffSide, DiffSummary, WorkspaceDiff, WorkspaceDiffRequest},
+        identity::WorkspaceRef,
         patch::{ChangeStatus, PatchApplyRequest, PatchResult, PatchSummary, PatchedFile, ShiftedHunk},
         path::{WorkspacePath, absolute},
         search::{FileGlob, FileGlobRequest, FileGrep, FileGrepRequest, FileMatch},
@@ -155,7 +156,6 @@ pub(in crate::daemon) async fn diff(
     request: WorkspaceDiffRequest,
 ) -> Result<WorkspaceDiff, ErrorBody> {
     request.check()?;
-    let files = open(host, request.workspace.as_str()).await?;
     let diff = Diff {
         paths: request.paths.iter().map(WorkspacePath::relative).collect::<Result<_, _>>()?,
         names_only: request.name_only || request.stat,
@@ -164,12 +164,25 @@ pub(in crate::daemon) async fn diff(
         with_counts: !request.name_only,
         no_renames: request.no_renames,
     };
-    let report = match request.against {
-        Against::Baseline => files.diff(diff).await,
-        Against::Host => files.diff_with_host(diff, |_| {}).await,
+    let reference = request.workspace.as_str();
+    let (workspace_id, against, report) = match &request.against {
+        Against::Baseline => {
+            let files = open(host, reference).await?;
+            (files.workspace().to_string(), Against::Baseline, files.diff(diff).await)
+        }
+        Against::Host => {
+            let files = open(host, reference).await?;
+            (files.workspace().to_string(), Against::Host, files.diff_with_host(diff, |_| {}).await)
+        }
+        Against::Workspace(other) => {
+            let both = host.workspaces().files_of_both(reference, other.as_str()).await;
+            let (files, other) = both.map_err(|error| failed(&error))?;
+            let against = Against::Workspace(WorkspaceRef::new(other.workspace().to_string())?);
+            (files.workspace().to_string(), against, files.diff_with(diff, &other).await)
+        }
     };
     let report = report.map_err(|error| failed(&error))?;
-    Ok(workspace_diff(files.workspace().to_string(), request.against, report))
+    Ok(workspace_diff(workspace_id, against, report))
 }
 
 fn workspace_diff(workspace_id: String, against: Against, report: DiffReport) -> WorkspaceDiff {

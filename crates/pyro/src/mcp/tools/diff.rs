@@ -1,10 +1,10 @@
-//! `workspace_diff`: what changed since the workspace was made.
+//! `workspace_diff`: what changed since the workspace was made, or what differs between two.
 
 use pyro_api::{
     ErrorBody,
     operation::DiffWorkspace,
     workspace::{
-        diff::{WorkspaceDiff, WorkspaceDiffRequest},
+        diff::{Against, WorkspaceDiff, WorkspaceDiffRequest},
         identity::WorkspaceRef,
     },
 };
@@ -23,7 +23,7 @@ pub(super) fn tools() -> Vec<Tool> {
     vec![tool(
         "workspace_diff",
         "Show changes",
-        "Show what changed since creation, as a patch.",
+        "Show what changed since creation, or what another workspace has otherwise, as a patch.",
         Hints::Reads,
         diff,
     )]
@@ -35,6 +35,9 @@ struct Diff {
     /// Name or id
     #[schemars(with = "String")]
     workspace_id: WorkspaceRef,
+    /// Compare with this workspace instead: what would make it like the first
+    #[schemars(with = "Option<String>")]
+    against: Option<WorkspaceRef>,
     /// Only counts, no patch
     #[serde(default)]
     stat: bool,
@@ -46,7 +49,9 @@ struct Diff {
 
 async fn diff(call: ToolCall, arguments: Diff) -> Result<WorkspaceDiff, ErrorBody> {
     let max_chars = arguments.max_chars.clamp(*MAX_CHARS.start(), *MAX_CHARS.end());
+    let against = arguments.against.as_ref().map_or(Ok(Against::Baseline), Against::workspace)?;
     let request = WorkspaceDiffRequest {
+        against,
         stat: arguments.stat,
         // As many bytes are never more characters; what does not fit is named, and no patch is cut in two.
         max_bytes: max_chars as u64,

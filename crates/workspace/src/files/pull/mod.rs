@@ -35,6 +35,7 @@ use super::{
     error::{FileError, reach},
     gathered::Gathered,
     ignored::Ignored,
+    portions::portions,
     pulls::{Earlier, Pulls},
     push::is_same_directory,
     transfer::{self, Received, TransferProgress},
@@ -47,8 +48,6 @@ use crate::{
 
 /// Changes and conflicts that are told one by one.
 const MOST_TOLD: usize = 1000;
-/// Bytes of paths or entries that one request takes; a message has room for twice as many.
-const REQUEST_BYTES: usize = 512 << 10;
 
 /// What is pulled where.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
@@ -302,24 +301,6 @@ fn pack_requests(plan: &Plan) -> Vec<Pack> {
     let paths: Vec<_> = contents.map(|(path, _)| path.as_bytes().to_vec()).collect();
     let requests = portions(paths, Vec::len).into_iter();
     requests.map(|paths| Pack { paths, base: Vec::new(), not_recursive: true }).collect()
-}
-
-/// Splits items so that each part fits into one request.
-fn portions<T>(items: Vec<T>, length: impl Fn(&T) -> usize) -> Vec<Vec<T>> {
-    /// What an item takes besides its own length.
-    const FRAME_BYTES: usize = 8;
-    let (mut portions, mut bytes) = (Vec::<Vec<T>>::new(), 0);
-    for item in items {
-        bytes += length(&item) + FRAME_BYTES;
-        match portions.last_mut() {
-            Some(portion) if bytes <= REQUEST_BYTES => portion.push(item),
-            _ => {
-                bytes = length(&item) + FRAME_BYTES;
-                portions.push(vec![item]);
-            }
-        }
-    }
-    portions
 }
 
 fn changed_meanwhile(error: FileError) -> FileError {

@@ -418,15 +418,6 @@ fn paths_of_a_hostile_guest_are_refused() {
     assert_eq!(planned.takes.keys().map(|path| path.as_os_str().as_bytes()).collect::<Vec<_>>(), [b"in/a"]);
 }
 
-#[test]
-fn requests_are_of_a_bounded_size() {
-    let items = vec![vec![0_u8; 100_000]; 30];
-    let parts = portions(items, Vec::len);
-    assert_eq!(parts.iter().map(Vec::len).collect::<Vec<_>>(), [5, 5, 5, 5, 5, 5]);
-    assert!(portions(Vec::<Vec<u8>>::new(), Vec::len).is_empty());
-    assert_eq!(portions(vec![vec![0_u8; 600_000]; 2], Vec::len).len(), 2);
-}
-
 fn node() -> impl Strategy<Value = Node> {
     prop_oneof![
         4 => ("[ab]", any::<bool>()).prop_map(|(content, is_executable)| Node::File { content, is_executable }),

@@ -6,6 +6,7 @@
 mod archives;
 mod calls;
 mod changes;
+mod comparisons;
 mod creation;
 mod ends;
 mod garbage;
