@@ -62,16 +62,17 @@ impl Pyro {
         anyhow::bail!("workspace {workspace} has no machine")
     }
 
-    /// How long it takes to write so many bytes to a new file of the home's file system; median of 3.
+    /// How long it takes to copy so many bytes of memory to a new file of the home's file system; median of 3.
     pub(crate) fn copied(&self, bytes: u64) -> anyhow::Result<Duration> {
         let path = self.home.join("copied");
-        let piece = vec![0x5a; 1 << 20];
+        // As much as is copied, so that it comes from memory and not from a processor's cache.
+        let memory = vec![0x5a_u8; usize::try_from(bytes)?];
         let mut taken = Vec::new();
         for _ in 0..3 {
             let begin = Instant::now();
             let mut file = std::fs::File::create(&path)?;
-            for _ in 0..bytes >> 20 {
-                std::io::Write::write_all(&mut file, &piece)?;
+            for piece in memory.chunks(1 << 20) {
+                std::io::Write::write_all(&mut file, piece)?;
             }
             taken.push(begin.elapsed());
             std::fs::remove_file(&path)?;

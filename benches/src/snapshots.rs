@@ -211,7 +211,7 @@ fn much(pyro: &Pyro, report: &mut Report) -> anyhow::Result<()> {
         "snapshot_paused_over_copy",
         pauses.median() / (copy.as_secs_f64() * 1000.0),
         "ratio",
-        "`snapshot_much_paused_ms` / writing as much to a new file of the same file system; median of 3",
+        "`snapshot_much_paused_ms` / copying as much memory to a new file of the same file system; median of 3",
     );
     Ok(())
 }

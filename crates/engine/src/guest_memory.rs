@@ -9,6 +9,8 @@ use std::{
     io::{self, BufWriter, Read, Write},
     ops::Range,
     os::{fd::OwnedFd, unix::fs::FileExt},
+    sync::mpsc,
+    thread,
 };
 
 use rustix::fs::{FileType, Mode, OFlags, fstat, major, minor};
@@ -129,22 +131,52 @@ impl Reading {
     pub(crate) fn write_delta(&self, process: &ProcessHandle, out: impl Write) -> Result<Written, CopyError> {
         let out = BufWriter::with_capacity(WRITE_BUFFER_BYTES, out);
         let mut delta = MemoryDeltaWriter::begin(out, self.bytes()).map_err(CopyError::Write)?;
-        let mut buffer = vec![0; BUFFER_PAGES * PAGE_BYTES];
-        for run in self.runs().map_err(CopyError::Read)? {
-            let mut from = run.start;
-            while from < run.end {
-                let pages = usize::try_from(run.end - from).unwrap_or(BUFFER_PAGES).min(BUFFER_PAGES);
-                let buffer = buffer.get_mut(..pages * PAGE_BYTES).unwrap_or_default();
-                self.read(from, buffer).map_err(CopyError::Read)?;
-                delta.pages(from, buffer).map_err(CopyError::Write)?;
-                from += pages as u64;
-            }
+        let runs = self.runs().map_err(CopyError::Read)?;
+        // One buffer is read into while the other is written: the machine waits for the slower of the two alone.
+        let (full, filled) = mpsc::channel();
+        let (empty, emptied) = mpsc::channel();
+        for _ in 0..2 {
+            drop(empty.send(Vec::with_capacity(BUFFER_PAGES * PAGE_BYTES)));
         }
+        thread::scope(|scope| {
+            scope.spawn(move || self.fill(runs, &emptied, &full));
+            // Here, so that the reader ends when writing fails.
+            let empty = empty;
+            for piece in filled {
+                let (first_page, buffer): (u64, Vec<u8>) = piece.map_err(CopyError::Read)?;
+                delta.pages(first_page, &buffer).map_err(CopyError::Write)?;
+                drop(empty.send(buffer));
+            }
+            Ok(())
+        })?;
         // It lives, so nothing was read of a later process of its number.
         if process.is_gone() {
             return Err(CopyError::Read(io::ErrorKind::NotFound.into()));
         }
         delta.end().map(|(_, written)| written).map_err(CopyError::Write)
+    }
+
+    /// Reads these pages, piece by piece, as long as somebody takes them.
+    fn fill(
+        &self,
+        runs: Vec<Range<u64>>,
+        emptied: &mpsc::Receiver<Vec<u8>>,
+        full: &mpsc::Sender<io::Result<(u64, Vec<u8>)>>,
+    ) {
+        for run in runs {
+            let mut from = run.start;
+            while from < run.end {
+                let Ok(mut buffer) = emptied.recv() else { return };
+                let pages = usize::try_from(run.end - from).unwrap_or(BUFFER_PAGES).min(BUFFER_PAGES);
+                buffer.resize(pages * PAGE_BYTES, 0);
+                let read = self.read(from, &mut buffer).map(|()| (from, buffer));
+                let failed = read.is_err();
+                if full.send(read).is_err() || failed {
+                    return;
+                }
+                from += pages as u64;
+            }
+        }
     }
 
     fn bytes(&self) -> u64 {
