@@ -8,7 +8,7 @@ use super::{files::one, identity::WorkspaceRef, snapshot::ResetView, view::Works
 use crate::{check::within, error::ErrorBody};
 
 /// Steps that one undo may go back: as many as are kept.
-pub const UNDO_STEPS: RangeInclusive<u64> = 1..=32;
+pub const UNDO_STEPS: RangeInclusive<u64> = 1..=24;
 
 /// Says which calls of a workspace can be undone. That is no use of it, and does not extend its life.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -64,7 +64,7 @@ pub struct TimelineEntry {
     pub step: Option<Step>,
     /// Whether that call is behind the workspace's state of now; one that was undone is not.
     pub behind: bool,
-    /// The checkpoint, for `workspace_reset` and `workspace_fork`. Calls that changed nothing share it with the next one.
+    /// The checkpoint, for `workspace_reset` and `workspace_fork`. A call that was undone shares it with the next one, if nothing came in between.
     pub snapshot_id: String,
     /// What it alone takes on the host, as far as that can be told; 0 where it is shared.
     pub size_bytes: u64,
@@ -107,7 +107,7 @@ mod tests {
     fn one_step_is_undone_unless_told_otherwise() {
         let undo = |text: &str| serde_json::from_str::<WorkspaceUndoRequest>(text).unwrap();
         assert_eq!(undo(r#"{"workspace": "fix"}"#).steps, 1);
-        for steps in [0, 33] {
+        for steps in [0, 25] {
             assert!(
                 undo(&format!(r#"{{"workspace": "fix", "steps": {steps}}}"#)).check().is_err(),
                 "{steps}"

@@ -1,7 +1,7 @@
 //! The host's end of the port that the guest's agent has.
 //!
-//! While a machine stands still QEMU does not look at the port, so it does not notice that a host left. If the machine goes on before
-//! the next one has come, what the guest says into the void is stuck in QEMU, which waits for room in a connection that is gone,
+//! While a machine stands still its port has no ear for the connection, so it is not told that a host left, though QEMU's socket
+//! knows. If the machine goes on before the next one has come, what the guest says into the void is stuck in QEMU, which waits for room in a connection that is gone,
 //! and with it all that the guest says later. So a machine goes on only when somebody is there.
 
 use std::{

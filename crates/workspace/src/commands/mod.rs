@@ -389,12 +389,13 @@ impl Commands {
     }
 
     /// There is a guest that goes on from a snapshot. Of the commands that ran when it was taken, takes up those that run in
-    /// it: their keys name nothing any more. New commands count on from `next_sequence` at least.
+    /// it: their keys name nothing any more; in one that was booted instead, all are lost. New commands count on from `next_sequence` at least.
     pub(crate) async fn restore(
         &self,
         session: GuestSession,
         then: &[CommandRecord],
         next_sequence: u64,
+        was_booted: bool,
     ) -> Result<(), Error> {
         let shared = &self.shared;
         let _admission = shared.admission.lock().await;
@@ -420,7 +421,8 @@ impl Commands {
                 shared.supervise(record, Wanted::for_ever(), None, None).await?;
             }
         }
-        for record in gone.into_values() {
+        // In one that was restored they began or ended at the moment of the capture.
+        for record in gone.into_values().filter(|_| was_booted) {
             let reason =
                 "it ran in the snapshot that its workspace went on from, and not after that".to_owned();
             let lost = restored(record, CommandState::Unknown { reason });

@@ -43,7 +43,7 @@ impl Worker {
     }
 
     /// Ends a worker that was left in the middle of something.
-    fn kill(self, session: &GuestSession) {
+    fn kill(self, session: &GuestSession, turn: Option<OwnedSemaphorePermit>) {
         const KILL: i32 = 9;
         let (session, id) = (session.clone(), self.id.clone());
         // Without a runtime the session is over, and the next one ends its workers.
@@ -52,6 +52,8 @@ impl Worker {
                 drop(session.signal(&id, KILL, true).await);
                 drop(session.wait(&id).await);
                 drop(session.remove(&id).await);
+                // Until then it may change something.
+                drop(turn);
             });
         }
     }
@@ -105,7 +107,7 @@ pub(super) struct Conversation {
     worker: Option<Worker>,
     /// The worker takes input until it is told of its end, whatever it answers meanwhile.
     input_is_open: bool,
-    _turn: OwnedSemaphorePermit,
+    turn: Option<OwnedSemaphorePermit>,
 }
 
 impl Conversation {
@@ -116,7 +118,7 @@ impl Conversation {
         body: work_request::Body,
     ) -> Result<Self, FileError> {
         let input_is_open = has_input(&body);
-        let mut conversation = Self { pool, worker: Some(worker), input_is_open, _turn: turn };
+        let mut conversation = Self { pool, worker: Some(worker), input_is_open, turn: Some(turn) };
         conversation.worker()?.send(body).await?;
         Ok(conversation)
     }
@@ -170,7 +172,7 @@ impl Conversation {
 impl Drop for Conversation {
     fn drop(&mut self) {
         if let Some(worker) = self.worker.take() {
-            worker.kill(&self.pool.session);
+            worker.kill(&self.pool.session, self.turn.take());
         }
     }
 }

@@ -49,7 +49,8 @@ pub(super) struct Pool {
     idle: Mutex<Vec<Worker>>,
     busy: Arc<Semaphore>,
     next: AtomicU64,
-    settled: OnceCell<()>,
+    /// Whether that came to a good end; none: not tried yet.
+    settled: OnceCell<bool>,
     /// Workers of earlier sessions have ended.
     alone: OnceCell<()>,
 }
@@ -57,20 +58,19 @@ pub(super) struct Pool {
 impl FileWorkers {
     /// Those of a new guest, in which nobody has worked. None is started until it is needed.
     pub(crate) fn new(session: GuestSession) -> Self {
-        let done = || OnceCell::new_with(Some(()));
-        Self::with(session, done(), done())
+        Self::with(session, OnceCell::new_with(Some(true)), OnceCell::new_with(Some(())))
     }
 
     /// Those of a guest that goes on from a moment at which its workers were [at rest](Self::rest): nothing is half done there.
     pub(crate) fn going_on(session: GuestSession) -> Self {
-        Self::with(session, OnceCell::new_with(Some(())), OnceCell::new())
+        Self::with(session, OnceCell::new_with(Some(true)), OnceCell::new())
     }
 
     /// Lets no work begin until it is dropped; none if there is work under way, or something half done.
     pub(crate) fn rest(&self) -> Option<OwnedSemaphorePermit> {
         let most = u32::try_from(MOST_BUSY).ok()?;
         let resting = Arc::clone(&self.pool.busy).try_acquire_many_owned(most).ok()?;
-        self.pool.settled.initialized().then_some(resting)
+        self.pool.settled.get().is_some_and(|is_settled| *is_settled).then_some(resting)
     }
 
     /// Those of a guest that an earlier session served, or whose disk an earlier machine had: what was left half done there
@@ -82,7 +82,7 @@ impl FileWorkers {
         workers
     }
 
-    fn with(session: GuestSession, settled: OnceCell<()>, alone: OnceCell<()>) -> Self {
+    fn with(session: GuestSession, settled: OnceCell<bool>, alone: OnceCell<()>) -> Self {
         let pool = Pool {
             session,
             idle: Mutex::default(),
@@ -97,11 +97,13 @@ impl FileWorkers {
     /// Returns when no change of an earlier worker is half done any more. Where that cannot be, the next change says why.
     pub(crate) async fn settled(&self) {
         let settle = || async {
-            match tokio::time::timeout(SETTLE_PATIENCE, self.settle()).await {
+            let settled = tokio::time::timeout(SETTLE_PATIENCE, self.settle()).await;
+            match &settled {
                 Ok(Ok(())) => {}
-                Ok(Err(error)) => warn!(error = %chain(&error), "cannot settle the files of a guest"),
+                Ok(Err(error)) => warn!(error = %chain(error), "cannot settle the files of a guest"),
                 Err(_) => warn!("a guest takes too long to settle its files"),
             }
+            matches!(settled, Ok(Ok(())))
         };
         self.pool.settled.get_or_init(settle).await;
     }

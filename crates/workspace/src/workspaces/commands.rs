@@ -22,12 +22,14 @@ impl Workspaces {
         io: ExecIo,
     ) -> Result<(WorkspaceView, ExecOutcome), Error> {
         let id = self.resolve_any(reference)?;
-        let in_use = self.use_machine(&id).await?;
+        let mut in_use = self.use_machine(&id).await?;
         let commands = self.commands(&id)?;
         if self.has_checkpoints(&id)?
             && let Some(command) = commands.would_begin(&request).await?
         {
             self.checkpoint(&id, format!("exec {command}")).await?;
+            // It may have another machine by now.
+            in_use = self.use_machine(&id).await?;
         }
         let outcome = match commands.exec(request, io).await {
             Ok(outcome) => outcome,

@@ -11,10 +11,10 @@ use crate::{
     commands::Commands,
     error::Error,
     files::{
-        Claims, Content, Delete, Diff, DiffReport, Entry, ExportRequest, Exported, FileError, Found, Glob,
-        Grep, List, Listing, MakeDirectory, Patch, Patched, PathRef, PullRequest, Pulled, Pulls, PushOutcome,
-        PushRequest, Read, ReadDone, Replace, Replaced, Side, SideError, Transfer, TransferProgress,
-        Unpacked, Write, Written, compare,
+        Claims, Content, Delete, Diff, DiffReport, Entry, ExportRequest, Exported, FileError, FileWorkers,
+        Found, Glob, Grep, List, Listing, MakeDirectory, Patch, Patched, PathRef, PullRequest, Pulled, Pulls,
+        PushOutcome, PushRequest, Read, ReadDone, Replace, Replaced, Side, SideError, Transfer,
+        TransferProgress, Unpacked, Write, Written, compare,
     },
 };
 
@@ -67,12 +67,16 @@ impl Workspaces {
     }
 }
 
-/// Something is done with files; dropped, it tells.
-struct TellsOfChange<'a>(&'a Commands);
+/// Something is being done that may change files; dropped, it tells.
+struct Change<'a> {
+    /// Begun anew where a checkpoint was taken before.
+    in_use: Option<InUse>,
+    commands: &'a Commands,
+}
 
-impl Drop for TellsOfChange<'_> {
+impl Drop for Change<'_> {
     fn drop(&mut self) {
-        self.0.changes().of_files();
+        self.commands.changes().of_files();
     }
 }
 
@@ -83,8 +87,9 @@ macro_rules! ask_the_guest {
             $(
                 $(#[doc = $doc])+
                 pub async fn $method(&self, $($argument: $type),+) -> Result<$answer, Error> {
-                    $(let _told = self.changing(|| $call).await?;)?
-                    let outcome = self.in_use.files().$method($($argument),+).await;
+                    let call: Option<String> = [$($call)?].into_iter().next();
+                    let change = self.changing(call).await?;
+                    let outcome = self.files_in(change.as_ref()).$method($($argument),+).await;
                     self.told(outcome).await
                 }
             )+
@@ -145,11 +150,8 @@ impl WorkspaceFiles {
 
     /// Applies a patch, all or nothing.
     pub async fn patch(&self, request: Patch, patch: Bytes) -> Result<Patched, Error> {
-        let _told = match request.check {
-            true => None,
-            false => Some(self.changing(|| "patch".to_owned()).await?),
-        };
-        let patched = self.in_use.files().patch(request, patch).await;
+        let change = self.changing((!request.check).then(|| "patch".to_owned())).await?;
+        let patched = self.files_in(change.as_ref()).patch(request, patch).await;
         self.told(patched).await
     }
 
@@ -183,11 +185,9 @@ impl WorkspaceFiles {
         request: PushRequest,
         progress: impl Fn(TransferProgress) + Send + Sync + 'static,
     ) -> Result<PushOutcome, Error> {
-        let _told = match request.dry_run {
-            true => None,
-            false => Some(self.changing(|| "push".to_owned()).await?),
-        };
-        let pushed = self.in_use.files().push(request, &self.seed, &self.git, &self.pulls, progress).await;
+        let change = self.changing((!request.dry_run).then(|| "push".to_owned())).await?;
+        let pushed =
+            self.files_in(change.as_ref()).push(request, &self.seed, &self.git, &self.pulls, progress).await;
         self.told(pushed).await
     }
 
@@ -212,11 +212,23 @@ impl WorkspaceFiles {
 
     /// To be held by what may change something. Before it there is a checkpoint, if the workspace has those; after it, also if
     /// it failed or its caller went, whoever waits for a change may look again. Half of it may be done.
-    async fn changing(&self, call: impl FnOnce() -> String) -> Result<TellsOfChange<'_>, Error> {
-        if self.workspaces.has_checkpoints(&self.id)? {
-            self.workspaces.checkpoint(&self.id, call()).await?;
+    async fn changing(&self, call: Option<String>) -> Result<Option<Change<'_>>, Error> {
+        let Some(call) = call else { return Ok(None) };
+        if !self.workspaces.has_checkpoints(&self.id)? {
+            return Ok(Some(Change { in_use: None, commands: &self.commands }));
         }
-        Ok(TellsOfChange(&self.commands))
+        self.workspaces.checkpoint(&self.id, call).await?;
+        // It may have another machine by now.
+        let in_use = self.workspaces.use_machine(&self.id).await?;
+        // The next checkpoint must not take this change for none because it has not ended.
+        self.commands.changes().of_files();
+        Ok(Some(Change { in_use: Some(in_use), commands: &self.commands }))
+    }
+
+    /// The workers of the machine that this is done in.
+    fn files_in(&self, change: Option<&Change<'_>>) -> FileWorkers {
+        let in_use = change.and_then(|change| change.in_use.as_ref());
+        in_use.unwrap_or(&self.in_use).files()
     }
 
     /// The outcome for the caller; a talk that broke off is mostly the end of the machine.

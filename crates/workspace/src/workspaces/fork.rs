@@ -6,7 +6,7 @@
 //!
 //! Each has the parent's memory, which all share until it is written to, and its layers of disk; before it takes a command, its
 //! guest gets an identity of its own. The state that it begins from is its baseline. Whatever fails or is cancelled on the way,
-//! everything that was made goes again; whatever dies, the next daemon does that.
+//! everything that was made goes again; whatever dies, the next daemon does that with those that are not workspaces yet.
 
 use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
 

@@ -16,6 +16,7 @@ use crate::{
     error::{Error, chain},
     files::FileWorkers,
     machine_start::Running,
+    run::StartKind,
     session::GuestSession,
     task,
 };
@@ -55,7 +56,8 @@ impl Making {
             match from {
                 None => commands.adopt(session.clone()).await?,
                 Some(from) => {
-                    commands.restore(session.clone(), &from.commands, from.next_sequence).await?;
+                    let was_booted = running.start == StartKind::Booted;
+                    commands.restore(session.clone(), &from.commands, from.next_sequence, was_booted).await?;
                 }
             }
             let shelf = shelf(&shared, &record).await?;

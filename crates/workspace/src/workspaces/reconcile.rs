@@ -143,7 +143,7 @@ async fn settle(shared: &Arc<Shared>, mut record: WorkspaceRecord, was_restarted
     let shelf = shelf(shared, &record).await?;
     settle_disk(shared, &mut record, found.as_ref()).await?;
     if let WorkspaceState::FallingAsleep { machine } = record.state.clone() {
-        record.state = settle_sleep(&record, &shelf, machine, found.as_ref()).await?;
+        record.state = settle_sleep(&mut record, &shelf, machine, found.as_ref()).await?;
         shared.store.update_workspace(&record).await?;
     }
     let live = match (&record.state, found) {
@@ -261,18 +261,22 @@ async fn settle_disk(
 
 /// A workspace that was falling asleep: it goes on if its machine lives; else it sleeps if it was saved.
 async fn settle_sleep(
-    record: &WorkspaceRecord,
+    record: &mut WorkspaceRecord,
     shelf: &Shelf,
     machine: MachineId,
     found: Option<&Running>,
 ) -> Result<WorkspaceState, Error> {
     let saved = record.lineage.at.as_ref().and_then(|at| shelf.get(at));
     let saved = saved.filter(|snapshot| snapshot.kind == SnapshotKind::Sleep);
-    match (found, saved) {
+    match (found, &saved) {
         (None, Some(snapshot)) => Ok(WorkspaceState::Asleep { snapshot: snapshot.id.clone() }),
         (Some(running), _) => {
             let resumed = running.machine.resume().await;
             resumed.map_err(|source| Error::Engine { operation: "let the machine go on", source })?;
+            // What was saved of it is of no use to anybody, and must never be woken up from.
+            if let Some(saved) = saved {
+                record.lineage.at.clone_from(&saved.parent);
+            }
             Ok(WorkspaceState::Started { machine })
         }
         (None, None) => Ok(WorkspaceState::Started { machine }),

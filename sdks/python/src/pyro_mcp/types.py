@@ -1463,8 +1463,8 @@ class TimelineEntry(TypedDict):
     step: Step | None
     #: Whether that call is behind the workspace's state of now; one that was undone is not.
     behind: bool
-    #: The checkpoint, for `workspace_reset` and `workspace_fork`. Calls that changed nothing share it with
-    #: the next one.
+    #: The checkpoint, for `workspace_reset` and `workspace_fork`. A call that was undone shares it with the
+    #: next one, if nothing came in between.
     snapshot_id: str
     #: What it alone takes on the host, as far as that can be told; 0 where it is shared.
     size_bytes: int

@@ -7,7 +7,7 @@
 //!                  now
 //! ```
 //!
-//! A step that changed nothing shares its checkpoint with the next one. The numbers of the steps behind a state are part of it: each
+//! The next step takes the place of one that changed nothing. The numbers of the steps behind a state are part of it: each
 //! snapshot has them, and who goes back to it has those again.
 
 use std::sync::Arc;
@@ -48,12 +48,14 @@ impl Driver {
         }
         self.wake_and_admit("take a checkpoint of it", Wish::Use).await?;
         let step = Step::now(self.record.lineage.next_step, call);
-        if let Some(unchanged) = self.unchanged_since() {
+        // Whoever asks uses it.
+        if let Some(unchanged) = self.unchanged_since(1) {
             return self.share_checkpoint(&unchanged, step).await;
         }
         // What is not sealed yet takes more room than it will, and the next one waits for it anyway.
         self.finish_sealing().await;
         self.admit_room().await?;
+        self.close_layers(1).await?;
         let taken = self.capture(Wanted::before(step)).await?;
         self.is_unchanged_since(&taken);
         self.drop_old_checkpoints().await;
@@ -64,11 +66,12 @@ impl Driver {
     pub(super) async fn undo(&mut self, count: usize) -> Result<Undone, Error> {
         self.wake_and_admit("undo something in it", Wish::Reset).await?;
         let (checkpoint, steps) = self.back(count)?;
-        let left = match self.unchanged_since() {
+        let left = match self.unchanged_since(0) {
             Some(_) => None,
             None => {
                 self.finish_sealing().await;
                 self.admit_room().await?;
+                self.close_layers(0).await?;
                 Some(self.capture(Wanted::unnamed(SnapshotKind::Checkpoint)).await?.id.clone())
             }
         };
@@ -110,12 +113,12 @@ impl Driver {
         self.snapshots.unchanged = Some((snapshot.id.clone(), revision));
     }
 
-    /// The snapshot since which nothing can have changed; one that stays as long as its steps do.
-    fn unchanged_since(&self) -> Option<Arc<SnapshotRecord>> {
+    /// The snapshot since which nothing can have changed while so many use the workspace; one that stays as long as its steps do.
+    fn unchanged_since(&self, uses: usize) -> Option<Arc<SnapshotRecord>> {
         let (id, then) = self.snapshots.unchanged.as_ref()?;
         let now = *self.commands.changes().subscribe().borrow();
-        // Whoever asks uses it, and another one may be about to change something.
-        let is_still = self.uses.count() <= 1 && self.commands.running() == 0;
+        // Another one may be about to change something.
+        let is_still = self.uses.count() <= uses && self.commands.running() == 0;
         if !is_still || (now.commands, now.files) != (then.commands, then.files) {
             return None;
         }
@@ -123,17 +126,23 @@ impl Driver {
         self.snapshots.shelf.get(id).filter(|snapshot| stays(snapshot.kind))
     }
 
-    /// The step before this one changed nothing.
+    /// The step before this one changed nothing: this one takes its place, unless it was undone.
     async fn share_checkpoint(&mut self, checkpoint: &SnapshotRecord, step: Step) -> Result<(), Error> {
         // It is written down whole when it is sealed.
         self.finish_sealing().await;
-        let mut record = self.record.clone();
+        let Some(checkpoint) = self.snapshots.shelf.get(&checkpoint.id) else { return Ok(()) };
+        let (mut record, mut shared) = (self.record.clone(), SnapshotRecord::clone(&checkpoint));
+        let last = shared.before.last().map(|last| last.number);
+        if last.is_some() && last == record.lineage.steps.last().copied() {
+            shared.before.pop();
+            record.lineage.steps.pop();
+        }
         record.lineage.step(step.number);
+        shared.before.push(step);
+        let surplus = shared.before.len().saturating_sub(MOST_STEPS);
+        shared.before.drain(..surplus);
         self.store.update_workspace(&record).await?;
         self.record = record;
-        let Some(checkpoint) = self.snapshots.shelf.get(&checkpoint.id) else { return Ok(()) };
-        let mut shared = SnapshotRecord::clone(&checkpoint);
-        shared.before.push(step);
         let files = self.snapshots.shelf.files().clone();
         let shared = task::blocking(move || files.write(&shared).map(|()| shared)).await?;
         self.snapshots.shelf.put(shared);

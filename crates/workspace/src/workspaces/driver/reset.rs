@@ -214,7 +214,7 @@ impl Driver {
         let (then, next) = snapshot
             .as_ref()
             .map_or((&[][..], 1), |snapshot| (&snapshot.commands[..], snapshot.next_sequence));
-        self.commands.restore(session, then, next).await?;
+        self.commands.restore(session, then, next, live.start == Some(StartKind::Booted)).await?;
         let mut record = self.record.clone();
         record.lineage.unsettled = None;
         self.store.update_workspace(&record).await?;

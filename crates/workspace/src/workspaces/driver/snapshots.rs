@@ -153,7 +153,7 @@ impl Driver {
     async fn take_snapshot(&mut self, wanted: Wanted) -> Result<Arc<SnapshotRecord>, Error> {
         self.wake_and_admit("take a snapshot of it", Wish::Snapshot).await?;
         self.admit_snapshot(&wanted).await?;
-        self.close_layers().await?;
+        self.close_layers(0).await?;
         let taken = self.capture(wanted).await?;
         self.touch().await;
         Ok(taken)
@@ -204,8 +204,9 @@ impl Driver {
     }
 
     /// Sees to it that the machine can have one layer more. It has those that it was started with and one of each capture open, also
-    /// when the disk has fewer by now; one that has too many sleeps for a moment, and wakes up with those of the disk.
-    async fn close_layers(&mut self) -> Result<(), Error> {
+    /// when the disk has fewer by now; one that has too many sleeps for a moment, and wakes up with those of the disk. Not while more
+    /// than so many use it, each of whom has to begin anew then.
+    pub(super) async fn close_layers(&mut self, uses: usize) -> Result<(), Error> {
         let live = self.live.clone();
         let Some(capture) = live.as_ref().and_then(|live| live.machine.capture()) else { return Ok(()) };
         let count = capture.layer_count().await;
@@ -214,7 +215,7 @@ impl Driver {
         if count < MOST_OPEN_LAYERS {
             return Ok(());
         }
-        if self.uses.count() > 0 {
+        if self.uses.count() > uses {
             let reason = format!(
                 "the machine of workspace `{}` has {count} layers of its disk open; it gets fewer when nobody works in it",
                 self.record.id
@@ -402,6 +403,11 @@ impl Driver {
 
     async fn discard_all(&mut self, ids: Vec<SnapshotId>) {
         for id in ids {
+            // Otherwise it would be there again.
+            while self.snapshots.is_sealing(&id) {
+                let sealed = self.snapshots.sealed().await;
+                self.sealed(sealed).await;
+            }
             if let Err(error) = self.discard(&id).await {
                 warn!(snapshot = %id, error = %chain(&error), "a snapshot that nobody needs stays for now");
             }

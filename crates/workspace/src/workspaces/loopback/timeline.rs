@@ -96,7 +96,8 @@ fn the_oldest_checkpoints_go_and_survive_a_daemon() {
         let home = Home::new();
         let host = home.host().await;
         let id = automatic(&host).await;
-        for _ in 0..40 {
+        // More, too, than a machine can have layers open.
+        for _ in 0..110 {
             write(&host, &id, "a", "text").await.unwrap();
         }
         write(&host, &id, "b", "last").await.unwrap();

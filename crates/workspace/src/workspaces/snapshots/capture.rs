@@ -25,6 +25,7 @@ use super::{
     step::Step,
 };
 use crate::{
+    commands::CommandRecord,
     error::{Error, chain},
     fault::FaultPoint,
     files::FileWorkers,
@@ -134,6 +135,8 @@ impl Capturing<'_> {
                 captured.map_err(|source| Error::Engine { operation: "take a snapshot", source })?;
             Ok((captured, resting.is_some()))
         };
+        // What ends while the machine is captured runs in what is captured.
+        let running = store.active_commands(&record.id).await?;
         let captured: Result<(Captured, bool), Error> = captured.await;
         let reached = reach(FaultPoint::SnapshotCaptured, &place);
         let recorded = record.disk.clone();
@@ -150,6 +153,7 @@ impl Capturing<'_> {
             wanted.step.iter().for_each(|step| record.lineage.step(step.number));
         }
         let written = store.update_workspace(record).await;
+        let failed = id.clone();
         let taken = async {
             let (captured, at_rest) = captured?;
             reached?;
@@ -169,7 +173,7 @@ impl Capturing<'_> {
                 steps: lineage.steps.clone(),
                 disk: record.disk.frozen.clone(),
                 memory,
-                commands: store.active_commands(&record.id).await?,
+                commands: together(running, store.active_commands(&record.id).await?),
                 next_sequence: store.next_sequence(&record.id).await?,
                 paused: Some(captured.paused),
                 at_rest,
@@ -181,6 +185,9 @@ impl Capturing<'_> {
         let taken: Result<SnapshotRecord, Error> = taken.await;
         if taken.is_err() {
             record.lineage = lineage;
+            // It may have got its name before that could be made durable.
+            let named = files.clone();
+            drop(task::blocking(move || named.remove(&failed)).await);
             for plain in [files.plain_delta(&own), files.plain_state(&own)] {
                 // Otherwise the next sweep does.
                 drop(fs::remove_file(plain));
@@ -261,6 +268,14 @@ pub(in super::super) async fn settle_switch(
         Ok(_) | Err(EngineError::CaptureUnprepared) => Ok(not_switched),
         Err(source) => Err(Error::Engine { operation: "ask for the active layer", source }),
     }
+}
+
+/// Those of both, each once.
+fn together(before: Vec<CommandRecord>, after: Vec<CommandRecord>) -> Vec<CommandRecord> {
+    let mut all: BTreeMap<u64, CommandRecord> =
+        before.into_iter().map(|record| (record.sequence, record)).collect();
+    all.extend(after.into_iter().map(|record| (record.sequence, record)));
+    all.into_values().collect()
 }
 
 fn extended(content: &MemoryContent, by: &LayerId) -> MemoryContent {

@@ -6,8 +6,9 @@ use serde::{Deserialize, Serialize};
 
 /// Longest text of a call, characters.
 const CALL_CHARS: usize = 200;
-/// Steps that are kept, each with the checkpoint before it.
-pub(in super::super) const MOST_STEPS: usize = 32;
+/// Steps that are kept, each with the checkpoint before it. With all snapshots that a workspace may have they are fewer than the
+/// layers that its disk may have.
+pub(in super::super) const MOST_STEPS: usize = 24;
 
 /// A call that may have changed a workspace, with a checkpoint before it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
