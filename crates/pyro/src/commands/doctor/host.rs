@@ -46,6 +46,7 @@ pub(super) async fn examine(settings: &Settings, findings: &mut Findings) {
     kvm(settings, findings).await;
     findings.checks.extend(user_ids(settings));
     confinement(settings, findings).await;
+    findings.checks.push(snapshots(yama_scope(), rustix::process::getuid().is_root()));
     findings.checks.extend(unclear_machines(settings));
     let installed = environments(settings, findings);
     let trial = trial(settings, &findings.checks, installed).await;
@@ -122,6 +123,27 @@ fn user_ids(settings: &Settings) -> Option<Check> {
             Some(passed("user_ids", true, detail))
         }
         Err(error) => Some(failed("user_ids", true, error.error, error.hint)),
+    }
+}
+
+/// How far Yama lets processes look into each other; none: it is not there.
+fn yama_scope() -> Option<u8> {
+    std::fs::read_to_string("/proc/sys/kernel/yama/ptrace_scope").ok()?.trim().parse().ok()
+}
+
+/// Whether the memory of machines can be read, which snapshots, forks and sleep need.
+fn snapshots(yama_scope: Option<u8>, is_root: bool) -> Check {
+    let lost = "machines have no snapshots, forks or sleep, and stop with their disk";
+    match yama_scope {
+        Some(scope @ 3..) => {
+            let detail = format!("kernel.yama.ptrace_scope is {scope}, so no memory can be read: {lost}");
+            failed("snapshots", false, detail, Some("set it to 1 or 2 when the host starts".to_owned()))
+        }
+        Some(2) if !is_root => {
+            let detail = format!("kernel.yama.ptrace_scope is 2, so only root reads memory: {lost}");
+            failed("snapshots", false, detail, Some("sudo sysctl -w kernel.yama.ptrace_scope=1".to_owned()))
+        }
+        _ => passed("snapshots", false, "the memory of machines can be read"),
     }
 }
 
@@ -226,6 +248,30 @@ async fn trial(settings: &Settings, checks: &[Check], installed: Option<String>)
         }
         Err(error) => {
             failed("machine", true, chain_text(&error), Some("see the machine's last words above".to_owned()))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_that_lets_nobody_read_memory_is_told_to_have_no_snapshots() {
+        for (scope, is_root, ok) in [
+            (None, false, true),
+            (Some(0), false, true),
+            (Some(1), false, true),
+            (Some(2), true, true),
+            (Some(2), false, false),
+            (Some(3), true, false),
+        ] {
+            let check = snapshots(scope, is_root);
+            assert_eq!(
+                (check.ok, check.required, check.mend.is_some()),
+                (ok, false, !ok),
+                "{scope:?} {is_root}"
+            );
         }
     }
 }
