@@ -233,9 +233,10 @@ fn a_damaged_disk_is_told_and_left_as_it_is() {
     let id = workspace(&home, ["status", "w", "--json"]).output().succeeds().json()["workspace_id"].clone();
     let disk = home.path().join("data/workspaces").join(id.as_str().unwrap()).join("disk/active.qcow2");
     let whole = fs::read(&disk).unwrap();
-    // The table of all tables.
+    // The table of all tables; the header says where it is.
     let mut torn = whole.clone();
-    torn[3 << 16..(3 << 16) + 64].fill(0x7f);
+    let table = usize::try_from(u64::from_be_bytes(whole[40..48].try_into().unwrap())).unwrap();
+    torn[table..table + 64].fill(0x7f);
     fs::write(&disk, &torn).unwrap();
     let damaged = workspace(&home, ["disk", "list", "w", "--json"]).output();
     damaged.fails_with("disk_damaged");
