@@ -126,6 +126,13 @@ pub const MACHINE_ERRORS: &[ErrorCode] = &[
     ErrorCode::MachineLost,
     ErrorCode::GuestMisbehaved,
     ErrorCode::GuestRefused,
+    // Of waking it up, and of a checkpoint before it.
+    ErrorCode::LimitReached,
+    ErrorCode::HostRequirement,
+    ErrorCode::StartFailed,
+    ErrorCode::SnapshotDamaged,
+    ErrorCode::SnapshotFailed,
+    ErrorCode::DiskFull,
 ];
 
 /// One row of the table.
@@ -296,7 +303,7 @@ operations! {
     /// Runs a command in a workspace, at most once, and streams its output.
     "workspace_exec" ExecInWorkspace(WorkspaceExecRequest) -> ExecReport, events ExecEvent, Streaming, Writes, Cancel,
         command "workspace exec", needs Machine,
-        errors [InvalidSize, MissingCommand, NotYetSupported, IdempotencyConflict, NeverStarted, WorkUnknown, DiskFull];
+        errors [InvalidSize, MissingCommand, NotYetSupported, IdempotencyConflict, NeverStarted, WorkUnknown];
     /// Gives the history of a workspace's commands, by the page, with the end of their output.
     "workspace_logs" GetWorkspaceLogs(WorkspaceLogsRequest) -> WorkspaceLogs, events NoEvent, Unary, Reads, Cancel,
         command "workspace logs", needs Workspace, errors [InvalidSize];
@@ -372,16 +379,15 @@ operations! {
     /// Brings files of the host into a workspace, whole or not at all.
     "workspace_sync_push" PushSync(SyncPushRequest) -> SyncPushed, events WorkEvent, Streaming, Writes, Cancel,
         command "workspace sync push", needs Machine,
-        errors [InvalidSize, FileFailed, BadArchive, HostRequirement, PathEscapes, WrongFileType, GuestDiskFull, Conflict,
-                UntrustedJournal];
+        errors [InvalidSize, FileFailed, BadArchive, PathEscapes, WrongFileType, GuestDiskFull, Conflict, UntrustedJournal];
     /// Brings what changed in a workspace back to a directory of the host; what both sides changed is only told.
     "workspace_sync_pull" PullSync(SyncPullRequest) -> SyncPulled, events WorkEvent, Streaming, Writes, Cancel,
         command "workspace sync pull", needs Machine,
-        errors [InvalidSize, FileFailed, DiskFull, PathNotFound, PathEscapes, Conflict, UntrustedJournal];
+        errors [InvalidSize, FileFailed, PathNotFound, PathEscapes, Conflict, UntrustedJournal];
     /// Takes a file, a directory, or everything that changed out of a workspace.
     "workspace_export" ExportFromWorkspace(WorkspaceExportRequest) -> WorkspaceExported, events WorkEvent, Streaming, Reads, Cancel,
         command "workspace export", needs Machine,
-        errors [PathNotFound, PathEscapes, WrongFileType, OutputExists, FileFailed, DiskFull];
+        errors [PathNotFound, PathEscapes, WrongFileType, OutputExists, FileFailed];
     /// Lists a directory on the disk of a stopped workspace, anywhere in its guest.
     "workspace_disk_list" ListDisk(DiskListRequest) -> DiskList, events NoEvent, Unary, Reads, Cancel,
         command "workspace disk list", needs Workspace,

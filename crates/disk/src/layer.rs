@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::Error;
-use crate::block::qcow2::writer::{CLUSTER_BYTES, TABLE_COVERS, TABLE_ENTRIES, Writer, ZERO};
-use crate::block::qcow2::{Cluster, Qcow2};
+use crate::block::qcow2::writer::{CLUSTER_BYTES, TABLE_COVERS, TABLE_ENTRIES, Writer};
+use crate::block::qcow2::{Cluster, Qcow2, READS_AS_ZERO};
 use crate::record::Origin;
 
 /// Makes an empty layer of a disk of `virtual_bytes`, some 16 KiB on the host.
@@ -36,9 +36,9 @@ pub fn merge(
     to: &Path,
     going: &mut dyn FnMut(u64) -> io::Result<()>,
 ) -> Result<(), Error> {
-    let run = Run::open(layers)?;
+    let merge = Merge::open(layers)?;
     let file = new_file(to).map_err(written)?;
-    let merged = run.write(file, going).and_then(|file| make_durable(&file, to).map_err(written));
+    let merged = merge.write(file, going).and_then(|file| make_durable(&file, to).map_err(written));
     if merged.is_err() {
         // What stays is garbage, to whoever finds it.
         drop(fs::remove_file(to));
@@ -59,9 +59,9 @@ fn written(source: io::Error) -> Error {
     Error::Write { object: "the merged layer", source }
 }
 
-/// Layers that are merged.
+/// Adjacent layers that are to become one.
 #[derive(Debug)]
-struct Run {
+struct Merge {
     /// The uppermost first.
     layers: Vec<Qcow2>,
     virtual_bytes: u64,
@@ -69,7 +69,7 @@ struct Run {
     most_clusters: u64,
 }
 
-impl Run {
+impl Merge {
     fn open(paths: &[PathBuf]) -> Result<Self, Error> {
         let mut layers = Vec::with_capacity(paths.len());
         let (mut virtual_bytes, mut most_clusters) = (0, 0);
@@ -119,12 +119,12 @@ impl Run {
             let offset = number * TABLE_COVERS + index * CLUSTER_BYTES;
             let entry = match self.uppermost(tables, index, offset)? {
                 None => 0,
-                Some((_, Cluster::Lower | Cluster::Zero)) => ZERO,
+                Some((_, Cluster::Lower | Cluster::Zero)) => READS_AS_ZERO,
                 Some((layer, Cluster::At(at))) => {
                     layer.read_cluster(at, &mut bytes)?;
                     clear_behind_end(&mut bytes, layer.virtual_bytes() - offset);
                     if is_zero(&bytes) {
-                        ZERO
+                        READS_AS_ZERO
                     } else {
                         self.check_room(layer, to)?;
                         let entry = to.cluster(&bytes).map_err(written)?;

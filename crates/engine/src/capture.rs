@@ -48,7 +48,12 @@ pub trait Capture: Send + Sync {
     async fn active_layer<'a>(&self, layers: &'a [DiskLayer]) -> Result<Option<&'a DiskLayer>, EngineError>;
 
     /// How many layers the machine's disk has, the lowest and the active one included: those that it was started with, whatever
-    /// their files have become since, and one for each capture. Any time while the machine lives. The answer is the VMM's.
+    /// their files have become since, and one for each capture. Any time while the machine lives; a capture that is under way is
+    /// waited for. The answer is the VMM's.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError::Control`]: the VMM did not say.
     async fn layer_count(&self) -> Result<usize, EngineError>;
 }
 

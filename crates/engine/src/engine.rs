@@ -42,7 +42,8 @@ pub trait Engine: Send + Sync + fmt::Debug {
     /// Writes what adjacent layers of a disk hold together to a new one at `path`, which must not exist; the lowest first. It may
     /// take their place in every disk that has them in this order: what none of them holds stays that of whatever is below. Any
     /// time after a machine last wrote to them, also while machines read them. The new layer and its name are durable at return; after
-    /// an error there is none. Blocks while contents are copied; `going` hears of the bytes so far, and ends the work by an error.
+    /// an error there is none. They are layers that this engine made; the base that a disk began with is none. Blocks while contents
+    /// are copied; `going` hears of the bytes so far, and ends the work by an error.
     ///
     /// # Errors
     ///

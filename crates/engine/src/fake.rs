@@ -177,8 +177,8 @@ impl Engine for FakeEngine {
         let clock = StandInClock::new(0);
         let layers = spec.disk.lower.len() + 1;
         let system = self.system(spec.disk, clock.clone()).await?;
-        let about = About { identity, has_memory, memory_bytes: spec.shape.memory_bytes(), layers };
-        let life = Arc::new(Life::begin(about, system, active, clock).map_err(failed)?);
+        let about = About { identity, has_memory, memory_bytes: spec.shape.memory_bytes() };
+        let life = Arc::new(Life::begin(about, layers, system, active, clock).map_err(failed)?);
         let mut machines = self.machines.lock().unwrap_or_else(PoisonError::into_inner);
         machines.retain(|_, life| !life.is_over());
         machines.insert(spec.directory, life.clone());
@@ -227,8 +227,6 @@ struct About {
     /// It was booted so that it can be saved.
     has_memory: bool,
     memory_bytes: u64,
-    /// Of the disk that it was started on, the active one included.
-    layers: usize,
 }
 
 /// One agent from its start to its end, shared by all handles.
@@ -238,8 +236,8 @@ struct Life {
     has_disk: bool,
     /// Gone with the agent, so that others may have the layer.
     active: Arc<Mutex<Option<ActiveLayer>>>,
-    /// Each has added a layer.
-    captures: AtomicUsize,
+    /// Of its disk, the active one included.
+    layers: AtomicUsize,
     /// Held by whoever changes the machine.
     turn: Arc<tokio::sync::Mutex<()>>,
     holds: mpsc::UnboundedSender<Hold>,
@@ -259,7 +257,13 @@ struct Life {
 const STREAM_BYTES: usize = 64 << 10;
 
 impl Life {
-    fn begin(about: About, system: System, active: ActiveLayer, clock: StandInClock) -> io::Result<Self> {
+    fn begin(
+        about: About,
+        layers: usize,
+        system: System,
+        active: ActiveLayer,
+        clock: StandInClock,
+    ) -> io::Result<Self> {
         let has_disk = matches!(system, System::EmbeddedWithDisk(_));
         let agent = Agent::new(system)?;
         let (hosts, arriving) = mpsc::unbounded_channel();
@@ -283,7 +287,7 @@ impl Life {
             about,
             has_disk,
             active,
-            captures: AtomicUsize::new(0),
+            layers: AtomicUsize::new(layers),
             turn,
             holds,
             hosts,

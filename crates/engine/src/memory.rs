@@ -212,8 +212,8 @@ fn pieces(range: Range<u64>, most_bytes: u64) -> impl Iterator<Item = Range<u64>
     range.clone().step_by(step).map(move |start| start..(start + most_bytes).min(range.end))
 }
 
-/// Another description of the same file.
-fn reopen(file: &File) -> io::Result<File> {
+/// Another description of the same file, for writing alone.
+pub(crate) fn reopen(file: &File) -> io::Result<File> {
     OpenOptions::new().write(true).open(format!("/proc/self/fd/{}", file.as_raw_fd()))
 }
 

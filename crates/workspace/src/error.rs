@@ -363,7 +363,10 @@ impl Error {
             ),
             Self::NoSnapshots { .. } | Self::SnapshotMemory { .. } | Self::SnapshotCompose { .. } => None,
             Self::LimitReached { limit: "layers", .. } => {
-                Some("reset it to a snapshot: its disk has the layers of that then".to_owned())
+                Some("delete snapshots, or reset it to an older one: its disk has the layers of that then".to_owned())
+            }
+            Self::LimitReached { limit: "open_layers", .. } => {
+                Some("try again when nothing is done in it".to_owned())
             }
             Self::LimitReached { limit: "snapshots", .. } => {
                 Some("delete a snapshot (`pyro workspace snapshot delete`)".to_owned())

@@ -383,6 +383,19 @@ class Workspaces(Live):
             self.assertEqual(it.reset()["workspace_reset"]["kind"], "baseline")
             self.assertEqual(it.list_files()["entries"], [])
 
+    def test_calls_are_undone(self) -> None:
+        with self.pyro.temporary_workspace(ENVIRONMENT, auto_checkpoint=True) as it:
+            it.write_file("a.txt", text="one\n")
+            it.exec("rm a.txt")
+            timeline = it.timeline()
+            self.assertEqual([entry["step"]["call"] for entry in timeline["entries"]][0], "write a.txt")
+            undone = it.undo()
+            self.assertEqual((len(undone["undone"]), it.read_file("a.txt")["content"]), (1, "one\n"))
+            self.assertEqual(it.undo(steps=1)["undone"][0]["call"], "write a.txt")
+            with self.assertRaises(errors.NothingToUndoError):
+                it.undo()
+            self.assertEqual(it.update(auto_checkpoint=False)["auto_checkpoint"], False)
+
     def test_a_command_outlives_the_daemon_that_was_asked(self) -> None:
         pid = self.pyro.status_daemon()["pid"]
         pieces = []

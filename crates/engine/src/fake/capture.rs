@@ -55,7 +55,7 @@ impl Capture for FakeMachine {
 
     async fn layer_count(&self) -> Result<usize, EngineError> {
         let _turn = self.life.turn.lock().await;
-        Ok(self.life.about.layers + self.life.captures.load(Ordering::Relaxed))
+        Ok(self.life.layers.load(Ordering::Relaxed))
     }
 }
 
@@ -103,7 +103,7 @@ impl Life {
         self.on_active(|active| {
             disk::switch(&active.path, &next.path)?;
             *active = next;
-            self.captures.fetch_add(1, Ordering::Relaxed);
+            self.layers.fetch_add(1, Ordering::Relaxed);
             Ok(written)
         })
     }

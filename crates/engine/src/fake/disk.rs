@@ -58,8 +58,8 @@ pub(super) fn switch(old: &Path, next: &Path) -> Result<(), EngineError> {
 /// The directory of a layer becomes what these hold together: each has all that those below it have. Without one in any of them
 /// there is none. Blocks.
 pub(super) fn merge(layers: &[DiskLayer], to: &Path) -> Result<(), EngineError> {
-    let directories = layers.iter().rev().map(|layer| disk_directory(&layer.path));
-    match directories.into_iter().find(|directory| directory.is_dir()) {
+    let mut directories = layers.iter().rev().map(|layer| disk_directory(&layer.path));
+    match directories.find(|directory| directory.is_dir()) {
         Some(uppermost) => {
             let directory = disk_directory(to);
             let draft = copy(&uppermost, &directory)?;

@@ -17,7 +17,8 @@ use super::Confinement;
 
 /// The number of the first descriptor that is handed to the VMM; the others follow.
 pub(crate) const FIRST_DESCRIPTOR: u32 = 10;
-/// As many as the kernel lets travel with one packet (`SCM_MAX_FD`). Two for each frozen layer at the most, of which one travels.
+/// As many as the kernel lets travel with one packet (`SCM_MAX_FD`). Of a disk each layer that is only read has one, the active one
+/// two.
 const MAX_DESCRIPTORS: usize = 253;
 const MAX_PACKET_BYTES: usize = 128 << 10;
 

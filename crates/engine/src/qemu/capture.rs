@@ -81,6 +81,8 @@ impl Capture for QemuMachine {
     }
 
     async fn layer_count(&self) -> Result<usize, EngineError> {
+        // One that is being made known may go again.
+        let _turn = self.turn.lock().await;
         layer::count(&self.capturing.control).await.map_err(refused)
     }
 }
@@ -209,8 +211,12 @@ impl Capturing {
     /// Ends a capture, also one of a process that died: the machine is as if it had never been, or has the new layer.
     async fn tidy(&self, mark: &Mark, failed: bool) {
         let tidied = async {
-            let active = layer::active_node(&self.control).await?;
-            if failed && active != mark.node {
+            // A capture that came to its end has made the new one active.
+            let active = match failed {
+                true => layer::active_node(&self.control).await?,
+                false => mark.node.clone(),
+            };
+            if active != mark.node {
                 layer::discard(&self.control, &mark.node).await?;
             }
             layer::retire_all_but(&self.control, &active).await

@@ -38,6 +38,9 @@ pub(crate) struct ActiveLayer {
     pub read: u32,
 }
 
+/// What QEMU calls the host's end of the agent's port.
+pub(crate) const AGENT_CHARDEV: &str = "agent";
+
 /// What a descriptor of a layer is called: QEMU keeps it for us.
 pub(crate) fn descriptor_label(node: &str, writable: bool) -> String {
     format!("{node} {}", if writable { "write" } else { "read" })
@@ -104,9 +107,9 @@ pub(crate) fn command_line(
     line.switch(&Plain("-mon", "chardev=control,mode=control".into()));
     line.switch(&ListeningSocket { id: "console", descriptor: descriptors.console });
     line.switch(&Plain("-serial", "chardev:console".into()));
-    line.switch(&ListeningSocket { id: "agent", descriptor: descriptors.agent });
+    line.switch(&ListeningSocket { id: AGENT_CHARDEV, descriptor: descriptors.agent });
     line.switch(&Plain("-device", "virtio-serial-device".into()));
-    line.switch(&Plain("-device", "virtserialport,chardev=agent,name=pyro.agent".into()));
+    line.switch(&Plain("-device", format!("virtserialport,chardev={AGENT_CHARDEV},name=pyro.agent")));
     let root = layer(&mut line, "root", descriptors.root, DiskFormat::Raw, None);
     line.switch(&Plain("-device", format!("virtio-blk-device,drive={root}")));
     disk(&mut line, &descriptors.lower, &descriptors.active);

@@ -2,15 +2,17 @@
 //! state in its hands.
 
 use std::{
-    fs::{File, OpenOptions},
+    fs::File,
     io,
     os::{
-        fd::{AsFd, AsRawFd, BorrowedFd},
+        fd::{AsFd, BorrowedFd},
         unix::fs::FileExt,
     },
 };
 
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
+
+use crate::memory::reopen;
 
 /// A machine's state has some 20 KB, and little more for each virtual processor.
 const MAX_BYTES: u64 = 16 << 20;
@@ -26,7 +28,7 @@ pub(super) struct DeviceState {
 impl DeviceState {
     pub(super) fn empty() -> io::Result<Self> {
         let memory = File::from(memfd_create("pyro-state", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?);
-        let write = OpenOptions::new().write(true).open(format!("/proc/self/fd/{}", memory.as_raw_fd()))?;
+        let write = reopen(&memory)?;
         Ok(Self { memory, write })
     }
 

@@ -12,7 +12,7 @@ use std::{
 use serde_json::Value;
 use tokio::net::UnixStream;
 
-use super::descriptors::AGENT;
+use super::{command_line::AGENT_CHARDEV, descriptors::AGENT};
 use crate::{
     qmp::{Command, Qmp, QmpError},
     socket::SocketDirectory,
@@ -67,7 +67,7 @@ async fn is_connected(control: &Qmp) -> Result<bool, QmpError> {
 
 fn is_connected_in(devices: &Value) -> Option<bool> {
     let mut devices = devices.as_array()?.iter();
-    let port = devices.find(|device| device.get("label").and_then(Value::as_str) == Some("agent"))?;
+    let port = devices.find(|device| device.get("label").and_then(Value::as_str) == Some(AGENT_CHARDEV))?;
     Some(!port.get("filename")?.as_str()?.starts_with("disconnected:"))
 }
 

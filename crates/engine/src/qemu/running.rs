@@ -191,6 +191,10 @@ impl QemuMachine {
     /// A command after which the machine runs or does not, as [`Machine::stall`] tells at return.
     async fn set_going(&self, operation: &'static str, command: Command) -> Result<(), EngineError> {
         let _turn = self.turn.lock().await;
+        if matches!(command, Command::Cont {}) {
+            let there = self.port.be_there(self.qmp()).await;
+            there.map_err(|source| EngineError::Control { operation, source })?;
+        }
         self.control(operation, command).await?;
         match self.standing().look(self.qmp()).await {
             // The command was carried out; a guest that goes on may come to its end at once.
@@ -270,8 +274,6 @@ impl Machine for QemuMachine {
     }
 
     async fn resume(&self) -> Result<(), EngineError> {
-        let there = self.port.be_there(self.qmp()).await;
-        there.map_err(|source| EngineError::Control { operation: "resume", source })?;
         self.set_going("resume", Command::Cont {}).await
     }
 

@@ -27,13 +27,8 @@ use super::renames::{self, Change};
 use super::spool::Spool;
 use super::workspace::Workspace;
 
-/// Longer files are compared as if they were binary.
-const MAX_TEXT_BYTES: u64 = 32 << 20;
 /// So many bytes of changes are sent at once.
 const BATCH_BYTES: usize = 128 << 10;
-/// So many bytes of paths are named as left out.
-const MAX_LEFT_OUT_BYTES: usize = 512 << 10;
-const MAX_NOTES: usize = 100;
 
 pub(crate) fn answer(
     workspace: &Workspace<'_>,
@@ -134,7 +129,7 @@ impl Report<'_> {
             io::copy(&mut spool.part(0, spool.length()), output)?;
         }
         let mut done = patch.done;
-        done.notes.truncate(MAX_NOTES);
+        done.notes.truncate(work::DIFF_NOTES);
         Ok(work_reply::Body::DiffDone(done))
     }
 
@@ -212,7 +207,7 @@ impl Report<'_> {
         let Some(node) = node else { return Ok(None) };
         let Some(mode) = node.patch_mode() else { return Ok(None) };
         let Ok(path) = FilePath::new(path.as_bytes()) else { return Ok(None) };
-        Ok(Some(Content { path, mode, bytes: self.contents.bytes(node, MAX_TEXT_BYTES)? }))
+        Ok(Some(Content { path, mode, bytes: self.contents.bytes(node, work::DIFF_TEXT_BYTES)? }))
     }
 }
 
@@ -289,9 +284,9 @@ impl PatchText {
 
     /// Names a path that has no part. The host sees the others by their changes.
     fn leave_out(&mut self, path: &RelativePath) {
-        let fits = self.left_out_bytes <= MAX_LEFT_OUT_BYTES;
+        let fits = self.left_out_bytes <= work::DIFF_LEFT_OUT_BYTES;
         self.left_out_bytes += path.as_bytes().len() + 4;
-        if self.left_out_bytes <= MAX_LEFT_OUT_BYTES {
+        if self.left_out_bytes <= work::DIFF_LEFT_OUT_BYTES {
             self.done.left_out.push(path.as_bytes().to_vec());
         } else if fits {
             self.done.notes.insert(0, "more was left out of the patch than is named".to_owned());

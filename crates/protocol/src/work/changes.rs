@@ -83,6 +83,13 @@ pub enum ChangeStatus {
     Copied = 6,
 }
 
+/// Bytes of a file over which a report of differences takes it for binary.
+pub const DIFF_TEXT_BYTES: u64 = 32 << 20;
+/// Bytes of paths that a report names as left out of its patch.
+pub const DIFF_LEFT_OUT_BYTES: usize = 512 << 10;
+/// Notes of a report of differences.
+pub const DIFF_NOTES: usize = 100;
+
 /// Compares `/workspace` with its seed.
 #[derive(Clone, PartialEq, Eq, Message)]
 pub struct Diff {

@@ -48,6 +48,7 @@ pub struct Entry {
     pub sha256: Vec<u8>,
     /// Of a file, where the request asks for it: which inode it is and when that changed last. Two machines that began with
     /// the same disk and have equal stamps for a path of equal size have both left that file alone.
+    /// Opaque, only to be compared; empty: not known, which is equal to nothing.
     #[prost(bytes = "vec", tag = "10")]
     pub stamp: Vec<u8>,
 }

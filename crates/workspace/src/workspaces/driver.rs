@@ -236,7 +236,7 @@ impl Driver {
                 None => std::future::pending().await,
             }
         };
-        let discard = passed(self.snapshots.is_discard_due().then_some(Duration::ZERO));
+        let is_discard_due = self.snapshots.is_discard_due();
         let retry = self.is_unwritten.then_some(RECORD_RETRY);
         tokio::select! {
             biased;
@@ -248,7 +248,7 @@ impl Driver {
             () = passed(expiry) => Event::Expired,
             () = passed(drowsiness) => Event::Drowsy,
             background = self.snapshots.background() => background,
-            () = discard => Event::DiscardDue,
+            () = std::future::ready(()), if is_discard_due => Event::DiscardDue,
             () = look => Event::Look,
             () = passed(retry) => Event::Unwritten,
         }
@@ -383,13 +383,24 @@ impl Driver {
 
     /// Writes the record, then says and shows what it says.
     async fn write(&mut self, state: WorkspaceState) -> Result<(), Error> {
-        let mut record = self.record.clone();
-        record.state = state;
+        let record = WorkspaceRecord { state, ..self.record.clone() };
         self.store.update_workspace(&record).await?;
+        self.become_as_written(record);
+        Ok(())
+    }
+
+    /// The same for a state that ends with the host, after which the one before is right.
+    async fn note(&mut self, state: WorkspaceState) -> Result<(), Error> {
+        let record = WorkspaceRecord { state, ..self.record.clone() };
+        self.store.note_workspace(&record).await?;
+        self.become_as_written(record);
+        Ok(())
+    }
+
+    fn become_as_written(&mut self, record: WorkspaceRecord) {
         self.record = record;
         self.show();
         self.commands.changes().of_state();
-        Ok(())
     }
 
     fn show(&self) {

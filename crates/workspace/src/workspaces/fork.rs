@@ -10,7 +10,6 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
 
-use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
@@ -31,7 +30,6 @@ use super::{
 use crate::{
     error::{Error, chain},
     fault::FaultPoint,
-    files::FileWorkers,
     machine_start::{GuestIdentity, reach},
     run::StartKind,
     task,
@@ -148,56 +146,27 @@ async fn fork(
     let mut twins: Vec<Making> = records.into_iter().map(|record| Making::new(shared, record)).collect();
     let made = async {
         reach(FaultPoint::ForkRecorded, &shared.resources.layout.workspace(parent))?;
-        // Side by side, since most of it is waiting for the host's disk.
-        let share = |mut twin: Making| {
+        each(&mut twins, |mut twin| {
             let (parent, snapshot) = (parent.clone(), Arc::clone(snapshot));
             async move {
                 let shared = twin.share(&parent, &snapshot).await;
                 (twin, shared)
             }
-        };
-        let mut failed = None;
-        for (twin, shared) in side_by_side(std::mem::take(&mut twins).into_iter().map(share)).await? {
-            twins.push(twin);
-            failed = failed.or_else(|| shared.err());
-        }
-        if let Some(error) = failed {
-            return Err(error);
-        }
+        })
+        .await?;
         reach(FaultPoint::ForkShared, &shared.resources.layout.workspace(parent))?;
-        let mut starting = JoinSet::new();
-        for (place, mut twin) in std::mem::take(&mut twins).into_iter().enumerate() {
+        let started = each(&mut twins, |mut twin| {
             let (snapshot, cancel) = (Arc::clone(snapshot), cancel.clone());
-            starting.spawn(async move {
+            async move {
                 let started = twin.start(&snapshot, &cancel).await;
-                (place, twin, started)
-            });
-        }
-        let (mut started, mut failed) = (Vec::new(), None);
-        while let Some(joined) = starting.join_next().await {
-            match joined {
-                Ok((place, twin, Ok(machine))) => started.push((place, twin, machine)),
-                Ok((_, twin, Err(error))) => {
-                    failed.get_or_insert(error);
-                    twins.push(twin);
-                }
-                // The next daemon undoes that one.
-                Err(error) => drop(failed.get_or_insert(Error::Task(error.to_string()))),
+                (twin, started)
             }
-        }
-        started.sort_by_key(|(place, ..)| *place);
-        if failed.is_none() {
-            failed = reach(FaultPoint::ForkStarted, &shared.resources.layout.workspace(parent)).err();
-        }
-        match failed {
-            None => Ok(started),
-            Some(error) => {
-                twins.extend(started.into_iter().map(|(_, twin, _)| twin));
-                Err(error)
-            }
-        }
+        })
+        .await?;
+        reach(FaultPoint::ForkStarted, &shared.resources.layout.workspace(parent))?;
+        Ok(started)
     };
-    let started = match made.await {
+    let started: Vec<Started> = match made.await {
         Ok(started) => started,
         Err(error) => {
             for twin in twins {
@@ -206,18 +175,16 @@ async fn fork(
             return Err(error);
         }
     };
-    let first = started.first().map(|(_, _, first)| (first.start, first.because.clone()));
+    let first = started.first().map(|first| (first.start, first.because.clone()));
     let (start, because) = first.unwrap_or((StartKind::Booted, None));
     let (mut begun, mut failed) = (Vec::new(), None);
-    let finish = |(_, twin, Started { talk, .. }): (usize, Making, Started)| {
-        let snapshot = Arc::clone(snapshot);
-        async move {
-            let id = twin.record.id.clone();
-            twin.finish(talk, Some(&snapshot)).await.map(|()| id)
-        }
+    let finish = |(twin, Started { talk, .. }): (Making, Started)| {
+        let (id, snapshot) = (twin.record.id.clone(), Arc::clone(snapshot));
+        tokio::spawn(async move { twin.finish(talk, Some(&snapshot)).await.map(|()| id) })
     };
-    for finished in side_by_side(started.into_iter().map(finish)).await? {
-        match finished {
+    let finishing: Vec<_> = twins.into_iter().zip(started).map(finish).collect();
+    for finished in finishing {
+        match finished.await.unwrap_or_else(|error| Err(Error::Task(error.to_string()))) {
             Ok(id) => begun.push(id),
             Err(error) => failed = Some(error),
         }
@@ -236,17 +203,29 @@ async fn fork(
     }
 }
 
-/// Does all of this at once; what comes of each, in order.
-async fn side_by_side<F>(work: impl Iterator<Item = F>) -> Result<Vec<F::Output>, Error>
+/// Does this with every twin, side by side, since most of it is waiting for the host's disk or for a guest. What comes of each, in
+/// order; or the first failure, when all are done.
+async fn each<T, F>(twins: &mut Vec<Making>, work: impl FnMut(Making) -> F) -> Result<Vec<T>, Error>
 where
-    F: Future<Output: Send + 'static> + Send + 'static,
+    T: Send + 'static,
+    F: Future<Output = (Making, Result<T, Error>)> + Send + 'static,
 {
-    let tasks: Vec<_> = work.map(tokio::spawn).collect();
-    let mut outcomes = Vec::with_capacity(tasks.len());
+    let tasks: Vec<_> = twins.drain(..).map(work).map(tokio::spawn).collect();
+    let (mut done, mut failed) = (Vec::new(), None);
     for task in tasks {
-        outcomes.push(task.await.map_err(|error| Error::Task(error.to_string()))?);
+        match task.await {
+            Ok((twin, outcome)) => {
+                twins.push(twin);
+                match outcome {
+                    Ok(came) => done.push(came),
+                    Err(error) => drop(failed.get_or_insert(error)),
+                }
+            }
+            // The next daemon undoes that one.
+            Err(error) => drop(failed.get_or_insert(Error::Task(error.to_string()))),
+        }
     }
-    Ok(outcomes)
+    failed.map_or(Ok(done), Err)
 }
 
 /// Decides whether all fit and writes them down, so that nobody else gets the same room.
@@ -366,10 +345,7 @@ impl Making {
             session = running.greet(&resources.release, identity) => session?,
         };
         drop(turn);
-        let files = match running.start {
-            StartKind::Restored if snapshot.at_rest => FileWorkers::going_on(session.clone()),
-            StartKind::Restored | StartKind::Booted => FileWorkers::taking_over(session.clone()),
-        };
+        let files = restore::workers(running, session.clone(), snapshot.at_rest);
         let (start, because) = (running.start, running.because.clone());
         Ok(Started { talk: Talk { session, files }, start, because })
     }

@@ -121,7 +121,7 @@ impl Workspaces {
         let disk = WorkspaceDisk::of(&self.shared.resources.layout, id);
         task::blocking(move || {
             let name = |id| {
-                let parent = seen.snapshots.iter().find(|record| record.id == id && record.kind.is_listed());
+                let parent = seen.snapshots.iter().find(|record| record.id == id && record.kind.is_shown());
                 parent.map(|parent| parent.shown_name().to_owned())
             };
             let view = |record: Arc<SnapshotRecord>| SnapshotView {

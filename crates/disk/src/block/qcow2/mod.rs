@@ -28,7 +28,8 @@ const OFFSET_BITS: u64 = 0x00ff_ffff_ffff_fe00;
 const RESERVED_L1_BITS: u64 = 0x7f00_0000_0000_01ff;
 const RESERVED_L2_BITS: u64 = 0x3f00_0000_0000_01fe;
 const COMPRESSED: u64 = 1 << 62;
-const READS_AS_ZERO: u64 = 1;
+/// An entry of a second-level table: the cluster's bytes are zero, whatever is below.
+pub(crate) const READS_AS_ZERO: u64 = 1;
 /// Second-level tables kept in memory at once; a table of the usual 64 KiB says where 512 MiB are.
 const KEPT_TABLES: usize = 64;
 
@@ -322,8 +323,8 @@ fn check_features(origin: &Origin, incompatible: u64) -> Result<(), Error> {
 fn read_l1(file: &Raw, header: &Record<'_>, cluster_bits: u32, size_bytes: u64) -> Result<Vec<u64>, Error> {
     let entries = u64::from(header.be32(36)?);
     let at = header.be64(40)?;
-    let covered = 1_u64 << (2 * cluster_bits - 3);
-    if entries * 8 > MAX_L1_BYTES || entries < size_bytes.div_ceil(covered) {
+    let needed = size_bytes.div_ceil(1 << (2 * cluster_bits - 3));
+    if entries * 8 > MAX_L1_BYTES || entries < needed {
         return Err(header.corrupt(36, "the first-level table does not fit the disk's size"));
     }
     if !at.is_multiple_of(1 << cluster_bits) {
@@ -333,7 +334,6 @@ fn read_l1(file: &Raw, header: &Record<'_>, cluster_bits: u32, size_bytes: u64) 
         return Err(header.corrupt(40, "the first-level table lies behind the end of the file"));
     }
     // QEMU makes room for more at times; nothing of the disk is there.
-    let needed = size_bytes.div_ceil(covered);
     let mut bytes = vec![0; usize::try_from(needed * 8).unwrap_or(0)];
     file.read_at(at, &mut bytes)?;
     Ok(numbers(&bytes).collect())

@@ -12,7 +12,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
 
-use super::{MAGIC, READS_AS_ZERO};
+use super::MAGIC;
 
 const CLUSTER_BITS: u32 = 16;
 /// Clusters of the images that are written here, and by our engines.
@@ -27,9 +27,6 @@ const COUNTS_PER_BLOCK: u64 = CLUSTER_BYTES / 2;
 const HEADER_BYTES: u32 = 104;
 /// Of an entry whose cluster nothing else uses, which may be written to in its place.
 const USED_ONCE: u64 = 1 << 63;
-
-/// An entry of a second-level table: the cluster's bytes are zero, whatever is below.
-pub(crate) const ZERO: u64 = READS_AS_ZERO;
 
 /// An image that is being written.
 #[derive(Debug)]

@@ -31,11 +31,14 @@ pub(super) enum Content {
 
 impl<'a> Sides<'a> {
     /// Asks both at the same time.
-    pub(super) async fn both<T, F>(self, ask: impl Fn(&'a FileWorkers) -> F) -> Result<(T, T), SideError>
+    pub(super) async fn both<T, F>(
+        self,
+        ask: impl Fn(Side, &'a FileWorkers) -> F,
+    ) -> Result<(T, T), SideError>
     where
         F: Future<Output = Result<T, FileError>>,
     {
-        let (old, new) = tokio::join!(ask(self.old), ask(self.new));
+        let (old, new) = tokio::join!(ask(Side::Old, self.old), ask(Side::New, self.new));
         Ok((old.map_err(Side::Old.failed())?, new.map_err(Side::New.failed())?))
     }
 

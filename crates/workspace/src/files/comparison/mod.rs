@@ -64,7 +64,7 @@ pub(crate) async fn compare(
 ) -> Result<DiffReport, SideError> {
     let sides = Sides { old, new };
     let wanted = wanted(&request).map_err(Side::New.failed())?;
-    let (old_tree, new_tree) = sides.both(|files| files.tree(&wanted)).await?;
+    let (old_tree, new_tree) = sides.both(|_, files| files.tree(&wanted)).await?;
     let notes = old_tree.notes.into_iter().chain(new_tree.notes).collect();
     let found = Differences::between(old_tree.entries, new_tree.entries);
     let differences = settle(sides, found).await?;
@@ -92,7 +92,7 @@ fn wanted(request: &Diff) -> Result<Vec<RelativePath>, FileError> {
 async fn settle(sides: Sides<'_>, found: Differences) -> Result<Vec<Difference>, SideError> {
     let Differences { mut certain, doubtful } = found;
     let paths: Vec<_> = doubtful.iter().map(|difference| difference.path.clone()).collect();
-    let (old, new) = sides.both(|files| files.digests(paths.clone())).await?;
+    let (old, new) = sides.both(|_, files| files.digests(paths.clone())).await?;
     for mut difference in doubtful {
         let (old, new) = (old.get(&difference.path), new.get(&difference.path));
         if old.is_some() && old == new {

@@ -131,12 +131,15 @@ async fn with_digests(
 ) -> Result<(Vec<Candidate>, Vec<Candidate>), SideError> {
     let forms = |files: &[Candidate]| files.iter().map(Candidate::form).collect::<HashSet<_>>();
     let common: HashSet<_> = forms(&deleted).intersection(&forms(&added)).copied().collect();
-    let paths = |files: &[Candidate]| {
+    let paths = |side| {
+        let files = match side {
+            Side::Old => &deleted,
+            Side::New => &added,
+        };
         let equal = files.iter().filter(|file| file.mode != Mode::Symlink && common.contains(&file.form()));
         equal.map(|file| file.path.clone()).collect::<Vec<_>>()
     };
-    let (old, new) = tokio::join!(sides.old.digests(paths(&deleted)), sides.new.digests(paths(&added)));
-    let (old, new) = (old.map_err(Side::Old.failed())?, new.map_err(Side::New.failed())?);
+    let (old, new) = sides.both(|side, files| files.digests(paths(side))).await?;
     for (files, digests) in [(&mut deleted, old), (&mut added, new)] {
         for file in files {
             if file.mode == Mode::Symlink {

@@ -13,12 +13,6 @@ use super::{
     renames::{Change, patch_mode},
 };
 
-/// Longer files are compared as if they were binary.
-const MAX_TEXT_BYTES: u64 = 32 << 20;
-/// So many bytes of paths are named as left out.
-const MAX_LEFT_OUT_BYTES: usize = 512 << 10;
-const MAX_NOTES: usize = 100;
-
 /// A report as it grows, change by change.
 pub(super) struct Report<'a> {
     request: &'a Diff,
@@ -48,9 +42,8 @@ impl PatchSide {
 /// What a look at both sides' contents tells.
 struct Written {
     stat: Stat,
+    /// Of a file that was not read on both sides it is right only if the digests are equal.
     text: Vec<u8>,
-    /// Of a file that was not read on both sides: what the text is if the digests are equal.
-    text_if_same: Option<Vec<u8>>,
     /// Digests of both sides, of those that were read.
     digests: [Option<Vec<u8>>; 2],
 }
@@ -73,7 +66,7 @@ impl<'a> Report<'a> {
         for change in changes {
             self.add(change).await?;
         }
-        self.done.notes.truncate(MAX_NOTES);
+        self.done.notes.truncate(work::DIFF_NOTES);
         Ok(DiffReport { changes: self.changes, patch: self.patch.freeze(), done: self.done })
     }
 
@@ -117,7 +110,7 @@ impl<'a> Report<'a> {
         let (names_only, context) = (self.request.names_only, self.request.context);
         let written = tokio::task::spawn_blocking(move || write(old, new, names_only, context));
         let failed = |_| Side::New.failed()(FileError::Protocol("a thread of the host failed"));
-        let Written { stat, text, text_if_same, digests } = written.await.map_err(failed)?;
+        let Written { stat, text, digests } = written.await.map_err(failed)?;
         told.binary = stat.binary;
         if self.request.with_counts && !stat.binary && has_sides {
             (told.added_lines, told.removed_lines) = (Some(stat.added as u64), Some(stat.removed as u64));
@@ -131,6 +124,8 @@ impl<'a> Report<'a> {
                 };
                 entry.sha256 = match digest {
                     Some(digest) => digest,
+                    // It was in doubt, and is known since.
+                    None if !entry.sha256.is_empty() => continue,
                     None => match self.sides.digest(side, path).await? {
                         Some(digest) => digest,
                         None => return Ok(false),
@@ -139,7 +134,7 @@ impl<'a> Report<'a> {
             }
         }
         if !is_beyond_text(told) {
-            self.append(text_if_same.as_ref().unwrap_or(&text), told);
+            self.append(&text, told);
         }
         Ok(true)
     }
@@ -153,7 +148,7 @@ impl<'a> Report<'a> {
         let Some(entry) = entry else { return Ok(Read::Side(None)) };
         let Some(mode) = patch_mode(entry) else { return Ok(Read::Side(None)) };
         let Ok(file) = FilePath::new(path.as_bytes()) else { return Ok(Read::Side(None)) };
-        let bytes = match self.sides.content(side, path, entry, MAX_TEXT_BYTES).await? {
+        let bytes = match self.sides.content(side, path, entry, work::DIFF_TEXT_BYTES).await? {
             Content::Bytes(bytes) => Some(bytes),
             Content::TooLong => None,
             Content::Gone => return Ok(Read::Gone),
@@ -177,9 +172,9 @@ impl<'a> Report<'a> {
 
     /// Names a path that has no part. The others are seen by their changes.
     fn leave_out(&mut self, path: &[u8]) {
-        let fits = self.left_out_bytes <= MAX_LEFT_OUT_BYTES;
+        let fits = self.left_out_bytes <= work::DIFF_LEFT_OUT_BYTES;
         self.left_out_bytes += path.len() + 4;
-        if self.left_out_bytes <= MAX_LEFT_OUT_BYTES {
+        if self.left_out_bytes <= work::DIFF_LEFT_OUT_BYTES {
             self.done.left_out.push(path.to_vec());
         } else if fits {
             self.done.notes.insert(0, "more was left out of the patch than is named".to_owned());
@@ -208,23 +203,23 @@ fn write(old: Option<PatchSide>, new: Option<PatchSide>, names_only: bool, conte
     let is_unread = [&old, &new].into_iter().flatten().any(|side| side.bytes.is_none());
     let (old_side, new_side) = (old.as_ref().map(PatchSide::side), new.as_ref().map(PatchSide::side));
     let context = context.map_or_else(|| WriteOptions::default().context, |lines| lines as usize);
+    let options = WriteOptions { context };
     let mut text = Vec::new();
-    let stat = match (names_only, is_unread) {
-        (true, true) => Stat { binary: true, ..Stat::default() },
-        (true, false) => pyro_patch::stat(old_side, new_side),
-        (false, true) => pyro_patch::write_unread(&mut text, old_side, new_side),
-        (false, false) => pyro_patch::write(&mut text, old_side, new_side, WriteOptions { context }),
-    };
-    // Another name or mode, with no content to be read.
-    let text_if_same = (is_unread && !names_only && old.is_some() && new.is_some()).then(|| {
-        let mut text = Vec::new();
+    let stat = if is_unread {
+        // Another name or mode, with no content to be read.
         let empty = |side| pyro_patch::Side { content: b"", ..side };
-        pyro_patch::write(&mut text, old_side.map(empty), new_side.map(empty), WriteOptions { context });
-        text
-    });
+        if !names_only {
+            pyro_patch::write(&mut text, old_side.map(empty), new_side.map(empty), options);
+        }
+        Stat { binary: true, ..Stat::default() }
+    } else if names_only {
+        pyro_patch::stat(old_side, new_side)
+    } else {
+        pyro_patch::write(&mut text, old_side, new_side, options)
+    };
     let digest = |side: Option<PatchSide>| {
         let bytes = side.and_then(|side| side.bytes).filter(|_| stat.binary);
         bytes.map(|bytes| Sha256::digest(bytes).to_vec())
     };
-    Written { stat, text, text_if_same, digests: [digest(old), digest(new)] }
+    Written { stat, text, digests: [digest(old), digest(new)] }
 }

@@ -52,12 +52,8 @@ impl Driver {
         if let Some(unchanged) = self.unchanged_since(1) {
             return self.share_checkpoint(&unchanged, step).await;
         }
-        // What is not sealed yet takes more room than it will, and the next one waits for it anyway.
-        self.finish_sealing().await;
-        self.admit_room().await?;
-        self.close_layers(1).await?;
-        let taken = self.capture(Wanted::before(step)).await?;
-        self.is_unchanged_since(&taken);
+        let taken = self.take_checkpoint(Wanted::before(step), 1).await?;
+        self.mark_unchanged_since(&taken);
         self.drop_old_checkpoints().await;
         Ok(())
     }
@@ -69,15 +65,22 @@ impl Driver {
         let left = match self.unchanged_since(0) {
             Some(_) => None,
             None => {
-                self.finish_sealing().await;
-                self.admit_room().await?;
-                self.close_layers(0).await?;
-                Some(self.capture(Wanted::unnamed(SnapshotKind::Checkpoint)).await?.id.clone())
+                let wanted = Wanted::unnamed(SnapshotKind::Checkpoint);
+                Some(self.take_checkpoint(wanted, 0).await?.id.clone())
             }
         };
         let resumed = self.reset(checkpoint.id.as_str(), None).await?;
         self.drop_old_checkpoints().await;
         Ok(Undone { resumed, steps, left })
+    }
+
+    /// Takes one while so many use the workspace, of whom it is known.
+    async fn take_checkpoint(&mut self, wanted: Wanted, uses: usize) -> Result<Arc<SnapshotRecord>, Error> {
+        // What is not sealed yet takes more room than it will, and the next one waits for it anyway.
+        self.finish_sealing().await;
+        self.admit_room().await?;
+        self.close_layers(uses).await?;
+        self.capture(wanted).await
     }
 
     /// Where so many steps back is, and which steps those are, the last one first.
@@ -108,7 +111,7 @@ impl Driver {
     }
 
     /// The state is now that of this snapshot.
-    pub(super) fn is_unchanged_since(&mut self, snapshot: &SnapshotRecord) {
+    pub(super) fn mark_unchanged_since(&mut self, snapshot: &SnapshotRecord) {
         let revision = *self.commands.changes().subscribe().borrow();
         self.snapshots.unchanged = Some((snapshot.id.clone(), revision));
     }

@@ -68,7 +68,7 @@ impl Merging {
     }
 
     /// There may be layers that nothing tells apart.
-    pub(super) fn is_due(&mut self) {
+    pub(super) fn mark_due(&mut self) {
         self.is_due = true;
     }
 

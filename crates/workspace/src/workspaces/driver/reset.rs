@@ -110,7 +110,7 @@ impl Driver {
         self.commands.changes().of_state();
         self.snapshots.sweep_is_due();
         self.snapshots.discard_is_due();
-        self.is_unchanged_since(&resumed.snapshot);
+        self.mark_unchanged_since(&resumed.snapshot);
         Ok(resumed)
     }
 
@@ -231,13 +231,6 @@ impl Driver {
         let shared = self.shared.upgrade().ok_or(Error::Cancelled)?;
         let _admission = shared.admission.lock().await;
         shared.limits.admit_machine(&shared.usage().await?, self.record.shape)?;
-        let mut record = self.record.clone();
-        record.state = WorkspaceState::Starting { machine, from };
-        // With the host the machine goes, and then what was before is right.
-        self.store.note_workspace(&record).await?;
-        self.record = record;
-        self.show();
-        self.commands.changes().of_state();
-        Ok(())
+        self.note(WorkspaceState::Starting { machine, from }).await
     }
 }

@@ -9,7 +9,7 @@ use super::{
     super::{
         changes::Revision,
         disk::WorkspaceDisk,
-        id::SnapshotId,
+        id::{SnapshotId, WorkspaceId},
         snapshots::{
             BASELINE, MemoryStage, SnapshotKind, SnapshotRecord,
             capture::{Capturing, Wanted, sync},
@@ -193,14 +193,7 @@ impl Driver {
 
     /// Whether the disk may have one layer more.
     pub(super) fn admit_layer(&self) -> Result<(), Error> {
-        if self.record.disk.frozen.len() >= MOST_LAYERS {
-            let reason = format!(
-                "the disk of workspace `{}` has {MOST_LAYERS} layers; it gets fewer when snapshots are deleted or it is reset",
-                self.record.id
-            );
-            return Err(Error::LimitReached { limit: "layers", reason });
-        }
-        Ok(())
+        admit_layers(self.record.disk.frozen.len(), &self.record.id)
     }
 
     /// Sees to it that the machine can have one layer more. It has those that it was started with and one of each capture open, also
@@ -220,7 +213,7 @@ impl Driver {
                 "the machine of workspace `{}` has {count} layers of its disk open; it gets fewer when nobody works in it",
                 self.record.id
             );
-            return Err(Error::LimitReached { limit: "layers", reason });
+            return Err(Error::LimitReached { limit: "open_layers", reason });
         }
         drop(live);
         self.sleep().await?;
@@ -254,7 +247,7 @@ impl Driver {
         }
         self.show();
         let taken = self.snapshots.shelf.put(taken?);
-        self.snapshots.merging.is_due();
+        self.snapshots.merging.mark_due();
         self.show();
         if let Err(error) = reach(FaultPoint::SnapshotWritten, &self.place()) {
             // One that is told to have failed is not there.
@@ -359,10 +352,7 @@ impl Driver {
             let reason = format!("`{}` lasts as long as the workspace", snapshot.shown_name());
             return Err(Error::Invalid { field: "snapshot_name", reason });
         }
-        while self.snapshots.is_sealing(&snapshot.id) {
-            let sealed = self.snapshots.sealed().await;
-            self.sealed(sealed).await;
-        }
+        self.finish_sealing_of(&snapshot.id).await;
         self.discard(&snapshot.id).await?;
         self.touch().await;
         self.sweep_if_due().await;
@@ -376,13 +366,21 @@ impl Driver {
         })
     }
 
-    /// Forgets a snapshot. What it alone needed goes with the next sweep.
+    /// Waits until this one is not being sealed: whoever seals writes its record.
+    async fn finish_sealing_of(&mut self, id: &SnapshotId) {
+        while self.snapshots.is_sealing(id) {
+            let sealed = self.snapshots.sealed().await;
+            self.sealed(sealed).await;
+        }
+    }
+
+    /// Forgets a snapshot that is not being sealed. What it alone needed goes with the next sweep.
     pub(super) async fn discard(&mut self, id: &SnapshotId) -> Result<(), Error> {
         let (files, removed) = (self.snapshots.shelf.files().clone(), id.clone());
         task::blocking(move || files.remove(&removed)).await?;
         self.snapshots.shelf.forget(id);
         self.snapshots.is_sweep_due = true;
-        self.snapshots.merging.is_due();
+        self.snapshots.merging.mark_due();
         self.show();
         Ok(())
     }
@@ -403,11 +401,7 @@ impl Driver {
 
     async fn discard_all(&mut self, ids: Vec<SnapshotId>) {
         for id in ids {
-            // Otherwise it would be there again.
-            while self.snapshots.is_sealing(&id) {
-                let sealed = self.snapshots.sealed().await;
-                self.sealed(sealed).await;
-            }
+            self.finish_sealing_of(&id).await;
             if let Err(error) = self.discard(&id).await {
                 warn!(snapshot = %id, error = %chain(&error), "a snapshot that nobody needs stays for now");
             }
@@ -443,6 +437,17 @@ impl Driver {
     }
 }
 
+/// Whether a disk with so many frozen layers may have one more.
+fn admit_layers(frozen: usize, workspace: &WorkspaceId) -> Result<(), Error> {
+    if frozen < MOST_LAYERS {
+        return Ok(());
+    }
+    let reason = format!(
+        "the disk of workspace `{workspace}` has {frozen} layers; it gets fewer when snapshots are deleted or it is reset"
+    );
+    Err(Error::LimitReached { limit: "layers", reason })
+}
+
 /// The snapshot with the digests of its layers that others know.
 fn with_digests(snapshot: &SnapshotRecord, known: &[Arc<SnapshotRecord>]) -> SnapshotRecord {
     let mut snapshot = snapshot.clone();
@@ -453,4 +458,20 @@ fn with_digests(snapshot: &SnapshotRecord, known: &[Arc<SnapshotRecord>]) -> Sna
         }
     }
     snapshot
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::workspaces::snapshots::MOST_STEPS;
+
+    #[test]
+    fn the_last_layer_is_admitted_and_one_more_is_refused() {
+        let workspace = WorkspaceId::from_bytes([1; 6]);
+        admit_layers(MOST_LAYERS - 1, &workspace).unwrap();
+        let refused = admit_layers(MOST_LAYERS, &workspace).unwrap_err();
+        assert!(matches!(refused, Error::LimitReached { limit: "layers", .. }), "{refused}");
+        // All that must stay apart fits: no workspace with as many snapshots as it may have refuses its calls.
+        const { assert!(MOST_SNAPSHOTS + MOST_STEPS + 1 < MOST_LAYERS) };
+    }
 }

@@ -12,7 +12,7 @@ use super::{
         live::LiveMachine,
         record::{StopReason, WorkspaceState},
         revival::Revival,
-        snapshots::MemoryContent,
+        snapshots::{MemoryContent, restore},
         state::Wish,
     },
     Driver,
@@ -20,10 +20,8 @@ use super::{
 use crate::{
     error::{Error, chain},
     fault::FaultPoint,
-    files::FileWorkers,
     machine_directory::MachineDirectory,
     machine_start::{Claimed, GuestIdentity, Running, reach},
-    run::StartKind,
     task,
 };
 
@@ -109,10 +107,7 @@ impl Driver {
         match running.greet(&self.resources.release, identity).await {
             Ok(session) => {
                 let start = Some(running.start);
-                let files = match running.start {
-                    StartKind::Restored if at_rest => FileWorkers::going_on(session.clone()),
-                    StartKind::Restored | StartKind::Booted => FileWorkers::taking_over(session.clone()),
-                };
+                let files = restore::workers(&running, session.clone(), at_rest);
                 Ok(LiveMachine::new(running, start, session, files))
             }
             Err(error) => {

@@ -107,3 +107,32 @@ fn a_machine_with_too_many_layers_open_sleeps_and_wakes_before_it_is_captured() 
         }
     });
 }
+
+#[test]
+fn while_somebody_works_in_it_a_machine_with_too_many_layers_open_is_not_captured() {
+    in_namespace(
+        "while_somebody_works_in_it_a_machine_with_too_many_layers_open_is_not_captured",
+        || async {
+            let home = Home::new();
+            let host = home.host().await;
+            let id = created(&host, request()).await;
+            let working = host.workspaces().files(id.as_str()).await.unwrap();
+            let take = async |count: usize| {
+                let request = SnapshotRequest { name: format!("s{count}"), ..SnapshotRequest::default() };
+                host.workspaces().take_snapshot(id.as_str(), request).await
+            };
+            let mut taken = 0;
+            let refused = loop {
+                match take(taken).await {
+                    Ok(_) => delete(&host, &id, &format!("s{taken}")).await,
+                    Err(error) => break error,
+                }
+                taken += 1;
+            };
+            assert!(matches!(refused, Error::LimitReached { limit: "open_layers", .. }), "{refused}");
+            assert!((90..100).contains(&taken), "{taken}");
+            drop(working);
+            take(taken).await.unwrap();
+        },
+    );
+}

@@ -108,6 +108,9 @@ impl Capturing<'_> {
         let id = SnapshotId::random()?;
         let own = LayerId::random()?;
 
+        // What ends while the machine is captured runs in what is captured.
+        let running = store.active_commands(&record.id).await?;
+
         // The record says so before the layer is there: what a killed daemon leaves is found by it.
         let next = LayerId::random()?;
         record.disk = settle_switch(capture, &disk, &record.disk).await?;
@@ -135,8 +138,6 @@ impl Capturing<'_> {
                 captured.map_err(|source| Error::Engine { operation: "take a snapshot", source })?;
             Ok((captured, resting.is_some()))
         };
-        // What ends while the machine is captured runs in what is captured.
-        let running = store.active_commands(&record.id).await?;
         let captured: Result<(Captured, bool), Error> = captured.await;
         let reached = reach(FaultPoint::SnapshotCaptured, &place);
         let recorded = record.disk.clone();

@@ -13,10 +13,12 @@ use super::{
 };
 use crate::{
     error::{Error, chain},
+    files::FileWorkers,
     host::Resources,
     machine_directory::MachineDirectory,
     machine_start::{Claimed, Running},
     run::StartKind,
+    session::GuestSession,
     task,
     workspaces::{WorkspaceRecord, disk::WorkspaceDisk, kept_environment},
 };
@@ -88,6 +90,14 @@ fn memory(
         Ok(SavedMachine { memory, state })
     });
     composed.map_err(|error| chain(&error))
+}
+
+/// The file workers of a machine that goes on from a snapshot which was taken, or not, while those of then were at rest.
+pub(in super::super) fn workers(running: &Running, session: GuestSession, at_rest: bool) -> FileWorkers {
+    match running.start {
+        StartKind::Restored if at_rest => FileWorkers::going_on(session),
+        StartKind::Restored | StartKind::Booted => FileWorkers::taking_over(session),
+    }
 }
 
 /// What the memory of a machine is that was started so.
