@@ -208,7 +208,10 @@ async fn baseline(
 ) -> Result<(), Error> {
     sync(session).await;
     let capturing = Capturing { resources, store, record, files: Some(files.clone()) };
-    match capturing.machine(running.machine.as_ref(), Wanted::baseline()).await {
+    let taken = capturing.machine(running.machine.as_ref(), Wanted::baseline()).await;
+    // Its clock stood still with it.
+    session.tell_time();
+    match taken {
         Ok(_) => Ok(()),
         Err(
             error @ (Error::NoSnapshots { .. }

@@ -116,12 +116,10 @@ impl LiveMachine {
         Ok(session)
     }
 
-    /// Gives the guest the host's time, before whatever it is asked next. A guest that cannot hear it is noticed by its
-    /// session.
+    /// Gives the guest the host's time, if anybody talks to it.
     pub(super) fn tell_time(&self) {
         if let Some(session) = self.session() {
-            let told = session.set_clock(crate::machine_start::realtime_ns());
-            tokio::spawn(async move { drop(told.await) });
+            session.tell_time();
         }
     }
 

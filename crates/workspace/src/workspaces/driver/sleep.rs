@@ -56,6 +56,7 @@ impl Driver {
                 if let Err(error) = live.machine.resume().await {
                     warn!(workspace = %self.record.id, error = %chain(&error), "cannot let a machine go on");
                 }
+                live.tell_time();
                 // What was taken for it goes again.
                 self.record.lineage.at = at;
                 self.go_back_to(started).await;

@@ -241,6 +241,10 @@ impl Driver {
             Some(live) => capturing.machine(live.machine.as_ref(), wanted).await,
             None => capturing.disk(wanted).await,
         };
+        // Its clock stood still with it, also if it failed after that.
+        if let Some(live) = running {
+            live.tell_time();
+        }
         if taken.is_err() {
             self.snapshots.sweep_is_due();
             self.sweep_if_due().await;

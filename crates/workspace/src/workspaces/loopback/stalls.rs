@@ -3,11 +3,21 @@
 use std::time::SystemTime;
 
 use pyro_engine::StallCause;
+use tokio::sync::watch;
 
 use super::*;
+use crate::workspaces::SnapshotRequest;
 
 fn in_namespace<F: Future<Output = ()>>(name: &str, body: impl FnOnce() -> F) {
     super::in_namespace(module_path!(), name, body);
+}
+
+/// What the guest of the only workspace is told of the time, after its baseline.
+async fn told_clock(home: &Home) -> watch::Receiver<u64> {
+    let mut clock = home.engine.clock_ns(&home.machines()[0]).unwrap();
+    clock.wait_for(|told| *told > 0).await.unwrap();
+    clock.borrow_and_update();
+    clock
 }
 
 /// The machine of the only workspace stalls, and that is seen.
@@ -28,8 +38,8 @@ fn a_stalled_workspace_says_so_is_not_stopped_and_goes_on_when_there_is_room() {
         let job =
             exec(&host, &id, detached("read _ < /dev/zero; exec sleep 600")).await.unwrap().command.sequence;
         let ballast = ballast(&home);
+        let mut clock = told_clock(&home).await;
         stall(&home, &host, &id).await;
-        let mut clock = home.engine.clock_ns(&home.machines()[0]).unwrap();
         let is_stalled = view(&host, &id).await.machine.unwrap().stall.is_some();
         assert!(is_stalled);
         let refused = host.workspaces().stop(id.as_str()).await;
@@ -53,7 +63,7 @@ fn a_stalled_workspace_says_so_is_not_stopped_and_goes_on_when_there_is_room() {
         .await;
         write(&host, &id, "later", "later").await.unwrap();
         // Its clock stood still with it.
-        clock.wait_for(|told| *told > 0).await.unwrap();
+        clock.changed().await.unwrap();
         for name in ["kept", "later"] {
             assert_eq!(read(&host, &id, name).await.unwrap(), name);
         }
@@ -83,22 +93,34 @@ fn a_guest_is_told_the_time_when_the_host_has_slept() {
         let home = Home::new();
         let host = home.host().await;
         let id = created(&host, request()).await;
-        let mut clock = home.engine.clock_ns(&home.machines()[0]).unwrap();
-        assert_eq!(*clock.borrow_and_update(), 0);
+        let mut clock = told_clock(&home).await;
         tokio::time::pause();
         // Several looks, and no reason to say anything.
         tokio::time::sleep(Duration::from_secs(60)).await;
         assert!(!clock.has_changed().unwrap());
         host.workspaces().shared.resources.clock.sleep(Duration::from_secs(3600));
-        let told_ns = *clock.wait_for(|told| *told > 0).await.unwrap();
+        clock.changed().await.unwrap();
+        let told_ns = *clock.borrow_and_update();
         let now_ns = SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos();
         assert!(now_ns.abs_diff(u128::from(told_ns)) < 10_000_000_000, "{told_ns} at {now_ns}");
         // Once.
-        clock.borrow_and_update();
         tokio::time::sleep(Duration::from_secs(60)).await;
         assert!(!clock.has_changed().unwrap());
         tokio::time::resume();
         assert_eq!(view(&host, &id).await.record.state.name(), "started");
+    });
+}
+
+#[test]
+fn a_guest_is_told_the_time_when_it_was_captured() {
+    in_namespace("a_guest_is_told_the_time_when_it_was_captured", || async {
+        let home = Home::new();
+        let host = home.host().await;
+        let id = created(&host, request()).await;
+        let mut clock = told_clock(&home).await;
+        let request = SnapshotRequest { name: "s".to_owned(), ..SnapshotRequest::default() };
+        host.workspaces().take_snapshot(id.as_str(), request).await.unwrap();
+        clock.changed().await.unwrap();
     });
 }
 
@@ -108,11 +130,11 @@ fn a_guest_that_was_taken_over_or_lost_is_told_the_time() {
         let home = Home::new();
         let host = home.host().await;
         let id = created(&host, request()).await;
+        let mut clock = told_clock(&home).await;
         // Nobody saw whether the host slept in between.
         home.close(host).await;
-        let mut clock = home.engine.clock_ns(&home.machines()[0]).unwrap();
         let host = home.host().await;
-        clock.wait_for(|told| *told > 0).await.unwrap();
+        clock.changed().await.unwrap();
         clock.borrow_and_update();
         let in_use = host.workspaces().use_machine(&id).await.unwrap();
         in_use.session().unwrap().close().await;
@@ -127,8 +149,8 @@ fn a_host_that_slept_without_room_on_its_disk_still_lets_its_machines_go_on() {
         let host = home.host().await;
         let id = created(&host, request()).await;
         let ballast = ballast(&home);
+        let mut clock = told_clock(&home).await;
         stall(&home, &host, &id).await;
-        let mut clock = home.engine.clock_ns(&home.machines()[0]).unwrap();
         host.workspaces().shared.resources.clock.sleep(Duration::from_secs(3600));
         tokio::time::pause();
         tokio::time::sleep(Duration::from_secs(10)).await;
@@ -137,7 +159,7 @@ fn a_host_that_slept_without_room_on_its_disk_still_lets_its_machines_go_on() {
         let refused = host.workspaces().stop(id.as_str()).await;
         assert!(matches!(&refused, Err(Error::Stalled { .. })), "{refused:?}");
         fs::remove_file(ballast).unwrap();
-        clock.wait_for(|told| *told > 0).await.unwrap();
+        clock.changed().await.unwrap();
         host.workspaces().stop(id.as_str()).await.unwrap();
     });
 }
