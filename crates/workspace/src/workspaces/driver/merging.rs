@@ -123,6 +123,17 @@ impl Driver {
         self.snapshots.merging.work = Some(Work { task, _stop: stop });
     }
 
+    /// Merges layers once, or waits for who does; whether that was to be done.
+    pub(super) async fn merge_now(&mut self) -> bool {
+        self.merge_if_due();
+        let is_at_work = self.snapshots.merging.work.is_some();
+        if is_at_work {
+            let merged = self.snapshots.merging.merged().await;
+            self.merged(merged).await;
+        }
+        is_at_work
+    }
+
     /// Layers are merged, or there was nothing to merge, or it cannot be done.
     pub(super) async fn merged(&mut self, merged: Result<Option<MergedLayers>, Error>) {
         self.snapshots.merging.work = None;

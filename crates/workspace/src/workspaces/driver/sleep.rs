@@ -44,7 +44,7 @@ impl Driver {
         let Some(live) = self.live.clone() else {
             return Err(Error::Task("a started workspace without a machine".to_owned()));
         };
-        self.admit_layer()?;
+        self.admit_layer().await?;
         let (started, at) = (self.record.state.clone(), self.record.lineage.at.clone());
         if let Some(session) = live.session() {
             sync(&session).await;

@@ -32,6 +32,8 @@ use crate::{
 const MOST_SNAPSHOTS: usize = 64;
 /// Layers that a disk may have. Each costs a machine a few open files.
 const MOST_LAYERS: usize = 96;
+/// With so many it is waited for until some of them are merged, for which calls that come fast leave no time.
+const PRESSING_LAYERS: usize = 92;
 /// Layers that a machine has before it is captured, the lowest and the active one included: a few less than it can have.
 const MOST_OPEN_LAYERS: usize = 98;
 
@@ -159,7 +161,7 @@ impl Driver {
         Ok(taken)
     }
 
-    async fn admit_snapshot(&self, wanted: &Wanted) -> Result<(), Error> {
+    async fn admit_snapshot(&mut self, wanted: &Wanted) -> Result<(), Error> {
         let workspace = || self.record.id.clone();
         let shelf = &self.snapshots.shelf;
         if let Some(name) = &wanted.name {
@@ -185,14 +187,20 @@ impl Driver {
     }
 
     /// Whether there is room for what a snapshot takes.
-    pub(super) async fn admit_room(&self) -> Result<(), Error> {
-        self.admit_layer()?;
+    pub(super) async fn admit_room(&mut self) -> Result<(), Error> {
+        self.admit_layer().await?;
         let shared = self.shared.upgrade().ok_or(Error::Cancelled)?;
         shared.limits.admit_disk(&shared.usage().await?)
     }
 
-    /// Whether the disk may have one layer more.
-    pub(super) fn admit_layer(&self) -> Result<(), Error> {
+    /// Whether the disk may have one layer more, when all are merged that can be.
+    pub(super) async fn admit_layer(&mut self) -> Result<(), Error> {
+        while self.record.disk.frozen.len() >= PRESSING_LAYERS {
+            self.finish_sealing().await;
+            if !self.merge_now().await {
+                break;
+            }
+        }
         admit_layers(self.record.disk.frozen.len(), &self.record.id)
     }
 
@@ -476,6 +484,6 @@ mod tests {
         let refused = admit_layers(MOST_LAYERS, &workspace).unwrap_err();
         assert!(matches!(refused, Error::LimitReached { limit: "layers", .. }), "{refused}");
         // All that must stay apart fits: no workspace with as many snapshots as it may have refuses its calls.
-        const { assert!(MOST_SNAPSHOTS + MOST_STEPS + 1 < MOST_LAYERS) };
+        const { assert!(MOST_SNAPSHOTS + MOST_STEPS + 1 < PRESSING_LAYERS && PRESSING_LAYERS < MOST_LAYERS) };
     }
 }
