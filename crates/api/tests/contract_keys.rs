@@ -68,7 +68,7 @@ fn workspace() -> Value {
         "secrets": [], "command_count": 0, "last_command": null, "reset_count": 0, "last_reset_at": null,
         "service_count": 0, "running_service_count": 0, "metadata": {},
         "disk_mib": 4096, "disk_used_bytes": null, "isolation": null, "running_command_count": 0,
-        "snapshot_count": 1, "idle_sleep_seconds": 0,
+        "snapshot_count": 1, "idle_sleep_seconds": 0, "auto_checkpoint": false,
     })
 }
 
@@ -165,7 +165,7 @@ fn a_command_and_the_history_have_every_key() {
     let entry = with(
         command(),
         &json!({"recorded_at": 1.5, "ended_at": null, "stdout_file": "000001.stdout",
-            "stderr_file": "000001.stderr", "detached": false, "timeout_seconds": null}),
+            "stderr_file": "000001.stderr", "detached": false, "restored": false, "timeout_seconds": null}),
     );
     assert_has::<LogEntry>(
         "sequence command cwd exit_code duration_ms execution_mode recorded_at stdout_file stderr_file stdout stderr",

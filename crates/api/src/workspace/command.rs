@@ -161,6 +161,13 @@ pub struct CommandRecord {
     pub out_of_memory: bool,
     /// Whether it was begun to go on without its caller.
     pub detached: bool,
+    /// Whether it ran when the snapshot was taken that the workspace went on from, or was forked from. What it had written before
+    /// is not kept here, and no key names it.
+    #[serde(default)]
+    pub restored: bool,
+    /// What else is to be known of it, as that its input broke off; one line.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
     /// The idempotency key that it was given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idempotency_key: Option<String>,

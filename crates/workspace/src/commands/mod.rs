@@ -523,7 +523,8 @@ fn restored(record: &CommandRecord, state: CommandState) -> CommandRecord {
         state,
         idempotency_key: None,
         detached: true,
-        note: Some("it ran in the snapshot that its workspace went on from".to_owned()),
+        restored: true,
+        note: None,
         stdout: OutputRecord::default(),
         stderr: OutputRecord::default(),
         ..record.clone()

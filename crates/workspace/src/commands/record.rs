@@ -53,6 +53,9 @@ pub struct CommandRecord {
     /// How long its machine was saved while it ran; that is no part of its timeout.
     #[serde(default)]
     pub slept: Duration,
+    /// It ran when the snapshot was taken that its workspace went on from. What it had written before is not kept here.
+    #[serde(default)]
+    pub restored: bool,
     /// What else a person should know; one line.
     pub note: Option<String>,
 }
@@ -185,6 +188,7 @@ impl CommandRecord {
             stdout,
             stderr,
             slept: Duration::ZERO,
+            restored: false,
             note: Some("what it was is not known any more: the store was damaged".to_owned()),
         }
     }

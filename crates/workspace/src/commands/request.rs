@@ -205,6 +205,7 @@ impl ExecRequest {
             stdout: OutputRecord::default(),
             stderr: OutputRecord::default(),
             slept: Duration::ZERO,
+            restored: false,
             note: None,
         }
     }

@@ -81,6 +81,7 @@ fn command(key: Option<&str>) -> CommandRecord {
         stdout: OutputRecord::default(),
         stderr: OutputRecord::default(),
         slept: Duration::ZERO,
+        restored: false,
         note: None,
     }
 }

@@ -720,8 +720,9 @@ class AsyncMethods(AsyncBase):
 
         Raises, beside what any operation may raise: UnknownWorkspaceError, AmbiguousNameError,
         WorkspaceStateError, WorkspaceExpiredError, WorkspaceStalledError, MachineLostError,
-        GuestMisbehavedError, GuestRefusedError, InvalidSizeError, MissingCommandError, NotYetSupportedError,
-        IdempotencyConflictError, NeverStartedError, WorkUnknownError, DiskFullError.
+        GuestMisbehavedError, GuestRefusedError, LimitReachedError, HostRequirementError, StartFailedError,
+        SnapshotDamagedError, SnapshotFailedError, DiskFullError, InvalidSizeError, MissingCommandError,
+        NotYetSupportedError, IdempotencyConflictError, NeverStartedError, WorkUnknownError.
         """
         result: ExecResult = await self._collect(_operations.WORKSPACE_EXEC, {
             "workspace": workspace_id,
@@ -777,8 +778,9 @@ class AsyncMethods(AsyncBase):
 
         Raises, beside what any operation may raise: UnknownWorkspaceError, AmbiguousNameError,
         WorkspaceStateError, WorkspaceExpiredError, WorkspaceStalledError, MachineLostError,
-        GuestMisbehavedError, GuestRefusedError, InvalidSizeError, MissingCommandError, NotYetSupportedError,
-        IdempotencyConflictError, NeverStartedError, WorkUnknownError, DiskFullError.
+        GuestMisbehavedError, GuestRefusedError, LimitReachedError, HostRequirementError, StartFailedError,
+        SnapshotDamagedError, SnapshotFailedError, DiskFullError, InvalidSizeError, MissingCommandError,
+        NotYetSupportedError, IdempotencyConflictError, NeverStartedError, WorkUnknownError.
         """
         return self._stream(_operations.WORKSPACE_EXEC, {
             "workspace": workspace_id,
@@ -979,7 +981,8 @@ class AsyncMethods(AsyncBase):
 
         Raises, beside what any operation may raise: UnknownWorkspaceError, AmbiguousNameError,
         WorkspaceStateError, WorkspaceExpiredError, WorkspaceStalledError, MachineLostError,
-        GuestMisbehavedError, GuestRefusedError, UnknownJobError.
+        GuestMisbehavedError, GuestRefusedError, LimitReachedError, HostRequirementError, StartFailedError,
+        SnapshotDamagedError, SnapshotFailedError, DiskFullError, UnknownJobError.
         """
         return await self._call(_operations.WORKSPACE_JOB_KILL, {"workspace": workspace_id, "job": job, "signal": signal})
 
@@ -1002,7 +1005,9 @@ class AsyncMethods(AsyncBase):
 
         Raises, beside what any operation may raise: UnknownWorkspaceError, AmbiguousNameError,
         WorkspaceStateError, WorkspaceExpiredError, WorkspaceStalledError, MachineLostError,
-        GuestMisbehavedError, GuestRefusedError, InvalidSizeError, PathNotFoundError, PathEscapesError.
+        GuestMisbehavedError, GuestRefusedError, LimitReachedError, HostRequirementError, StartFailedError,
+        SnapshotDamagedError, SnapshotFailedError, DiskFullError, InvalidSizeError, PathNotFoundError,
+        PathEscapesError.
         """
         return await self._call(_operations.WORKSPACE_FILE_LIST, {
             "workspace": workspace_id,
@@ -1027,7 +1032,8 @@ class AsyncMethods(AsyncBase):
 
         Raises, beside what any operation may raise: UnknownWorkspaceError, AmbiguousNameError,
         WorkspaceStateError, WorkspaceExpiredError, WorkspaceStalledError, MachineLostError,
-        GuestMisbehavedError, GuestRefusedError, PathNotFoundError, PathEscapesError.
+        GuestMisbehavedError, GuestRefusedError, LimitReachedError, HostRequirementError, StartFailedError,
+        SnapshotDamagedError, SnapshotFailedError, DiskFullError, PathNotFoundError, PathEscapesError.
         """
         return await self._call(_operations.WORKSPACE_FILE_STAT, {"workspace": workspace_id, "path": path, "sha256": sha256})
 
@@ -1054,8 +1060,9 @@ class AsyncMethods(AsyncBase):
 
         Raises, beside what any operation may raise: UnknownWorkspaceError, AmbiguousNameError,
         WorkspaceStateError, WorkspaceExpiredError, WorkspaceStalledError, MachineLostError,
-        GuestMisbehavedError, GuestRefusedError, InvalidSizeError, PathNotFoundError, PathEscapesError,
-        WrongFileTypeError.
+        GuestMisbehavedError, GuestRefusedError, LimitReachedError, HostRequirementError, StartFailedError,
+        SnapshotDamagedError, SnapshotFailedError, DiskFullError, InvalidSizeError, PathNotFoundError,
+        PathEscapesError, WrongFileTypeError.
         """
         return await self._call(_operations.WORKSPACE_FILE_READ, {
             "workspace": workspace_id,
@@ -1095,8 +1102,9 @@ class AsyncMethods(AsyncBase):
 
         Raises, beside what any operation may raise: UnknownWorkspaceError, AmbiguousNameError,
         WorkspaceStateError, WorkspaceExpiredError, WorkspaceStalledError, MachineLostError,
-        GuestMisbehavedError, GuestRefusedError, PathNotFoundError, PathEscapesError, AlreadyExistsError,
-        WrongFileTypeError, FileTooLargeError, GuestDiskFullError, ConflictError.
+        GuestMisbehavedError, GuestRefusedError, LimitReachedError, HostRequirementError, StartFailedError,
+        SnapshotDamagedError, SnapshotFailedError, DiskFullError, PathNotFoundError, PathEscapesError,
+        AlreadyExistsError, WrongFileTypeError, FileTooLargeError, GuestDiskFullError, ConflictError.
         """
         return await self._call(_operations.WORKSPACE_FILE_WRITE, {
             "workspace": workspace_id,
@@ -1129,8 +1137,9 @@ class AsyncMethods(AsyncBase):
 
         Raises, beside what any operation may raise: UnknownWorkspaceError, AmbiguousNameError,
         WorkspaceStateError, WorkspaceExpiredError, WorkspaceStalledError, MachineLostError,
-        GuestMisbehavedError, GuestRefusedError, PathNotFoundError, PathEscapesError, WrongFileTypeError,
-        CountMismatchError, FileTooLargeError, GuestDiskFullError, ConflictError.
+        GuestMisbehavedError, GuestRefusedError, LimitReachedError, HostRequirementError, StartFailedError,
+        SnapshotDamagedError, SnapshotFailedError, DiskFullError, PathNotFoundError, PathEscapesError,
+        WrongFileTypeError, CountMismatchError, FileTooLargeError, GuestDiskFullError, ConflictError.
         """
         return await self._call(_operations.WORKSPACE_FILE_REPLACE, {
             "workspace": workspace_id,
@@ -1157,8 +1166,9 @@ class AsyncMethods(AsyncBase):
 
         Raises, beside what any operation may raise: UnknownWorkspaceError, AmbiguousNameError,
         WorkspaceStateError, WorkspaceExpiredError, WorkspaceStalledError, MachineLostError,
-        GuestMisbehavedError, GuestRefusedError, PathEscapesError, AlreadyExistsError, WrongFileTypeError,
-        GuestDiskFullError.
+        GuestMisbehavedError, GuestRefusedError, LimitReachedError, HostRequirementError, StartFailedError,
+        SnapshotDamagedError, SnapshotFailedError, DiskFullError, PathEscapesError, AlreadyExistsError,
+        WrongFileTypeError, GuestDiskFullError.
         """
         return await self._call(_operations.WORKSPACE_FILE_MKDIR, {
             "workspace": workspace_id,
@@ -1184,8 +1194,9 @@ class AsyncMethods(AsyncBase):
 
         Raises, beside what any operation may raise: UnknownWorkspaceError, AmbiguousNameError,
         WorkspaceStateError, WorkspaceExpiredError, WorkspaceStalledError, MachineLostError,
-        GuestMisbehavedError, GuestRefusedError, PathNotFoundError, PathEscapesError, AlreadyExistsError,
-        WrongFileTypeError, GuestDiskFullError.
+        GuestMisbehavedError, GuestRefusedError, LimitReachedError, HostRequirementError, StartFailedError,
+        SnapshotDamagedError, SnapshotFailedError, DiskFullError, PathNotFoundError, PathEscapesError,
+        AlreadyExistsError, WrongFileTypeError, GuestDiskFullError.
         """
         return await self._call(_operations.WORKSPACE_FILE_MOVE, {
             "workspace": workspace_id,
@@ -1213,8 +1224,9 @@ class AsyncMethods(AsyncBase):
 
         Raises, beside what any operation may raise: UnknownWorkspaceError, AmbiguousNameError,
         WorkspaceStateError, WorkspaceExpiredError, WorkspaceStalledError, MachineLostError,
-        GuestMisbehavedError, GuestRefusedError, PathNotFoundError, PathEscapesError, AlreadyExistsError,
-        WrongFileTypeError, GuestDiskFullError.
+        GuestMisbehavedError, GuestRefusedError, LimitReachedError, HostRequirementError, StartFailedError,
+        SnapshotDamagedError, SnapshotFailedError, DiskFullError, PathNotFoundError, PathEscapesError,
+        AlreadyExistsError, WrongFileTypeError, GuestDiskFullError.
         """
         return await self._call(_operations.WORKSPACE_FILE_COPY, {
             "workspace": workspace_id,
@@ -1241,7 +1253,9 @@ class AsyncMethods(AsyncBase):
 
         Raises, beside what any operation may raise: UnknownWorkspaceError, AmbiguousNameError,
         WorkspaceStateError, WorkspaceExpiredError, WorkspaceStalledError, MachineLostError,
-        GuestMisbehavedError, GuestRefusedError, PathNotFoundError, PathEscapesError, DirectoryNotEmptyError.
+        GuestMisbehavedError, GuestRefusedError, LimitReachedError, HostRequirementError, StartFailedError,
+        SnapshotDamagedError, SnapshotFailedError, DiskFullError, PathNotFoundError, PathEscapesError,
+        DirectoryNotEmptyError.
         """
         return await self._call(_operations.WORKSPACE_FILE_DELETE, {
             "workspace": workspace_id,
@@ -1271,8 +1285,9 @@ class AsyncMethods(AsyncBase):
 
         Raises, beside what any operation may raise: UnknownWorkspaceError, AmbiguousNameError,
         WorkspaceStateError, WorkspaceExpiredError, WorkspaceStalledError, MachineLostError,
-        GuestMisbehavedError, GuestRefusedError, InvalidSizeError, PathNotFoundError, PathEscapesError,
-        WrongFileTypeError, BadPatternError.
+        GuestMisbehavedError, GuestRefusedError, LimitReachedError, HostRequirementError, StartFailedError,
+        SnapshotDamagedError, SnapshotFailedError, DiskFullError, InvalidSizeError, PathNotFoundError,
+        PathEscapesError, WrongFileTypeError, BadPatternError.
         """
         return await self._call(_operations.WORKSPACE_FILE_GLOB, {
             "workspace": workspace_id,
@@ -1314,8 +1329,9 @@ class AsyncMethods(AsyncBase):
 
         Raises, beside what any operation may raise: UnknownWorkspaceError, AmbiguousNameError,
         WorkspaceStateError, WorkspaceExpiredError, WorkspaceStalledError, MachineLostError,
-        GuestMisbehavedError, GuestRefusedError, InvalidSizeError, PathNotFoundError, PathEscapesError,
-        WrongFileTypeError, BadPatternError.
+        GuestMisbehavedError, GuestRefusedError, LimitReachedError, HostRequirementError, StartFailedError,
+        SnapshotDamagedError, SnapshotFailedError, DiskFullError, InvalidSizeError, PathNotFoundError,
+        PathEscapesError, WrongFileTypeError, BadPatternError.
         """
         return await self._call(_operations.WORKSPACE_FILE_GREP, {
             "workspace": workspace_id,
@@ -1350,7 +1366,9 @@ class AsyncMethods(AsyncBase):
 
         Raises, beside what any operation may raise: UnknownWorkspaceError, AmbiguousNameError,
         WorkspaceStateError, WorkspaceExpiredError, WorkspaceStalledError, MachineLostError,
-        GuestMisbehavedError, GuestRefusedError, PathNotFoundError, PathEscapesError, WrongFileTypeError.
+        GuestMisbehavedError, GuestRefusedError, LimitReachedError, HostRequirementError, StartFailedError,
+        SnapshotDamagedError, SnapshotFailedError, DiskFullError, PathNotFoundError, PathEscapesError,
+        WrongFileTypeError.
         """
         return await self._download(_operations.WORKSPACE_FILE_DOWNLOAD, {"workspace": workspace_id, "path": path}, target, force, on_progress)
 
@@ -1375,8 +1393,9 @@ class AsyncMethods(AsyncBase):
 
         Raises, beside what any operation may raise: UnknownWorkspaceError, AmbiguousNameError,
         WorkspaceStateError, WorkspaceExpiredError, WorkspaceStalledError, MachineLostError,
-        GuestMisbehavedError, GuestRefusedError, PathEscapesError, AlreadyExistsError, WrongFileTypeError,
-        GuestDiskFullError.
+        GuestMisbehavedError, GuestRefusedError, LimitReachedError, HostRequirementError, StartFailedError,
+        SnapshotDamagedError, SnapshotFailedError, DiskFullError, PathEscapesError, AlreadyExistsError,
+        WrongFileTypeError, GuestDiskFullError.
         """
         return await self._upload(_operations.WORKSPACE_FILE_UPLOAD, {
             "workspace": workspace_id,
@@ -1402,8 +1421,9 @@ class AsyncMethods(AsyncBase):
 
         Raises, beside what any operation may raise: UnknownWorkspaceError, AmbiguousNameError,
         WorkspaceStateError, WorkspaceExpiredError, WorkspaceStalledError, MachineLostError,
-        GuestMisbehavedError, GuestRefusedError, PatchMalformedError, PatchRejectedError, PathEscapesError,
-        WrongFileTypeError, FileTooLargeError, GuestDiskFullError, ConflictError.
+        GuestMisbehavedError, GuestRefusedError, LimitReachedError, HostRequirementError, StartFailedError,
+        SnapshotDamagedError, SnapshotFailedError, DiskFullError, PatchMalformedError, PatchRejectedError,
+        PathEscapesError, WrongFileTypeError, FileTooLargeError, GuestDiskFullError, ConflictError.
         """
         return await self._call(_operations.WORKSPACE_PATCH_APPLY, {
             "workspace": workspace_id,
@@ -1438,8 +1458,9 @@ class AsyncMethods(AsyncBase):
 
         Raises, beside what any operation may raise: UnknownWorkspaceError, AmbiguousNameError,
         WorkspaceStateError, WorkspaceExpiredError, WorkspaceStalledError, MachineLostError,
-        GuestMisbehavedError, GuestRefusedError, InvalidSizeError, PathEscapesError, FileFailedError,
-        BadArchiveError.
+        GuestMisbehavedError, GuestRefusedError, LimitReachedError, HostRequirementError, StartFailedError,
+        SnapshotDamagedError, SnapshotFailedError, DiskFullError, InvalidSizeError, PathEscapesError,
+        FileFailedError, BadArchiveError.
         """
         return await self._call(_operations.WORKSPACE_DIFF, {
             "workspace": workspace_id,
@@ -1478,8 +1499,9 @@ class AsyncMethods(AsyncBase):
 
         Raises, beside what any operation may raise: UnknownWorkspaceError, AmbiguousNameError,
         WorkspaceStateError, WorkspaceExpiredError, WorkspaceStalledError, MachineLostError,
-        GuestMisbehavedError, GuestRefusedError, InvalidSizeError, FileFailedError, BadArchiveError,
-        HostRequirementError, PathEscapesError, WrongFileTypeError, GuestDiskFullError, ConflictError,
+        GuestMisbehavedError, GuestRefusedError, LimitReachedError, HostRequirementError, StartFailedError,
+        SnapshotDamagedError, SnapshotFailedError, DiskFullError, InvalidSizeError, FileFailedError,
+        BadArchiveError, PathEscapesError, WrongFileTypeError, GuestDiskFullError, ConflictError,
         UntrustedJournalError.
         """
         return await self._work(_operations.WORKSPACE_SYNC_PUSH, {
@@ -1516,7 +1538,8 @@ class AsyncMethods(AsyncBase):
 
         Raises, beside what any operation may raise: UnknownWorkspaceError, AmbiguousNameError,
         WorkspaceStateError, WorkspaceExpiredError, WorkspaceStalledError, MachineLostError,
-        GuestMisbehavedError, GuestRefusedError, InvalidSizeError, FileFailedError, DiskFullError,
+        GuestMisbehavedError, GuestRefusedError, LimitReachedError, HostRequirementError, StartFailedError,
+        SnapshotDamagedError, SnapshotFailedError, DiskFullError, InvalidSizeError, FileFailedError,
         PathNotFoundError, PathEscapesError, ConflictError, UntrustedJournalError.
         """
         return await self._work(_operations.WORKSPACE_SYNC_PULL, {
@@ -1548,8 +1571,9 @@ class AsyncMethods(AsyncBase):
 
         Raises, beside what any operation may raise: UnknownWorkspaceError, AmbiguousNameError,
         WorkspaceStateError, WorkspaceExpiredError, WorkspaceStalledError, MachineLostError,
-        GuestMisbehavedError, GuestRefusedError, PathNotFoundError, PathEscapesError, WrongFileTypeError,
-        OutputExistsError, FileFailedError, DiskFullError.
+        GuestMisbehavedError, GuestRefusedError, LimitReachedError, HostRequirementError, StartFailedError,
+        SnapshotDamagedError, SnapshotFailedError, DiskFullError, PathNotFoundError, PathEscapesError,
+        WrongFileTypeError, OutputExistsError, FileFailedError.
         """
         return await self._export(_operations.WORKSPACE_EXPORT, {
             "workspace": workspace_id,

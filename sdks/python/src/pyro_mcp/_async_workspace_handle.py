@@ -189,8 +189,9 @@ class AsyncWorkspaceHandle:
 
         Raises, beside what any operation may raise: UnknownWorkspaceError, AmbiguousNameError,
         WorkspaceStateError, WorkspaceExpiredError, WorkspaceStalledError, MachineLostError,
-        GuestMisbehavedError, GuestRefusedError, InvalidSizeError, MissingCommandError, NotYetSupportedError,
-        IdempotencyConflictError, NeverStartedError, WorkUnknownError, DiskFullError.
+        GuestMisbehavedError, GuestRefusedError, LimitReachedError, HostRequirementError, StartFailedError,
+        SnapshotDamagedError, SnapshotFailedError, DiskFullError, InvalidSizeError, MissingCommandError,
+        NotYetSupportedError, IdempotencyConflictError, NeverStartedError, WorkUnknownError.
         """
         return await self._pyro.exec_workspace(
             self.workspace_id,
@@ -247,8 +248,9 @@ class AsyncWorkspaceHandle:
 
         Raises, beside what any operation may raise: UnknownWorkspaceError, AmbiguousNameError,
         WorkspaceStateError, WorkspaceExpiredError, WorkspaceStalledError, MachineLostError,
-        GuestMisbehavedError, GuestRefusedError, InvalidSizeError, MissingCommandError, NotYetSupportedError,
-        IdempotencyConflictError, NeverStartedError, WorkUnknownError, DiskFullError.
+        GuestMisbehavedError, GuestRefusedError, LimitReachedError, HostRequirementError, StartFailedError,
+        SnapshotDamagedError, SnapshotFailedError, DiskFullError, InvalidSizeError, MissingCommandError,
+        NotYetSupportedError, IdempotencyConflictError, NeverStartedError, WorkUnknownError.
         """
         return self._pyro.stream_exec_workspace(
             self.workspace_id,
@@ -440,7 +442,8 @@ class AsyncWorkspaceHandle:
 
         Raises, beside what any operation may raise: UnknownWorkspaceError, AmbiguousNameError,
         WorkspaceStateError, WorkspaceExpiredError, WorkspaceStalledError, MachineLostError,
-        GuestMisbehavedError, GuestRefusedError, UnknownJobError.
+        GuestMisbehavedError, GuestRefusedError, LimitReachedError, HostRequirementError, StartFailedError,
+        SnapshotDamagedError, SnapshotFailedError, DiskFullError, UnknownJobError.
         """
         return await self._pyro.kill_workspace_job(self.workspace_id, job, signal=signal)
 
@@ -461,7 +464,9 @@ class AsyncWorkspaceHandle:
 
         Raises, beside what any operation may raise: UnknownWorkspaceError, AmbiguousNameError,
         WorkspaceStateError, WorkspaceExpiredError, WorkspaceStalledError, MachineLostError,
-        GuestMisbehavedError, GuestRefusedError, InvalidSizeError, PathNotFoundError, PathEscapesError.
+        GuestMisbehavedError, GuestRefusedError, LimitReachedError, HostRequirementError, StartFailedError,
+        SnapshotDamagedError, SnapshotFailedError, DiskFullError, InvalidSizeError, PathNotFoundError,
+        PathEscapesError.
         """
         return await self._pyro.list_workspace_files(self.workspace_id, path, after=after, limit=limit, recursive=recursive)
 
@@ -478,7 +483,8 @@ class AsyncWorkspaceHandle:
 
         Raises, beside what any operation may raise: UnknownWorkspaceError, AmbiguousNameError,
         WorkspaceStateError, WorkspaceExpiredError, WorkspaceStalledError, MachineLostError,
-        GuestMisbehavedError, GuestRefusedError, PathNotFoundError, PathEscapesError.
+        GuestMisbehavedError, GuestRefusedError, LimitReachedError, HostRequirementError, StartFailedError,
+        SnapshotDamagedError, SnapshotFailedError, DiskFullError, PathNotFoundError, PathEscapesError.
         """
         return await self._pyro.stat_workspace_file(self.workspace_id, path, sha256=sha256)
 
@@ -503,8 +509,9 @@ class AsyncWorkspaceHandle:
 
         Raises, beside what any operation may raise: UnknownWorkspaceError, AmbiguousNameError,
         WorkspaceStateError, WorkspaceExpiredError, WorkspaceStalledError, MachineLostError,
-        GuestMisbehavedError, GuestRefusedError, InvalidSizeError, PathNotFoundError, PathEscapesError,
-        WrongFileTypeError.
+        GuestMisbehavedError, GuestRefusedError, LimitReachedError, HostRequirementError, StartFailedError,
+        SnapshotDamagedError, SnapshotFailedError, DiskFullError, InvalidSizeError, PathNotFoundError,
+        PathEscapesError, WrongFileTypeError.
         """
         return await self._pyro.read_workspace_file(
             self.workspace_id,
@@ -542,8 +549,9 @@ class AsyncWorkspaceHandle:
 
         Raises, beside what any operation may raise: UnknownWorkspaceError, AmbiguousNameError,
         WorkspaceStateError, WorkspaceExpiredError, WorkspaceStalledError, MachineLostError,
-        GuestMisbehavedError, GuestRefusedError, PathNotFoundError, PathEscapesError, AlreadyExistsError,
-        WrongFileTypeError, FileTooLargeError, GuestDiskFullError, ConflictError.
+        GuestMisbehavedError, GuestRefusedError, LimitReachedError, HostRequirementError, StartFailedError,
+        SnapshotDamagedError, SnapshotFailedError, DiskFullError, PathNotFoundError, PathEscapesError,
+        AlreadyExistsError, WrongFileTypeError, FileTooLargeError, GuestDiskFullError, ConflictError.
         """
         return await self._pyro.write_workspace_file(
             self.workspace_id,
@@ -574,8 +582,9 @@ class AsyncWorkspaceHandle:
 
         Raises, beside what any operation may raise: UnknownWorkspaceError, AmbiguousNameError,
         WorkspaceStateError, WorkspaceExpiredError, WorkspaceStalledError, MachineLostError,
-        GuestMisbehavedError, GuestRefusedError, PathNotFoundError, PathEscapesError, WrongFileTypeError,
-        CountMismatchError, FileTooLargeError, GuestDiskFullError, ConflictError.
+        GuestMisbehavedError, GuestRefusedError, LimitReachedError, HostRequirementError, StartFailedError,
+        SnapshotDamagedError, SnapshotFailedError, DiskFullError, PathNotFoundError, PathEscapesError,
+        WrongFileTypeError, CountMismatchError, FileTooLargeError, GuestDiskFullError, ConflictError.
         """
         return await self._pyro.replace_in_workspace_file(self.workspace_id, path, old_text, new_text, count=count)
 
@@ -594,8 +603,9 @@ class AsyncWorkspaceHandle:
 
         Raises, beside what any operation may raise: UnknownWorkspaceError, AmbiguousNameError,
         WorkspaceStateError, WorkspaceExpiredError, WorkspaceStalledError, MachineLostError,
-        GuestMisbehavedError, GuestRefusedError, PathEscapesError, AlreadyExistsError, WrongFileTypeError,
-        GuestDiskFullError.
+        GuestMisbehavedError, GuestRefusedError, LimitReachedError, HostRequirementError, StartFailedError,
+        SnapshotDamagedError, SnapshotFailedError, DiskFullError, PathEscapesError, AlreadyExistsError,
+        WrongFileTypeError, GuestDiskFullError.
         """
         return await self._pyro.make_workspace_directory(self.workspace_id, path, create_only=create_only, mode=mode)
 
@@ -614,8 +624,9 @@ class AsyncWorkspaceHandle:
 
         Raises, beside what any operation may raise: UnknownWorkspaceError, AmbiguousNameError,
         WorkspaceStateError, WorkspaceExpiredError, WorkspaceStalledError, MachineLostError,
-        GuestMisbehavedError, GuestRefusedError, PathNotFoundError, PathEscapesError, AlreadyExistsError,
-        WrongFileTypeError, GuestDiskFullError.
+        GuestMisbehavedError, GuestRefusedError, LimitReachedError, HostRequirementError, StartFailedError,
+        SnapshotDamagedError, SnapshotFailedError, DiskFullError, PathNotFoundError, PathEscapesError,
+        AlreadyExistsError, WrongFileTypeError, GuestDiskFullError.
         """
         return await self._pyro.move_workspace_file(self.workspace_id, source, target, overwrite=overwrite)
 
@@ -636,8 +647,9 @@ class AsyncWorkspaceHandle:
 
         Raises, beside what any operation may raise: UnknownWorkspaceError, AmbiguousNameError,
         WorkspaceStateError, WorkspaceExpiredError, WorkspaceStalledError, MachineLostError,
-        GuestMisbehavedError, GuestRefusedError, PathNotFoundError, PathEscapesError, AlreadyExistsError,
-        WrongFileTypeError, GuestDiskFullError.
+        GuestMisbehavedError, GuestRefusedError, LimitReachedError, HostRequirementError, StartFailedError,
+        SnapshotDamagedError, SnapshotFailedError, DiskFullError, PathNotFoundError, PathEscapesError,
+        AlreadyExistsError, WrongFileTypeError, GuestDiskFullError.
         """
         return await self._pyro.copy_workspace_file(
             self.workspace_id,
@@ -662,7 +674,9 @@ class AsyncWorkspaceHandle:
 
         Raises, beside what any operation may raise: UnknownWorkspaceError, AmbiguousNameError,
         WorkspaceStateError, WorkspaceExpiredError, WorkspaceStalledError, MachineLostError,
-        GuestMisbehavedError, GuestRefusedError, PathNotFoundError, PathEscapesError, DirectoryNotEmptyError.
+        GuestMisbehavedError, GuestRefusedError, LimitReachedError, HostRequirementError, StartFailedError,
+        SnapshotDamagedError, SnapshotFailedError, DiskFullError, PathNotFoundError, PathEscapesError,
+        DirectoryNotEmptyError.
         """
         return await self._pyro.delete_workspace_file(self.workspace_id, path, missing_ok=missing_ok, recursive=recursive)
 
@@ -685,8 +699,9 @@ class AsyncWorkspaceHandle:
 
         Raises, beside what any operation may raise: UnknownWorkspaceError, AmbiguousNameError,
         WorkspaceStateError, WorkspaceExpiredError, WorkspaceStalledError, MachineLostError,
-        GuestMisbehavedError, GuestRefusedError, InvalidSizeError, PathNotFoundError, PathEscapesError,
-        WrongFileTypeError, BadPatternError.
+        GuestMisbehavedError, GuestRefusedError, LimitReachedError, HostRequirementError, StartFailedError,
+        SnapshotDamagedError, SnapshotFailedError, DiskFullError, InvalidSizeError, PathNotFoundError,
+        PathEscapesError, WrongFileTypeError, BadPatternError.
         """
         return await self._pyro.glob_workspace_files(
             self.workspace_id,
@@ -726,8 +741,9 @@ class AsyncWorkspaceHandle:
 
         Raises, beside what any operation may raise: UnknownWorkspaceError, AmbiguousNameError,
         WorkspaceStateError, WorkspaceExpiredError, WorkspaceStalledError, MachineLostError,
-        GuestMisbehavedError, GuestRefusedError, InvalidSizeError, PathNotFoundError, PathEscapesError,
-        WrongFileTypeError, BadPatternError.
+        GuestMisbehavedError, GuestRefusedError, LimitReachedError, HostRequirementError, StartFailedError,
+        SnapshotDamagedError, SnapshotFailedError, DiskFullError, InvalidSizeError, PathNotFoundError,
+        PathEscapesError, WrongFileTypeError, BadPatternError.
         """
         return await self._pyro.grep_workspace_files(
             self.workspace_id,
@@ -760,7 +776,9 @@ class AsyncWorkspaceHandle:
 
         Raises, beside what any operation may raise: UnknownWorkspaceError, AmbiguousNameError,
         WorkspaceStateError, WorkspaceExpiredError, WorkspaceStalledError, MachineLostError,
-        GuestMisbehavedError, GuestRefusedError, PathNotFoundError, PathEscapesError, WrongFileTypeError.
+        GuestMisbehavedError, GuestRefusedError, LimitReachedError, HostRequirementError, StartFailedError,
+        SnapshotDamagedError, SnapshotFailedError, DiskFullError, PathNotFoundError, PathEscapesError,
+        WrongFileTypeError.
         """
         return await self._pyro.download_workspace_file(self.workspace_id, path, target, force=force, on_progress=on_progress)
 
@@ -783,8 +801,9 @@ class AsyncWorkspaceHandle:
 
         Raises, beside what any operation may raise: UnknownWorkspaceError, AmbiguousNameError,
         WorkspaceStateError, WorkspaceExpiredError, WorkspaceStalledError, MachineLostError,
-        GuestMisbehavedError, GuestRefusedError, PathEscapesError, AlreadyExistsError, WrongFileTypeError,
-        GuestDiskFullError.
+        GuestMisbehavedError, GuestRefusedError, LimitReachedError, HostRequirementError, StartFailedError,
+        SnapshotDamagedError, SnapshotFailedError, DiskFullError, PathEscapesError, AlreadyExistsError,
+        WrongFileTypeError, GuestDiskFullError.
         """
         return await self._pyro.upload_workspace_file(
             self.workspace_id,
@@ -810,8 +829,9 @@ class AsyncWorkspaceHandle:
 
         Raises, beside what any operation may raise: UnknownWorkspaceError, AmbiguousNameError,
         WorkspaceStateError, WorkspaceExpiredError, WorkspaceStalledError, MachineLostError,
-        GuestMisbehavedError, GuestRefusedError, PatchMalformedError, PatchRejectedError, PathEscapesError,
-        WrongFileTypeError, FileTooLargeError, GuestDiskFullError, ConflictError.
+        GuestMisbehavedError, GuestRefusedError, LimitReachedError, HostRequirementError, StartFailedError,
+        SnapshotDamagedError, SnapshotFailedError, DiskFullError, PatchMalformedError, PatchRejectedError,
+        PathEscapesError, WrongFileTypeError, FileTooLargeError, GuestDiskFullError, ConflictError.
         """
         return await self._pyro.apply_workspace_patch(self.workspace_id, patch=patch, check=check, reverse=reverse)
 
@@ -839,8 +859,9 @@ class AsyncWorkspaceHandle:
 
         Raises, beside what any operation may raise: UnknownWorkspaceError, AmbiguousNameError,
         WorkspaceStateError, WorkspaceExpiredError, WorkspaceStalledError, MachineLostError,
-        GuestMisbehavedError, GuestRefusedError, InvalidSizeError, PathEscapesError, FileFailedError,
-        BadArchiveError.
+        GuestMisbehavedError, GuestRefusedError, LimitReachedError, HostRequirementError, StartFailedError,
+        SnapshotDamagedError, SnapshotFailedError, DiskFullError, InvalidSizeError, PathEscapesError,
+        FileFailedError, BadArchiveError.
         """
         return await self._pyro.diff_workspace(
             self.workspace_id,
@@ -877,8 +898,9 @@ class AsyncWorkspaceHandle:
 
         Raises, beside what any operation may raise: UnknownWorkspaceError, AmbiguousNameError,
         WorkspaceStateError, WorkspaceExpiredError, WorkspaceStalledError, MachineLostError,
-        GuestMisbehavedError, GuestRefusedError, InvalidSizeError, FileFailedError, BadArchiveError,
-        HostRequirementError, PathEscapesError, WrongFileTypeError, GuestDiskFullError, ConflictError,
+        GuestMisbehavedError, GuestRefusedError, LimitReachedError, HostRequirementError, StartFailedError,
+        SnapshotDamagedError, SnapshotFailedError, DiskFullError, InvalidSizeError, FileFailedError,
+        BadArchiveError, PathEscapesError, WrongFileTypeError, GuestDiskFullError, ConflictError,
         UntrustedJournalError.
         """
         return await self._pyro.push_workspace_sync(
@@ -914,7 +936,8 @@ class AsyncWorkspaceHandle:
 
         Raises, beside what any operation may raise: UnknownWorkspaceError, AmbiguousNameError,
         WorkspaceStateError, WorkspaceExpiredError, WorkspaceStalledError, MachineLostError,
-        GuestMisbehavedError, GuestRefusedError, InvalidSizeError, FileFailedError, DiskFullError,
+        GuestMisbehavedError, GuestRefusedError, LimitReachedError, HostRequirementError, StartFailedError,
+        SnapshotDamagedError, SnapshotFailedError, DiskFullError, InvalidSizeError, FileFailedError,
         PathNotFoundError, PathEscapesError, ConflictError, UntrustedJournalError.
         """
         return await self._pyro.pull_workspace_sync(
@@ -945,8 +968,9 @@ class AsyncWorkspaceHandle:
 
         Raises, beside what any operation may raise: UnknownWorkspaceError, AmbiguousNameError,
         WorkspaceStateError, WorkspaceExpiredError, WorkspaceStalledError, MachineLostError,
-        GuestMisbehavedError, GuestRefusedError, PathNotFoundError, PathEscapesError, WrongFileTypeError,
-        OutputExistsError, FileFailedError, DiskFullError.
+        GuestMisbehavedError, GuestRefusedError, LimitReachedError, HostRequirementError, StartFailedError,
+        SnapshotDamagedError, SnapshotFailedError, DiskFullError, PathNotFoundError, PathEscapesError,
+        WrongFileTypeError, OutputExistsError, FileFailedError.
         """
         return await self._pyro.export_workspace(
             self.workspace_id,

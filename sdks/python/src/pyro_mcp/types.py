@@ -91,6 +91,9 @@ class _CommandRecordRequired(TypedDict):
     out_of_memory: bool
     #: Whether it was begun to go on without its caller.
     detached: bool
+    #: Whether it ran when the snapshot was taken that the workspace went on from, or was forked from. What it
+    #: had written before is not kept here, and no key names it.
+    restored: bool
     #: Seconds that it may run; null: no bound.
     timeout_seconds: int | None
     #: How long it ran, or has run up to now.
@@ -122,6 +125,8 @@ class CommandRecord(_CommandRecordRequired, total=False):
     env: dict[str, str]
     #: The idempotency key that it was given.
     idempotency_key: str | None
+    #: What else is to be known of it, as that its input broke off; one line.
+    note: str | None
     #: Account, if one was named.
     user: str | None
 
@@ -672,6 +677,9 @@ class _JobKilledRequired(TypedDict):
     out_of_memory: bool
     #: Whether it was begun to go on without its caller.
     detached: bool
+    #: Whether it ran when the snapshot was taken that the workspace went on from, or was forked from. What it
+    #: had written before is not kept here, and no key names it.
+    restored: bool
     #: Seconds that it may run; null: no bound.
     timeout_seconds: int | None
     #: How long it ran, or has run up to now.
@@ -703,6 +711,8 @@ class JobKilled(_JobKilledRequired, total=False):
     env: dict[str, str]
     #: The idempotency key that it was given.
     idempotency_key: str | None
+    #: What else is to be known of it, as that its input broke off; one line.
+    note: str | None
     #: Account, if one was named.
     user: str | None
 
@@ -743,6 +753,9 @@ class _JobLogsRequired(TypedDict):
     out_of_memory: bool
     #: Whether it was begun to go on without its caller.
     detached: bool
+    #: Whether it ran when the snapshot was taken that the workspace went on from, or was forked from. What it
+    #: had written before is not kept here, and no key names it.
+    restored: bool
     #: Seconds that it may run; null: no bound.
     timeout_seconds: int | None
     #: How long it ran, or has run up to now.
@@ -782,6 +795,8 @@ class JobLogs(_JobLogsRequired, total=False):
     env: dict[str, str]
     #: The idempotency key that it was given.
     idempotency_key: str | None
+    #: What else is to be known of it, as that its input broke off; one line.
+    note: str | None
     #: The exact bytes, only when standard error is no UTF-8.
     stderr_base64: str | None
     #: The exact bytes, only when standard output is no UTF-8.
@@ -828,6 +843,9 @@ class _LogEntryRequired(TypedDict):
     out_of_memory: bool
     #: Whether it was begun to go on without its caller.
     detached: bool
+    #: Whether it ran when the snapshot was taken that the workspace went on from, or was forked from. What it
+    #: had written before is not kept here, and no key names it.
+    restored: bool
     #: Seconds that it may run; null: no bound.
     timeout_seconds: int | None
     #: How long it ran, or has run up to now.
@@ -867,6 +885,8 @@ class LogEntry(_LogEntryRequired, total=False):
     env: dict[str, str]
     #: The idempotency key that it was given.
     idempotency_key: str | None
+    #: What else is to be known of it, as that its input broke off; one line.
+    note: str | None
     #: The exact bytes, only when standard error is no UTF-8.
     stderr_base64: str | None
     #: The exact bytes, only when standard output is no UTF-8.

@@ -118,8 +118,9 @@ pub(super) fn show(entry: &LogEntry) -> Result<(), Failure> {
 /// What is known about a command, in one line.
 pub(super) fn header(record: &CommandRecord) -> String {
     let exit_code = record.exit_code.map_or_else(|| "-".to_owned(), |code| code.to_string());
+    let restored = if record.restored { " restored" } else { "" };
     format!(
-        "#{} job_id={} state={} exit_code={exit_code} duration_ms={} cwd={}",
+        "#{} job_id={} state={}{restored} exit_code={exit_code} duration_ms={} cwd={}",
         record.sequence,
         record.job_id,
         record.state,

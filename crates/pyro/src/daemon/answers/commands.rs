@@ -172,6 +172,8 @@ pub(super) fn contract_record(record: &CommandRecord) -> Record {
         timed_out,
         out_of_memory,
         detached: record.detached,
+        restored: record.restored,
+        note: record.note.clone(),
         idempotency_key: record.idempotency_key.clone(),
         timeout_seconds: record.timeout.map(|timeout| timeout.as_secs()),
         duration_ms: convert::duration_ms(record),
