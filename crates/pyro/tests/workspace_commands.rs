@@ -250,7 +250,7 @@ fn create_prints_only_the_id_when_asked_to() {
         "workspace_seed": {"mode": "directory", "seed_path": "/s", "destination": "/workspace", "entry_count": 1,
             "bytes_written": 2, "notes": ["left out a socket"]},
         "secrets": [], "command_count": 0, "running_command_count": 0, "last_command": null, "reset_count": 0,
-        "last_reset_at": null, "snapshot_count": 1, "idle_sleep_seconds": 0, "service_count": 0,
+        "last_reset_at": null, "snapshot_count": 1, "idle_sleep_seconds": 0, "auto_checkpoint": false, "service_count": 0,
         "running_service_count": 0, "metadata": {},
     });
     let progress =

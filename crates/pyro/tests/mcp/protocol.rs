@@ -40,7 +40,7 @@ fn every_revision_is_spoken() {
 #[test]
 fn profiles_have_their_tools() {
     let daemon = Daemon::idle();
-    for (profile, count) in [("vm-run", 1), ("workspace-core", 16), ("workspace-full", 36)] {
+    for (profile, count) in [("vm-run", 1), ("workspace-core", 16), ("workspace-full", 38)] {
         let mut client = Client::new(&daemon, &["--profile", profile]);
         let tools = client.ask("tools/list", &json!({}))["tools"].clone();
         assert_eq!(names(&tools).len(), count, "{profile}");

@@ -17,12 +17,13 @@ async fn a_workspace_whose_end_cannot_be_written_down_is_stopped_all_the_same() 
     assert_eq!(lost.record.state, WorkspaceState::Stopped { reason: StopReason::MachineLost });
     // Nothing can be begun that cannot be written down, and whoever asks hears so.
     soon(host.workspaces().start(id.as_str())).await.unwrap_err();
-    assert!(is_stopped(&view(&host, &id).await));
+    let stopped = view(&host, &id).await;
+    assert!(is_stopped(&stopped));
     fs::remove_dir(home.aside(&id)).unwrap();
     // Nobody has to ask for it.
     let store = home.store().await;
     soon(async {
-        while store.load_workspace(&id).await.unwrap().unwrap().state != lost.record.state {
+        while store.load_workspace(&id).await.unwrap().unwrap().state != stopped.record.state {
             tokio::task::yield_now().await;
         }
     })
