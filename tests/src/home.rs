@@ -13,7 +13,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::{
-    ENVIRONMENT, Invocation, LiveMachine, Process, Settings, leftovers,
+    ENVIRONMENT, Invocation, LiveMachine, Process, Settings, Signal, leftovers,
     slots::Slot,
     wait_until,
     warm::{self, Warm},
@@ -24,6 +24,9 @@ const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 
 /// How long a killed or ended thing may take to be gone.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long it may take until a machine is begun for which others may have to be read or written first.
+const BEGINNING: Duration = Duration::from_secs(60);
 
 /// A hermetic home. Dropping it stops its daemon and asserts that nothing is left.
 #[derive(Debug)]
@@ -207,6 +210,15 @@ impl Home {
         machines.remove(0)
     }
 
+    /// Waits until so many machines are begun. Nobody tells of it when one that is begun has come to life.
+    #[track_caller]
+    pub fn wait_until_begun(&self, count: usize) {
+        let directory = self.machines_directory();
+        wait_until("machines are begun", &directory, BEGINNING, || {
+            leftovers::machine_directories(&directory).len() >= count
+        });
+    }
+
     /// Waits until no machine and no directory of one is there.
     #[track_caller]
     pub fn wait_until_nothing_is_left(&self) {
@@ -238,6 +250,14 @@ impl Home {
         }
     }
 
+    /// Kills the daemon, so that it can put nothing in order, and waits for its end.
+    #[track_caller]
+    pub fn kill_daemon(&self) {
+        let daemon = self.daemon().expect("a daemon to kill");
+        daemon.signal(Signal::KILL);
+        daemon.assert_ends("the killed daemon");
+    }
+
     pub(crate) fn variables(&self) -> Vec<(OsString, OsString)> {
         let mut variables: Vec<(OsString, OsString)> = vec![
             ("PATH".into(), PATH.into()),
@@ -265,7 +285,7 @@ impl Home {
             }
             if stopped.code() != 0 || !daemon.ends_within(PATIENCE) {
                 complaints.push(format!("the daemon (pid {}) had to be killed", daemon.pid()));
-                daemon.signal(crate::Signal::KILL);
+                daemon.signal(Signal::KILL);
                 daemon.assert_ends("the killed daemon");
             }
         }
@@ -281,7 +301,7 @@ impl Home {
             // A daemon that has let go of its lock may still be giving its memory back.
             if !process.ends_within(ENDING) {
                 complaints.push(format!("process {pid} is left: {command}"));
-                process.signal(crate::Signal::KILL);
+                process.signal(Signal::KILL);
             }
         }
         if !self.tolerates.load(Ordering::Relaxed) {

@@ -1,8 +1,15 @@
 //! A process of the host, held by a pidfd: it cannot be mistaken for a later one with the same number.
 
-use std::{fs, os::fd::OwnedFd, path::PathBuf, time::Duration};
+use std::{
+    fs,
+    os::fd::{AsFd, OwnedFd},
+    path::PathBuf,
+    time::Duration,
+};
 
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use rustix::process::{
+    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, pidfd_open, pidfd_send_signal, waitid,
+};
 
 use crate::events::readable;
 
@@ -40,6 +47,21 @@ impl Process {
     #[track_caller]
     pub fn assert_ends(&self, who: &str) {
         assert!(self.ends_within(Duration::from_secs(30)), "{who} (pid {}) still lives after 30 s", self.pid);
+    }
+
+    /// Waits until this child of the test stands still; fails the test unless it does so soon.
+    #[track_caller]
+    pub fn assert_stops(&self, why: &str) {
+        let handle = self.handle.try_clone().expect("another descriptor of a process");
+        let (say, said) = std::sync::mpsc::channel();
+        // Of a child that stops nothing becomes readable.
+        std::thread::spawn(move || {
+            let stopped = waitid(WaitId::PidFd(handle.as_fd()), WaitIdOptions::STOPPED);
+            // Nobody may wait any more.
+            let _unheard = say.send(stopped.map(|status| status.is_some_and(|status| status.stopped())));
+        });
+        let stopped = said.recv_timeout(Duration::from_secs(60));
+        assert_eq!(stopped, Ok(Ok(true)), "{why}: the process (pid {}) does not stand still", self.pid);
     }
 
     /// Sends a signal; a process that has ended takes none.

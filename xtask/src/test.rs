@@ -39,6 +39,7 @@ const SAME_FOR_ROOT: &[&str] = &[
     "json::",
     "large_seeds::",
     "loaded_guests::",
+    "lost_machines::",
     "many_snapshots::",
     "mcp",
     "reference_faults::",

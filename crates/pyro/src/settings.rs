@@ -80,7 +80,7 @@ pub(crate) const VARIABLES: &[Variable] = &[
     Variable {
         name: "PYRO_FAULT",
         key: None,
-        doc: "Fault points and what happens there (kill or disk-full), as POINT=FAULT[,POINT=FAULT…]; only for tests",
+        doc: "Fault points and what happens there (kill, stop or disk-full), as POINT=FAULT[,POINT=FAULT…]; only for tests",
     },
     Variable {
         name: "XDG_CONFIG_HOME",

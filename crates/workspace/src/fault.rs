@@ -174,6 +174,8 @@ pub fn names() -> impl Iterator<Item = &'static str> {
 pub enum Fault {
     /// The process gets SIGKILL.
     Kill,
+    /// The process stands still until somebody lets it go on: a test does something else at this very point.
+    Stop,
     /// The step fails as if the disk were full.
     DiskFull,
 }
@@ -204,12 +206,11 @@ pub fn reach_name(point: &str) -> io::Result<()> {
 }
 
 fn happen(fault: Fault) -> io::Result<()> {
+    // Both are delivered before the call returns.
+    let signal = |signal| Ok(rustix::process::kill_process(rustix::process::getpid(), signal)?);
     match fault {
-        Fault::Kill => {
-            rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL)?;
-            // SIGKILL to oneself is delivered before the call returns.
-            Ok(())
-        }
+        Fault::Kill => signal(rustix::process::Signal::KILL),
+        Fault::Stop => signal(rustix::process::Signal::STOP),
         Fault::DiskFull => Err(io::Error::from_raw_os_error(rustix::io::Errno::NOSPC.raw_os_error())),
     }
 }

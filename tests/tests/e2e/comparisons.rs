@@ -5,14 +5,13 @@ use std::{fs, process::Command};
 use pyro_e2e::{ENVIRONMENT, Home, Outcome};
 use serde_json::Value;
 
-use super::snapshots::{delete_all, sh, workspace};
+use super::{
+    snapshots::{delete_all, sh, workspace},
+    workspace_faults::status,
+};
 
 fn diff(home: &Home, name: &str, other: &str, words: &[&str]) -> Outcome {
     home.pyro(["workspace", "diff", name, "--against", other].iter().chain(words)).output()
-}
-
-fn state(home: &Home, name: &str) -> Value {
-    workspace(home, ["status", name, "--json"]).output().succeeds().json()["state"].clone()
 }
 
 /// What both begin with.
@@ -62,7 +61,7 @@ fn two_that_went_their_ways_are_compared_and_the_patch_leads_from_one_to_the_oth
     }
     let told = diff(&home, "t-1", "t-2", &["--json"]).succeeds().json();
     for name in ["t-1", "t-2"] {
-        assert_eq!(state(&home, name), "started");
+        assert_eq!(status(&home, name)["state"], "started");
     }
     assert_eq!(told["against"], forked["workspaces"][1]["workspace_id"], "{told}");
     let entries = told["entries"].as_array().unwrap();

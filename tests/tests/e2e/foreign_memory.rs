@@ -1,11 +1,15 @@
-//! Memory that was saved on another host, or by another release of what runs machines: it is of no use here, and no file is lost.
+//! Memory that was saved on another host, by another release of what runs machines, or with another key: it is of no use here, and no
+//! file is lost.
 
 use std::fs;
 
-use pyro_e2e::{Home, Signal, text_of};
+use pyro_e2e::{Home, text_of};
 use serde_json::Value;
 
-use super::snapshots::{create, delete_all, files, reset, sh, snapshot, workspace};
+use super::{
+    snapshots::{create, delete_all, files, go_back, reset, sh, snapshot, workspace},
+    workspace_faults::status,
+};
 
 /// What the records here are made to say.
 const ANOTHER_BUILD: &str = "qemu QEMU emulator version 99.1";
@@ -13,9 +17,7 @@ const ANOTHER_BUILD: &str = "qemu QEMU emulator version 99.1";
 /// Changes the records of the snapshots of a kind to such as were written where another build runs machines; which one it was.
 fn written_elsewhere(home: &Home, id: &str, kind: &str) -> String {
     // Whoever has read them remembers.
-    let daemon = home.daemon().unwrap();
-    daemon.signal(Signal::KILL);
-    daemon.assert_ends("the killed daemon");
+    home.kill_daemon();
     let mut builds = Vec::new();
     for path in files(home, id, "snapshots", ".json") {
         let mut record: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
@@ -60,6 +62,15 @@ fn is_booted(home: &Home, name: &str) {
     sh(home, name, "test ! -e /run/alive; cat d/f /opt/tool").succeeds().prints("kept\ntool\n");
 }
 
+/// What is saved now is of use.
+#[track_caller]
+fn fits_from_here_on(home: &Home) {
+    sh(home, "w", "echo again > /run/again").succeeds();
+    snapshot(home, "again");
+    go_back(home, "w", "again");
+    sh(home, "w", "cat /run/again").succeeds().prints("again\n");
+}
+
 #[test]
 fn a_snapshot_of_another_build_is_gone_back_to_and_forked_without_its_memory() {
     let (home, id) = begun();
@@ -80,11 +91,25 @@ fn a_snapshot_of_another_build_is_gone_back_to_and_forked_without_its_memory() {
     assert_eq!(forked["resumed"], "boot", "{forked}");
     names_both(&forked["boot_reason"], &here);
     is_booted(&home, "twin-1");
-    // From here on there is a memory that fits.
-    sh(&home, "w", "echo again > /run/again").succeeds();
-    snapshot(&home, "again");
-    assert_eq!(reset(&home, "again")["workspace_reset"]["resumed"], "memory");
-    sh(&home, "w", "cat /run/again").succeeds().prints("again\n");
+    fits_from_here_on(&home);
+    delete_all(&home);
+}
+
+#[test]
+fn without_the_key_a_snapshot_is_gone_back_to_without_its_memory() {
+    let (home, _) = begun();
+    snapshot(&home, "s");
+    sh(&home, "w", "echo later > d/f; rm /opt/tool").succeeds();
+    home.kill_daemon();
+    let key = home.path().join("data/seal.key");
+    fs::rename(&key, key.with_extension("away")).unwrap();
+
+    let booted = reset(&home, "s");
+    let told = &booted["workspace_reset"];
+    assert_eq!(told["resumed"], "boot", "{booted}");
+    assert!(told["boot_reason"].as_str().is_some_and(|reason| reason.contains("key")), "{booted}");
+    is_booted(&home, "w");
+    fits_from_here_on(&home);
     delete_all(&home);
 }
 
@@ -94,7 +119,7 @@ fn a_workspace_that_slept_by_another_build_wakes_up_without_its_memory() {
     workspace(&home, ["sleep", "w"]).output().succeeds();
     let here = written_elsewhere(&home, &id, "sleep");
     is_booted(&home, "w");
-    let status = workspace(&home, ["status", "w", "--json"]).output().succeeds().json();
+    let status = status(&home, "w");
     assert_eq!(status["state"], "started", "{status}");
     names_both(&status["last_error"], &here);
     let lost = workspace(&home, ["job", "wait", "w", "c1", "--json"]).output().json();

@@ -1,11 +1,16 @@
 //! Workspaces that are forked from another one: they share what it was, and nothing that must be one's own.
 
-use std::{collections::HashSet, time::Duration};
+use std::{
+    collections::HashSet,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use pyro_e2e::{Home, Signal, wait_until};
 use serde_json::Value;
 
-use super::snapshots::{create, delete_all, files, sh, snapshot, workspace};
+use super::snapshots::{
+    count, create, delete_all, files, once, reset, said, sh, snapshot, start_counter, workspace,
+};
 
 fn fork(home: &Home, words: &[&str]) -> Value {
     home.pyro(["workspace", "fork", "w"].iter().chain(words).chain(&["--json"])).output().succeeds().json()
@@ -22,14 +27,9 @@ const OF_ONES_OWN: &str =
 fn twins_go_on_with_what_runs_and_have_an_identity_of_their_own() {
     let home = Home::warm();
     let id = create(&home, "w");
-    let server = "n=0; mkfifo /run/ask /run/say; while read -r word < /run/ask; do n=$((n+1)); echo $n > /run/say; done";
-    workspace(&home, ["exec", "w", "--detach", "--", "sh", "-c", server]).output().succeeds();
-    let next = |name: &str| {
-        sh(&home, name, "echo next > /run/ask; cat /run/say").succeeds().text().trim().to_owned()
-    };
-    sh(&home, "w", "while ! test -p /run/say; do sleep 0.01; done; echo shared > f; echo tool > /opt/tool")
-        .succeeds();
-    assert_eq!(next("w"), "1");
+    start_counter(&home);
+    sh(&home, "w", "echo shared > f; echo tool > /opt/tool").succeeds();
+    assert_eq!((count(&home, "w"), once(&home, "w")), ("1".to_owned(), "1".to_owned()));
 
     let forked = fork(&home, &["--count", "3", "--name-prefix", "t", "--label", "try=1"]);
     assert_eq!((&forked["count"], &forked["resumed"]), (&3.into(), &"memory".into()));
@@ -44,7 +44,9 @@ fn twins_go_on_with_what_runs_and_have_an_identity_of_their_own() {
         for line in sh(&home, name, OF_ONES_OWN).succeeds().text().lines() {
             assert!(seen.insert(line.trim().to_owned()), "{name} has {line} of another one");
         }
-        assert_eq!(next(name), "2");
+        assert_eq!(count(&home, name), "2");
+        // The call was made in the parent, whatever its key says to others.
+        assert_eq!(once(&home, name), if name == "w" { "1" } else { "2" }, "{name}");
         assert_eq!(sh(&home, name, "cat f /opt/tool").succeeds().text(), "shared\ntool\n");
         sh(&home, name, &format!("echo {name} > f")).succeeds();
     }
@@ -56,14 +58,12 @@ fn twins_go_on_with_what_runs_and_have_an_identity_of_their_own() {
     sh(&home, "t-1", "rm -rf /workspace/* /opt /usr/bin/awk").succeeds();
     workspace(&home, ["reset", "t-1"]).output().succeeds();
     assert_eq!(sh(&home, "t-1", "cat f /opt/tool").succeeds().text(), "shared\ntool\n");
-    assert_eq!(next("t-1"), "2");
-    assert_eq!(next("t-2"), "3");
+    assert_eq!(count(&home, "t-1"), "2");
+    assert_eq!(count(&home, "t-2"), "3");
 
     // Without the parent they are whole, also after another start of everything.
     workspace(&home, ["delete", "w", "--force"]).output().succeeds();
-    let daemon = home.daemon().unwrap();
-    daemon.signal(Signal::KILL);
-    daemon.assert_ends("the killed daemon");
+    home.kill_daemon();
     for name in ["t-2", "t-3"] {
         workspace(&home, ["reset", name]).output().succeeds();
         assert_eq!(sh(&home, name, "cat f").succeeds().text(), "shared\n");
@@ -74,15 +74,25 @@ fn twins_go_on_with_what_runs_and_have_an_identity_of_their_own() {
     delete_all(&home);
 }
 
+/// The clock of a guest is the host's.
+#[track_caller]
+fn is_on_time(home: &Home, name: &str) {
+    let guest: u64 = said(home, name, "date +%s").parse().unwrap();
+    let host = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    assert!(host.abs_diff(guest) <= 5, "{name}: guest {guest}, host {host}");
+}
+
 #[test]
 fn forks_from_a_snapshot_begin_there_and_can_be_forked_again() {
     let home = Home::warm();
     create(&home, "w");
-    sh(&home, "w", "echo then > f").succeeds();
+    // A clock that is far behind, as that of an old snapshot is.
+    sh(&home, "w", "echo then > f; date -s @1000000000").succeeds();
     snapshot(&home, "then");
     sh(&home, "w", "echo now > f").succeeds();
     let forked = fork(&home, &["--snapshot", "then", "--name-prefix", "child"]);
     assert_eq!(forked["workspaces"][0]["parent"]["snapshot_name"], "then");
+    is_on_time(&home, "child-1");
     assert_eq!(sh(&home, "child-1", "cat f; echo child > g").succeeds().text(), "then\n");
     let again = home.pyro(["workspace", "fork", "child-1", "--name-prefix", "grand", "--json"]).output();
     again.succeeds();
@@ -91,6 +101,8 @@ fn forks_from_a_snapshot_begin_there_and_can_be_forked_again() {
     workspace(&home, ["reset", "grand-1"]).output().succeeds();
     assert_eq!(sh(&home, "grand-1", "cat f g").succeeds().text(), "then\nchild\n");
     assert_eq!(sh(&home, "w", "cat f").succeeds().text(), "now\n");
+    reset(&home, "then");
+    is_on_time(&home, "w");
     delete_all(&home);
 }
 
@@ -150,15 +162,15 @@ fn twins_have_no_key_of_a_session_in_common() {
 
 /// Machines and workspaces that there are when everything that was begun is done.
 fn settled(home: &Home) -> usize {
-    for _ in 0..10_000 {
+    let mut count = 0;
+    // What is written down last, of one that is made and of one that goes, is in the store's index.
+    wait_until("twins are made or gone", &home.path().join("data"), Duration::from_secs(60), || {
         let list = workspace(home, ["list", "--json"]).output().succeeds().json();
         let workspaces = list["workspaces"].as_array().unwrap();
-        let is_done = workspaces.iter().all(|item| item["state"] == "started");
-        if is_done && home.machines().len() == workspaces.len() {
-            return workspaces.len();
-        }
-    }
-    panic!("twins are neither made nor gone");
+        count = workspaces.len();
+        workspaces.iter().all(|item| item["state"] == "started") && home.machines().len() == count
+    });
+    count
 }
 
 #[test]
@@ -169,9 +181,7 @@ fn a_fork_whose_caller_is_killed_is_made_whole_or_not_at_all() {
     // When the first twin is begun, and when the last one is.
     for begun in [2, 4] {
         let caller = workspace(&home, ["fork", "w", "--count", "3", "--name-prefix", "t"]).start();
-        wait_until("twins are begun", &home.machines_directory(), Duration::from_secs(60), || {
-            home.machines().len() >= begun
-        });
+        home.wait_until_begun(begun);
         caller.signal(Signal::KILL);
         drop(caller.finish());
         let count = settled(&home);

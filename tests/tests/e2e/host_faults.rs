@@ -39,9 +39,7 @@ fn a_vmm_that_is_killed_is_a_lost_machine() {
 fn a_daemon_that_is_killed_leaves_no_machine_to_the_next_one() {
     let home = Home::warm();
     let (running, machine) = begun(&home);
-    let daemon = home.daemon().expect("a daemon");
-    daemon.signal(Signal::KILL);
-    daemon.assert_ends("the killed daemon");
+    home.kill_daemon();
     running.finish().exits(1).fails_with("daemon_lost");
     machine.assert_gone();
     home.assert_works();
@@ -57,8 +55,7 @@ fn a_stranger_with_the_pid_of_a_lost_machine_is_left_alone() {
     daemon.signal(Signal::STOP);
     running.signal(Signal::KILL);
     let _killed = running.finish();
-    daemon.signal(Signal::KILL);
-    daemon.assert_ends("the killed daemon");
+    home.kill_daemon();
     machine.vmm.signal(Signal::KILL);
     machine.vmm.assert_ends("the killed VMM");
 
@@ -168,9 +165,7 @@ fn a_vmm_that_hangs_is_ended_by_the_next_daemon() {
     let home = Home::warm();
     let (running, machine) = begun(&home);
     machine.vmm.signal(Signal::STOP);
-    let daemon = home.daemon().expect("a daemon");
-    daemon.signal(Signal::KILL);
-    daemon.assert_ends("the killed daemon");
+    home.kill_daemon();
     running.finish().fails_with("daemon_lost");
     machine.assert_gone();
     home.assert_works();

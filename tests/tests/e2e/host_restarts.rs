@@ -5,18 +5,16 @@ use std::{fs, time::Duration};
 use pyro_e2e::{ENVIRONMENT, Home, Signal, wait_until};
 use serde_json::Value;
 
-use super::snapshots::{delete_all, sh, workspace};
-
-fn status(home: &Home, name: &str) -> Value {
-    workspace(home, ["status", name, "--json"]).output().succeeds().json()
-}
+use super::{
+    snapshots::{delete_all, sh, workspace},
+    workspace_faults::status,
+};
 
 /// What a start of the host leaves: the disk.
 fn host_starts_again(home: &Home) {
-    let (daemon, machines) = (home.daemon().unwrap(), home.machines());
-    daemon.signal(Signal::KILL);
+    let machines = home.machines();
+    home.kill_daemon();
     machines.iter().for_each(|machine| machine.vmm.signal(Signal::KILL));
-    daemon.assert_ends("the killed daemon");
     machines.iter().for_each(|machine| machine.vmm.assert_ends("the killed VMM"));
     fs::remove_dir_all(home.runtime_directory()).unwrap();
 }

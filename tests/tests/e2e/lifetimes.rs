@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use pyro_e2e::{ENVIRONMENT, Home, Invocation, Signal};
+use pyro_e2e::{ENVIRONMENT, Home, Invocation};
 
 fn workspace<const N: usize>(home: &Home, words: [&str; N]) -> Invocation {
     home.pyro(["workspace"].into_iter().chain(words))
@@ -17,7 +17,6 @@ const MARGIN_SECONDS: u64 = 60;
 fn a_machine_outlives_its_daemon_and_ends_by_itself_when_nobody_comes() {
     let abandoned = Home::warm();
     abandoned.pyro(["workspace", "list"]).output().succeeds();
-    let daemon = abandoned.daemon().unwrap();
     let begin = Instant::now();
     let ttl = TTL_SECONDS.to_string();
     abandoned
@@ -25,8 +24,7 @@ fn a_machine_outlives_its_daemon_and_ends_by_itself_when_nobody_comes() {
         .output()
         .succeeds();
     // The daemon would end it in time. It cannot any more.
-    daemon.signal(Signal::KILL);
-    daemon.assert_ends("the killed daemon");
+    abandoned.kill_daemon();
     let machine = abandoned.machine();
 
     machines_outlive_a_daemon_without_work();

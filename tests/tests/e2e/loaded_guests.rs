@@ -10,12 +10,7 @@ use std::{
 use pyro_e2e::{ENVIRONMENT, Home, Signal};
 use serde_json::Value;
 
-use super::snapshots::{delete_all, reset, sh, snapshot, workspace};
-
-#[track_caller]
-fn said(home: &Home, name: &str, script: &str) -> String {
-    sh(home, name, script).succeeds().text().trim().to_owned()
-}
+use super::snapshots::{delete_all, go_back, said, snapshot, workspace};
 
 /// Makes a workspace `w`.
 fn create(home: &Home, environment: &str, memory_mib: &str) {
@@ -36,13 +31,6 @@ fn run_on(home: &Home, name: &str, count: usize) {
     let jobs = workspace(home, ["job", "list", name, "--json"]).output().succeeds().json();
     let runs = |job: &&Value| job["state"] == "running";
     assert_eq!(jobs["jobs"].as_array().unwrap().iter().filter(runs).count(), count, "{name}: {jobs}");
-}
-
-/// Goes back to a snapshot of `w`, with its memory.
-#[track_caller]
-fn go_back(home: &Home, snapshot: &str) {
-    let reset = reset(home, snapshot);
-    assert_eq!(reset["workspace_reset"]["resumed"], "memory", "{reset}");
 }
 
 /// `w` as it is now, beside it.
@@ -130,7 +118,7 @@ fn a_file_system_is_clean_and_databases_have_every_row_whatever_writes() {
     }
 
     for name in ["b", "a"] {
-        go_back(&home, name);
+        go_back(&home, "w", name);
         run_on(&home, "w", 4);
         python("w", &[]);
         said(&home, "w", DATABASES_GROW);
@@ -205,7 +193,7 @@ fn connections_in_the_guest_go_on_without_a_gap() {
     let after = number(said(&home, "w", COUNTED_ON));
 
     // They are where they were, and not where they have come since.
-    go_back(&home, "talking");
+    go_back(&home, "w", "talking");
     let again = number(said(&home, "w", "cat /run/number"));
     assert!(before <= again, "{before}, {after}, {again}");
     fork(&home, &["--snapshot", "talking"]);
@@ -244,7 +232,7 @@ fn ten_thousand_processes_are_all_there() {
     };
     patiently(&format!("until test $({HOW_MANY}) -gt 10030; do sleep 1; done"));
     snapshot(&home, "many");
-    go_back(&home, "many");
+    go_back(&home, "w", "many");
     let number = patiently(HOW_MANY);
     assert!(number.trim().parse::<u32>().unwrap() > 10_030, "{number}");
 
@@ -273,7 +261,7 @@ fn a_full_disk_is_a_full_disk_afterwards() {
     assert_eq!(said(&home, "w", WRITE_MORE), "No space left on device");
     said(&home, "w", "rm full*; echo lost > kept; head -c 30000000 /dev/urandom > more; sync");
 
-    go_back(&home, "full");
+    go_back(&home, "w", "full");
     assert_eq!(
         said(&home, "w", "rm -f more; cat kept deep/er/file; ls | wc -l"),
         format!("kept\ndeep\n{files}")

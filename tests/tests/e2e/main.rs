@@ -25,6 +25,7 @@ mod large_seeds;
 mod layers;
 mod lifetimes;
 mod loaded_guests;
+mod lost_machines;
 mod many_snapshots;
 mod mcp;
 mod mcp_faults;

@@ -2,22 +2,10 @@
 
 use std::time::Duration;
 
-use pyro_e2e::{Home, Signal, wait_until};
+use pyro_e2e::{Home, wait_until};
 use serde_json::Value;
 
-use super::snapshots::{create, delete_all, names, reset, sh, snapshot, workspace};
-
-#[track_caller]
-fn said(home: &Home, name: &str, script: &str) -> String {
-    sh(home, name, script).succeeds().text().trim().to_owned()
-}
-
-/// Goes back to a snapshot, with its memory.
-#[track_caller]
-fn go_back(home: &Home, name: &str, snapshot: &str) {
-    let reset = workspace(home, ["reset", name, "--snapshot", snapshot, "--json"]).output().succeeds().json();
-    assert_eq!(reset["workspace_reset"]["resumed"], "memory", "{reset}");
-}
+use super::snapshots::{create, delete_all, go_back, names, reset, said, snapshot, workspace};
 
 /// All that was done in it, on the disk and in memory.
 const ALL: &str = "cat on-disk /dev/shm/in-memory; md5sum /dev/shm/noise-* | cut -c1-32";
@@ -55,9 +43,7 @@ fn a_snapshot_that_others_come_from_can_be_deleted() {
     work(&home, "w", "d");
     snapshot(&home, "d");
     let d = said(&home, "w", ALL);
-    let daemon = home.daemon().unwrap();
-    daemon.signal(Signal::KILL);
-    daemon.assert_ends("the killed daemon");
+    home.kill_daemon();
 
     assert_eq!(names(&home), ["baseline", "d", "c"]);
     for (name, at, all) in
@@ -98,6 +84,8 @@ fn a_snapshot_that_is_deleted_while_others_begin_from_it_is_whole_or_gone_for_th
             assert_eq!(said(&home, twin, ALL), all);
         }
     } else {
+        // It was asked for when there was none any more.
+        forked.fails_with("unknown_snapshot");
         assert_eq!(list["count"], 1, "{forked}");
         assert_eq!(home.machines().len(), 1);
     }

@@ -83,9 +83,7 @@ fn a_daemon_that_is_killed_during_a_call_is_told_and_costs_nothing() {
     let mut chat = workspace(&home, &["--answer-within", "30"]);
     let call = chat.begin_call("workspace_exec", &exec("echo once >> log; sleep 1000"));
     let job = running_job(&home);
-    let daemon = home.daemon().expect("a daemon");
-    daemon.signal(Signal::KILL);
-    daemon.assert_ends("the killed daemon");
+    home.kill_daemon();
     let lost = chat.answer(call);
     assert_eq!(lost["isError"], true, "{lost}");
     let lost = &lost["structuredContent"];
@@ -175,9 +173,7 @@ fn a_subscriber_is_told_what_others_change() {
         .succeeds();
     chat.receive(is_update(file));
     // It waits at the next daemon too.
-    let daemon = home.daemon().expect("a daemon");
-    daemon.signal(Signal::KILL);
-    daemon.assert_ends("the killed daemon");
+    home.kill_daemon();
     home.pyro(["workspace", "file", "write", "w", "a", "--text", "three"]).output().succeeds();
     chat.receive(is_update(file));
     delete(&home);

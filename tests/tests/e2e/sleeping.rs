@@ -28,7 +28,7 @@ fn what_ran_runs_on_and_its_output_is_whole() {
     let read = workspace(&home, ["disk", "read", "w", "f", "--json"]).output().succeeds().json();
     assert_eq!(read["content"], "kept\n");
     assert_eq!(state(&home), "sleeping");
-    // Neither a new daemon nor a new start of the host loses it.
+    // A new daemon does not lose it.
     home.stop_daemon();
     assert_eq!(state(&home), "sleeping");
 

@@ -3,17 +3,17 @@
 
 use std::time::Duration;
 
-use pyro_e2e::{Home, Invocation, wait_until};
+use pyro_e2e::{Home, Invocation, text_of, wait_until};
 
 use super::{
     fault_points::{full_at, killed_at},
     layers::layers,
-    snapshots::{create, delete_all, names, sh, snapshot, workspace},
-    workspace_faults::state,
+    snapshots::{assert_private, create, delete_all, names, sh, snapshot, workspace},
+    workspace_faults::{state, status},
 };
 
 /// Points on the way of a snapshot.
-const SNAPSHOT: [&str; 6] = [
+pub(crate) const SNAPSHOT: [&str; 6] = [
     "snapshot.recorded",
     "snapshot.layer-made",
     "snapshot.captured",
@@ -22,13 +22,13 @@ const SNAPSHOT: [&str; 6] = [
     "snapshot.sealed",
 ];
 /// Points on the way of a reset.
-const RESET: [&str; 3] = ["reset.started", "reset.recorded", "reset.machine-gone"];
+pub(crate) const RESET: [&str; 3] = ["reset.started", "reset.recorded", "reset.machine-gone"];
 /// Points on the way to sleep.
-const SLEEP: [&str; 2] = ["sleep.saved", "sleep.recorded"];
+pub(crate) const SLEEP: [&str; 2] = ["sleep.saved", "sleep.recorded"];
 /// Points on the way back.
-const WAKE: [&str; 1] = ["wake.started"];
+pub(crate) const WAKE: [&str; 1] = ["wake.started"];
 /// Points on the way of a fork.
-const FORK: [&str; 3] = ["fork.recorded", "fork.shared", "fork.started"];
+pub(crate) const FORK: [&str; 3] = ["fork.recorded", "fork.shared", "fork.started"];
 
 /// Points on the way to fewer layers.
 const MERGE: [&str; 3] = ["merge.written", "merge.recorded", "merge.snapshots-recorded"];
@@ -39,7 +39,7 @@ pub(crate) fn points() -> impl Iterator<Item = &'static &'static str> {
 }
 
 /// A workspace with a snapshot `old`, in which `old` was in the file and in memory, and now `new` is.
-fn prepared() -> Home {
+pub(crate) fn prepared() -> Home {
     let home = Home::warm();
     create(&home, "w");
     sh(&home, "w", "echo old > f; echo old > /dev/shm/m").succeeds();
@@ -49,11 +49,11 @@ fn prepared() -> Home {
     home
 }
 
-fn words(home: &Home, words: &[&str]) -> Invocation {
+pub(crate) fn words(home: &Home, words: &[&str]) -> Invocation {
     home.pyro(["workspace"].iter().chain(words).chain(&["--json"]))
 }
 
-fn is(home: &Home, word: &str, at: &str) {
+pub(crate) fn is(home: &Home, word: &str, at: &str) {
     let said = sh(home, "w", "cat f /dev/shm/m; echo and more > more").succeeds().text();
     assert_eq!(said, format!("{word}\n{word}\n"), "at {at}");
 }
@@ -61,8 +61,12 @@ fn is(home: &Home, word: &str, at: &str) {
 #[test]
 fn a_snapshot_that_is_killed_is_there_or_not_and_the_machine_goes_on() {
     let home = prepared();
+    let id = text_of(&status(&home, "w"), "workspace_id");
+    home.stop_daemon();
     for point in SNAPSHOT {
         killed_at(&home, point, words(&home, &["snapshot", "create", "w", "s"])).fails_with("daemon_lost");
+        // Memory that is not sealed yet may lie there.
+        assert_private(&home, &id);
         let is_there = names(&home).contains(&"s".to_owned());
         assert_eq!(is_there, ["snapshot.written", "snapshot.sealed"].contains(&point), "at {point}");
         is(&home, "new", point);
@@ -90,9 +94,8 @@ fn a_reset_that_is_killed_is_made_or_not() {
     for point in RESET {
         let home = prepared();
         killed_at(&home, point, words(&home, &["reset", "w", "--snapshot", "old"])).fails_with("daemon_lost");
-        let status = workspace(&home, ["status", "w", "--json"]).output().succeeds().json();
         let (count, word) = if point == "reset.started" { (0, "new") } else { (1, "old") };
-        assert_eq!(status["reset_count"], count, "at {point}");
+        assert_eq!(status(&home, "w")["reset_count"], count, "at {point}");
         is(&home, word, point);
         if count == 1 {
             // The commands of before are gone too.
@@ -170,9 +173,11 @@ fn layers_whose_merging_is_killed_are_apart_or_one_and_no_file_changes() {
     let mut left = names(&home);
     home.stop_daemon();
     let mut apart = layers(&disk);
+    let failures = || home.log().matches("cannot merge layers of a disk").count();
     for (place, fault) in ["kill", "disk-full"].into_iter().enumerate() {
         for (number, point) in MERGE.into_iter().enumerate() {
             let fault = format!("{point}={fault}");
+            let known = failures();
             let mut daemon = home.pyro(["daemon", "serve"]).env("PYRO_FAULT", &fault).start();
             assert_eq!(daemon.line(), "ready");
             // Now nothing tells its layer from the next one.
@@ -182,6 +187,8 @@ fn layers_whose_merging_is_killed_are_apart_or_one_and_no_file_changes() {
                 assert!(daemon.process().ends_within(Duration::from_secs(30)), "{point} was never reached");
                 daemon.finish().exits(137);
             } else {
+                // One that is stopped before it came so far would have proved nothing.
+                wait_until(&fault, &home.path().join("data"), Duration::from_secs(60), || failures() > known);
                 home.stop_daemon();
                 daemon.finish().succeeds();
             }

@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -32,8 +33,9 @@ pub(crate) fn delete_all(home: &Home) {
     home.wait_until_nothing_is_left();
 }
 
-fn said(home: &Home, script: &str) -> String {
-    sh(home, "w", script).succeeds().text().trim().to_owned()
+#[track_caller]
+pub(crate) fn said(home: &Home, name: &str, script: &str) -> String {
+    sh(home, name, script).succeeds().text().trim().to_owned()
 }
 
 pub(crate) fn snapshot(home: &Home, name: &str) -> Value {
@@ -43,6 +45,13 @@ pub(crate) fn snapshot(home: &Home, name: &str) -> Value {
 
 pub(crate) fn reset(home: &Home, name: &str) -> Value {
     workspace(home, ["reset", "w", "--snapshot", name, "--json"]).output().succeeds().json()
+}
+
+/// Goes back to a snapshot, with its memory.
+#[track_caller]
+pub(crate) fn go_back(home: &Home, name: &str, snapshot: &str) {
+    let reset = workspace(home, ["reset", name, "--snapshot", snapshot, "--json"]).output().succeeds().json();
+    assert_eq!(reset["workspace_reset"]["resumed"], "memory", "{reset}");
 }
 
 /// Snapshots of `w`, the baseline first.
@@ -57,13 +66,24 @@ pub(crate) fn names(home: &Home) -> Vec<String> {
 const COUNTER: &str = "mkfifo /run/ask /run/say; n=0
      while read -r word < /run/ask; do n=$((n+1)); echo $n > /run/say; done";
 
-fn count(home: &Home) -> String {
-    said(home, "echo next > /run/ask; cat /run/say")
+/// What the counter of a workspace says next.
+#[track_caller]
+pub(crate) fn count(home: &Home, name: &str) -> String {
+    said(home, name, "echo next > /run/ask; cat /run/say")
 }
 
-fn start_counter(home: &Home) {
+/// Starts the counter in `w`.
+pub(crate) fn start_counter(home: &Home) {
     workspace(home, ["exec", "w", "--detach", "--", "sh", "-c", COUNTER]).output().succeeds();
-    said(home, "while ! test -p /run/say; do sleep 0.01; done");
+    said(home, "w", "while ! test -p /run/say; do sleep 0.01; done");
+}
+
+/// Makes the call that has the key `k`: how often it was really made, when this one was.
+#[track_caller]
+pub(crate) fn once(home: &Home, name: &str) -> String {
+    let call = workspace(home, ["exec", name, "-n", "-q", "--idempotency-key", "k"]);
+    let outcome = call.command(["sh", "-c", "echo made >> /root/calls; wc -l < /root/calls"]).output();
+    outcome.succeeds().text().trim().to_owned()
 }
 
 /// Files of the workspace's own directory in the store that end so.
@@ -76,6 +96,21 @@ pub(crate) fn files(home: &Home, id: &str, directory: &str, ending: &str) -> Vec
     files
 }
 
+/// Records of snapshots, and memory in whatever form, can be read by their owner alone.
+#[track_caller]
+pub(crate) fn assert_private(home: &Home, id: &str) {
+    for (directory, ending) in [("snapshots", ".json"), ("memory", "")] {
+        let files = files(home, id, directory, ending);
+        assert!(!files.is_empty(), "{directory}");
+        for path in files {
+            let mode = fs::metadata(&path).unwrap().permissions().mode() & 0o7777;
+            // What is the template's too is written by nobody.
+            let is_base = mode == 0o400 && path.ends_with("memory/base");
+            assert!(mode == 0o600 || is_base, "{} has mode {mode:o}", path.display());
+        }
+    }
+}
+
 #[test]
 fn a_reset_brings_back_processes_files_and_what_was_installed() {
     let home = Home::warm();
@@ -84,9 +119,11 @@ fn a_reset_brings_back_processes_files_and_what_was_installed() {
     start_counter(&home);
     said(
         &home,
+        "w",
         "echo one > f; chmod 750 f; ln -s ../../etc/hostname up; echo tool > /usr/local/bin/tool; sync",
     );
-    assert_eq!(count(&home), "1");
+    assert_eq!(count(&home, "w"), "1");
+    assert_eq!([once(&home, "w"), once(&home, "w")], ["1", "1"]);
     let taken = snapshot(&home, "before");
     assert_eq!(
         (&taken["kind"], &taken["parent"], &taken["has_memory"]),
@@ -94,18 +131,18 @@ fn a_reset_brings_back_processes_files_and_what_was_installed() {
     );
     assert_eq!(taken["running_command_count"], 1);
     // The machine goes on as if nothing had happened.
-    assert_eq!(count(&home), "2");
-    said(&home, "echo two > f; rm up /usr/local/bin/tool; echo more > g");
-    assert_eq!(count(&home), "3");
+    assert_eq!(count(&home, "w"), "2");
+    said(&home, "w", "echo two > f; rm up /usr/local/bin/tool; echo more > g");
+    assert_eq!(count(&home, "w"), "3");
 
     let reset_now = reset(&home, "before");
     assert_eq!(reset_now["reset_count"], 1);
     assert_eq!(reset_now["workspace_reset"]["resumed"], "memory");
     assert_eq!((&reset_now["workspace_id"], &reset_now["name"]), (&id.as_str().into(), &"w".into()));
     // The same process, with the number that it had then.
-    assert_eq!(count(&home), "2");
+    assert_eq!(count(&home, "w"), "2");
     assert_eq!(
-        said(&home, "cat f; stat -c %a f; readlink up; cat /usr/local/bin/tool; ls; hostname"),
+        said(&home, "w", "cat f; stat -c %a f; readlink up; cat /usr/local/bin/tool; ls; hostname"),
         format!("one\n750\n../../etc/hostname\ntool\nf\nup\npyro-{id}")
     );
     // Its command is there as a job, and what was run since is not in the history.
@@ -114,15 +151,18 @@ fn a_reset_brings_back_processes_files_and_what_was_installed() {
     assert_eq!(running.map(|job| job["job_id"].as_str().unwrap()).collect::<Vec<_>>(), ["c1"], "{jobs}");
     let logs = workspace(&home, ["logs", "w"]).output().succeeds().text();
     assert!(!logs.contains("echo two"), "{logs}");
+    assert!(logs.contains("job_id=c1 state=running restored "), "{logs}");
+    // Nor is the call with the key, so it is made anew.
+    assert_eq!([once(&home, "w"), once(&home, "w")], ["2", "2"]);
 
     // As often as one likes, and to what was before.
     reset(&home, "before");
-    assert_eq!(count(&home), "2");
+    assert_eq!(count(&home, "w"), "2");
     assert_eq!(reset(&home, "baseline")["reset_count"], 3);
-    assert_eq!(said(&home, "ls; ls /usr/local/bin; test -e /run/ask || echo none"), "none");
+    assert_eq!(said(&home, "w", "ls; ls /usr/local/bin; test -e /run/ask || echo none"), "none");
     assert_eq!(names(&home), ["baseline", "before"]);
     reset(&home, "before");
-    assert_eq!(count(&home), "2");
+    assert_eq!(count(&home, "w"), "2");
     delete_all(&home);
 }
 
@@ -131,14 +171,15 @@ fn snapshots_form_a_tree_that_survives_deletions_and_restarts() {
     let home = Home::warm();
     let id = create(&home, "w");
     for name in ["a", "b", "c"] {
-        said(&home, &format!("echo {name} > {name}; head -c 2000000 /dev/urandom > /dev/shm/{name}"));
+        said(&home, "w", &format!("echo {name} > {name}; head -c 2000000 /dev/urandom > /dev/shm/{name}"));
         let taken = snapshot(&home, name);
         // Only what was touched since is stored: 2 MB here, and a little of the system's.
         assert!(taken["size_bytes"].as_u64().unwrap() < 8 << 20, "{taken}");
     }
-    let sums = said(&home, "md5sum /dev/shm/*");
+    assert_private(&home, &id);
+    let sums = said(&home, "w", "md5sum /dev/shm/*");
     reset(&home, "a");
-    said(&home, "echo d > d");
+    said(&home, "w", "echo d > d");
     snapshot(&home, "d");
     let list = workspace(&home, ["snapshot", "list", "w", "--json"]).output().succeeds().json();
     let parents: Vec<(String, String)> = list["snapshots"]
@@ -164,9 +205,9 @@ fn snapshots_form_a_tree_that_survives_deletions_and_restarts() {
     home.stop_daemon();
     assert_eq!(names(&home), ["baseline", "d", "c"]);
     reset(&home, "c");
-    assert_eq!(said(&home, "ls; md5sum /dev/shm/*"), format!("a\nb\nc\n{sums}"));
+    assert_eq!(said(&home, "w", "ls; md5sum /dev/shm/*"), format!("a\nb\nc\n{sums}"));
     reset(&home, "d");
-    assert_eq!(said(&home, "ls"), "a\nd");
+    assert_eq!(said(&home, "w", "ls"), "a\nd");
     workspace(&home, ["snapshot", "delete", "w", "c"]).output().succeeds();
     workspace(&home, ["snapshot", "delete", "w", "d"]).output().succeeds();
     reset(&home, "baseline");
@@ -187,20 +228,20 @@ fn snapshots_form_a_tree_that_survives_deletions_and_restarts() {
 fn a_stopped_workspace_has_a_snapshot_of_its_disk_and_a_reset_starts_it() {
     let home = Home::warm();
     create(&home, "w");
-    said(&home, "echo kept > f");
+    said(&home, "w", "echo kept > f");
     workspace(&home, ["stop", "w"]).output().succeeds();
     let taken = snapshot(&home, "cold");
     assert_eq!((&taken["has_memory"], &taken["paused_ms"]), (&false.into(), &Value::Null));
     workspace(&home, ["start", "w"]).output().succeeds();
-    said(&home, "echo lost > f");
+    said(&home, "w", "echo lost > f");
     let booted = reset(&home, "cold");
     assert_eq!(booted["workspace_reset"]["resumed"], "boot");
     assert!(booted["workspace_reset"]["boot_reason"].as_str().unwrap().contains("no machine"), "{booted}");
-    assert_eq!(said(&home, "cat f"), "kept");
+    assert_eq!(said(&home, "w", "cat f"), "kept");
     workspace(&home, ["stop", "w"]).output().succeeds();
     let back = reset(&home, "baseline");
     assert_eq!((&back["state"], &back["workspace_reset"]["resumed"]), (&"started".into(), &"memory".into()));
-    assert_eq!(said(&home, "ls"), "");
+    assert_eq!(said(&home, "w", "ls"), "");
     delete_all(&home);
 }
 
@@ -208,7 +249,7 @@ fn a_stopped_workspace_has_a_snapshot_of_its_disk_and_a_reset_starts_it() {
 fn what_makes_no_sense_is_refused_and_changes_nothing() {
     let home = Home::warm();
     create(&home, "w");
-    said(&home, "echo kept > f");
+    said(&home, "w", "echo kept > f");
     snapshot(&home, "one");
     let refused = |words: &[&str], code: &str| {
         home.pyro(["workspace"].iter().chain(words)).json().output().fails_with(code);
@@ -226,7 +267,7 @@ fn what_makes_no_sense_is_refused_and_changes_nothing() {
         workspace(&home, ["snapshot", "create", "w", name]).output().exits(2);
     }
     assert_eq!(names(&home), ["baseline", "one"]);
-    assert_eq!(said(&home, "cat f"), "kept");
+    assert_eq!(said(&home, "w", "cat f"), "kept");
     delete_all(&home);
 }
 
@@ -243,12 +284,12 @@ fn a_snapshot_that_is_damaged_names_the_file_and_the_others_are_good() {
     let home = Home::warm();
     home.tolerate_errors_in_the_log();
     let id = create(&home, "w");
-    said(&home, "echo one > one");
+    said(&home, "w", "echo one > one");
     snapshot(&home, "one");
     let known = files(&home, &id, "disk", ".qcow2");
-    said(&home, "echo two > two");
+    said(&home, "w", "echo two > two");
     snapshot(&home, "two");
-    said(&home, "echo now > now");
+    said(&home, "w", "echo now > now");
 
     // Both layers are under what `two` was.
     assert!(!known.is_empty());
@@ -261,9 +302,9 @@ fn a_snapshot_that_is_damaged_names_the_file_and_the_others_are_good() {
         fs::write(layer, whole).unwrap();
     }
     // Nothing has become of the workspace.
-    assert_eq!(said(&home, "cat one two now"), "one\ntwo\nnow");
+    assert_eq!(said(&home, "w", "cat one two now"), "one\ntwo\nnow");
     reset(&home, "two");
-    assert_eq!(said(&home, "ls"), "one\ntwo");
+    assert_eq!(said(&home, "w", "ls"), "one\ntwo");
 
     // A memory that is damaged costs what ran, and no file.
     let states = files(&home, &id, "memory", ".state");
@@ -272,7 +313,7 @@ fn a_snapshot_that_is_damaged_names_the_file_and_the_others_are_good() {
     let booted = reset(&home, "one");
     assert_eq!(booted["workspace_reset"]["resumed"], "boot");
     assert!(booted["workspace_reset"]["boot_reason"].as_str().unwrap().contains(".state"), "{booted}");
-    assert_eq!(said(&home, "ls"), "one");
+    assert_eq!(said(&home, "w", "ls"), "one");
     delete_all(&home);
 }
 
@@ -285,19 +326,20 @@ fn a_snapshot_while_everything_writes_is_whole() {
     workspace(&home, ["exec", "w", "--detach", "--", "sh", "-c", writer]).output().succeeds();
     let noise = "while :; do head -c 4000000 /dev/urandom > noise; md5sum noise > sum; done";
     workspace(&home, ["exec", "w", "--detach", "--", "sh", "-c", noise]).output().succeeds();
-    said(&home, "while ! test -s sum || ! test -s r9; do sleep 0.05; done");
+    said(&home, "w", "while ! test -s sum || ! test -s r9; do sleep 0.05; done");
     let check = "for f in r*; do awk '$1 != $2 || NF != 2 {exit 1}' \"$f\" || { echo torn $f; exit 1; }; done; echo whole";
     for name in ["a", "b", "c"] {
         snapshot(&home, name);
-        assert_eq!(said(&home, check), "whole");
+        assert_eq!(said(&home, "w", check), "whole");
     }
     for name in ["b", "a", "c"] {
-        assert_eq!(reset(&home, name)["workspace_reset"]["resumed"], "memory");
-        let before = said(&home, "cat r* | sort | tail -n 1");
-        assert_eq!(said(&home, check), "whole");
+        go_back(&home, "w", name);
+        let before = said(&home, "w", "cat r* | sort | tail -n 1");
+        assert_eq!(said(&home, "w", check), "whole");
         // They go on.
         said(
             &home,
+            "w",
             &format!("while test \"$(cat r* | sort | tail -n 1)\" = '{before}'; do sleep 0.05; done"),
         );
     }

@@ -4,7 +4,7 @@ use pyro_e2e::{ENVIRONMENT, Home};
 use serde_json::{Value, json};
 
 use super::{
-    fault_points::killed_at,
+    fault_points::{full_at, killed_at},
     mcp::Chat,
     snapshots::{delete_all, names, sh, workspace},
 };
@@ -117,11 +117,13 @@ fn a_chat_undoes_what_went_wrong() {
 #[test]
 fn more_calls_than_are_kept_leave_the_last_ones() {
     let home = begun();
+    let first = home.machine().id;
     // More, too, than a machine can have layers open: it is begun anew on the way.
     for number in 0..110 {
         let text = format!("{number}\n");
         workspace(&home, ["file", "write", "w", "n", "--text", &text]).output().succeeds();
     }
+    assert_ne!(home.machine().id, first);
     assert_eq!(timeline(&home).len(), 24);
     home.stop_daemon();
     assert_eq!(undo(&home, "22")["undone"].as_array().unwrap().len(), 22);
@@ -144,10 +146,16 @@ fn a_call_whose_checkpoint_fails_is_not_made_and_a_killed_daemon_loses_no_step()
     workspace(&home, ["file", "write", "w", "a", "--text", "one\n"]).output().succeeds();
     home.stop_daemon();
     for point in ["snapshot.recorded", "snapshot.captured", "snapshot.layers-recorded"] {
-        let write = workspace(&home, ["file", "write", "w", "a", "--text", "two\n", "--json"]);
-        killed_at(&home, point, write).fails_with("daemon_lost");
-        assert!(files(&home).contains("one"), "at {point}");
-        home.stop_daemon();
+        let write = || workspace(&home, ["file", "write", "w", "a", "--text", "two\n", "--json"]);
+        let is_as_before = |fault: &str| {
+            assert!(files(&home).contains("one"), "{fault} at {point}");
+            assert_eq!(calls(&home), ["write a"], "{fault} at {point}");
+            home.stop_daemon();
+        };
+        killed_at(&home, point, write()).fails_with("daemon_lost");
+        is_as_before("killed");
+        full_at(&home, point, write()).fails_with("disk_full");
+        is_as_before("full");
     }
     workspace(&home, ["file", "write", "w", "a", "--text", "three\n"]).output().succeeds();
     undo(&home, "1");

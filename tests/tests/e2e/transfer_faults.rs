@@ -184,9 +184,7 @@ fn a_change_that_dies_half_way_is_whole_before_any_command_sees_it() {
         let changing = request.start();
         assert_eq!(watcher.line(), "stopped");
         if is_daemon {
-            let daemon = home.daemon().unwrap();
-            daemon.signal(Signal::KILL);
-            daemon.assert_ends("the killed daemon");
+            home.kill_daemon();
         } else {
             home.machine().vmm.signal(Signal::KILL);
         }

@@ -1,6 +1,6 @@
 //! Workspaces and the fault points on their way: whatever is killed, each workspace is as before or as after.
 
-use pyro_e2e::{Home, Invocation, Outcome};
+use pyro_e2e::{Home, Invocation, Outcome, text_of};
 use serde_json::Value;
 
 use super::fault_points::{full_at, killed_at};
@@ -36,9 +36,13 @@ pub(crate) fn names(home: &Home) -> Vec<String> {
     list["workspaces"].as_array().unwrap().iter().map(name).collect()
 }
 
+pub(crate) fn status(home: &Home, name: &str) -> Value {
+    workspace(home, ["status", name, "--json"]).output().succeeds().json()
+}
+
+/// The state of `w`.
 pub(crate) fn state(home: &Home) -> String {
-    let status = workspace(home, ["status", "w", "--json"]).output().succeeds().json();
-    status["state"].as_str().unwrap().to_owned()
+    text_of(&status(home, "w"), "state")
 }
 
 fn sh(home: &Home, script: &str) -> Outcome {

@@ -36,7 +36,12 @@ fn files_with(place: &Path, text: &str) -> Vec<String> {
         if kind.is_dir() && !["templates", "machines", "environments", "disk"].contains(&name.as_str()) {
             found.extend(files_with(&entry.path(), text));
         } else if kind.is_file() {
-            let bytes = fs::read(entry.path()).unwrap();
+            let bytes = match fs::read(entry.path()) {
+                Ok(bytes) => bytes,
+                // Memory that was sealed meanwhile is not there any more as it was.
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+                Err(error) => panic!("{}: {error}", entry.path().display()),
+            };
             if bytes.windows(text.len()).any(|window| window == text.as_bytes()) {
                 found.push(name);
             }

@@ -9,7 +9,7 @@ use std::{
 use pyro_e2e::{Home, Invocation, Outcome, mount_wrapper, text_of};
 use serde_json::Value;
 
-use super::workspaces::ENVIRONMENT;
+use super::{workspace_faults::status, workspaces::ENVIRONMENT};
 
 /// Free at first where the workspace lies; less than what a machine that stood still must find to go on.
 const FREE_MIB: u64 = 40;
@@ -22,10 +22,6 @@ fn workspace<const N: usize>(home: &Home, words: [&str; N]) -> Invocation {
 
 fn sh(home: &Home, script: &str) -> Outcome {
     workspace(home, ["exec", "w", "-n", "--", "sh", "-c", script]).output()
-}
-
-fn status(home: &Home) -> Value {
-    workspace(home, ["status", "w", "--json"]).output().succeeds().json()
 }
 
 fn made(home: &Home) -> String {
@@ -74,15 +70,15 @@ fn a_full_disk_of_the_host_holds_a_workspace_up_and_nothing_is_lost() {
         workspace(&home, ["exec", "w", "-n", "--timeout-seconds", "500", "--", "sh", "-c", &script])
             .patience_s(500)
             .start();
-    until("it stands still", || status(&home)["stalled"].is_string());
-    assert_eq!(status(&home)["stalled"], "the host's disk is full");
+    until("it stands still", || status(&home, "w")["stalled"].is_string());
+    assert_eq!(status(&home, "w")["stalled"], "the host's disk is full");
     let refused = workspace(&home, ["stop", "w", "--json"]).output().fails_with("workspace_stalled");
     assert!(text_of(&refused, "hint").contains("goes on by itself"), "{refused}");
-    assert_eq!(status(&home)["state"], "started");
+    assert_eq!(status(&home, "w")["state"], "started");
 
     fs::remove_file(&ballast).unwrap();
     writing.finish().succeeds().prints("written\n");
-    assert_eq!(status(&home)["stalled"], Value::Null);
+    assert_eq!(status(&home, "w")["stalled"], Value::Null);
     // Not only the guest's memory has it.
     workspace(&home, ["stop", "w"]).output().succeeds();
     workspace(&home, ["start", "w"]).output().succeeds();

@@ -141,9 +141,7 @@ fn a_job_outlives_its_caller_and_its_daemon() {
     );
     sh(&home, "mkfifo /tmp/go").succeeds();
     let job = job.output().succeeds().text().trim().to_owned();
-    let daemon = home.daemon().unwrap();
-    daemon.signal(Signal::KILL);
-    assert!(daemon.ends_within(Duration::from_secs(30)));
+    home.kill_daemon();
     let jobs = workspace(&home, ["job", "list", "w", "--json"]).output().succeeds().json();
     assert_eq!(jobs["running_count"], 1, "{jobs}");
     sh(&home, "echo gone-on > /tmp/go").succeeds();

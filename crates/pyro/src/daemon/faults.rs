@@ -19,6 +19,7 @@ pub(super) fn arm(faults: &[(String, String)]) -> Result<(), ErrorBody> {
         }
         match fault.as_str() {
             "kill" => Ok((point.clone(), Fault::Kill)),
+            "stop" => Ok((point.clone(), Fault::Stop)),
             "disk-full" => Ok((point.clone(), Fault::DiskFull)),
             other => Err(refuse(format!("PYRO_FAULT names no fault: {other}"))),
         }
