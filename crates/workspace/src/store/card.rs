@@ -5,6 +5,7 @@ use std::{
     io::{self, Write},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
+    thread,
 };
 
 use serde::{Deserialize, Serialize};
@@ -77,6 +78,25 @@ pub(super) fn write(layout: &Layout, record: &WorkspaceRecord) -> Result<(), Sto
         fs::rename(&aside, &path)
     })();
     written.map_err(|source| StoreError::File { operation: "write the card", path, source })
+}
+
+/// Cards that are written at once.
+const SIDE_BY_SIDE: usize = 16;
+
+/// The same for some of them, each by itself, side by side: making them durable is waiting for the disk.
+pub(super) fn write_all(layout: &Layout, records: &[WorkspaceRecord]) -> Result<(), StoreError> {
+    if let [record] = records {
+        return write(layout, record);
+    }
+    records.chunks(SIDE_BY_SIDE).try_for_each(|records| {
+        thread::scope(|scope| {
+            let writing: Vec<_> =
+                records.iter().map(|record| scope.spawn(|| write(layout, record))).collect();
+            writing.into_iter().try_for_each(|writing| {
+                writing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            })
+        })
+    })
 }
 
 fn new_file(path: &Path) -> io::Result<File> {

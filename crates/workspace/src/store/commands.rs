@@ -119,10 +119,11 @@ impl Store {
         .await
     }
 
-    /// Has later commands count on from this sequence, or from where they are.
+    /// Has later commands count on from this sequence, or from where they are. Durable with the record of the workspace, which
+    /// whoever goes on from a snapshot writes next.
     pub(crate) async fn number_from(&self, workspace: &WorkspaceId, sequence: u64) -> Result<(), Error> {
         let workspace = workspace.clone();
-        self.transact("number commands", Durability::Power, move |transaction| {
+        self.transact("number commands", Durability::Process, move |transaction| {
             number_from(transaction, &workspace, sequence)
         })
         .await

@@ -321,6 +321,29 @@ async fn a_damaged_store_is_moved_aside_and_made_again_from_the_cards() {
 }
 
 #[tokio::test]
+async fn of_several_workspaces_all_are_written_or_none() {
+    let directory = tempfile::tempdir().unwrap();
+    let changed = |number| WorkspaceRecord { name: None, ..workspace(number) };
+    let (first, second) = (vec![workspace(1), workspace(2)], vec![changed(1), changed(2)]);
+    {
+        let store = store(directory.path()).await;
+        store.insert_workspaces(first.clone()).await.unwrap();
+        store.insert_workspaces(vec![workspace(3), workspace(2)]).await.unwrap_err();
+        assert_eq!(store.load_workspaces().await.unwrap(), first);
+        // The second card cannot be written; the first one is, before anybody knows.
+        let obstacle = layout(directory.path()).workspace(&id(2)).join(".workspace.json");
+        fs::create_dir(&obstacle).unwrap();
+        store.update_workspaces(second.clone()).await.unwrap_err();
+        assert_eq!(store.load_workspaces().await.unwrap(), first);
+        fs::remove_dir(obstacle).unwrap();
+    }
+    let store = store(directory.path()).await;
+    assert_eq!(store.load_workspaces().await.unwrap(), first);
+    store.update_workspaces(second.clone()).await.unwrap();
+    assert_eq!(store.load_workspaces().await.unwrap(), second);
+}
+
+#[tokio::test]
 async fn a_card_or_record_that_lags_or_is_lost_is_mended() {
     let directory = tempfile::tempdir().unwrap();
     let card = layout(directory.path()).workspace(&id(1)).join("workspace.json");

@@ -13,20 +13,30 @@ use crate::{
 impl Store {
     /// Adds a workspace, with its card.
     pub async fn insert_workspace(&self, record: &WorkspaceRecord) -> Result<(), Error> {
-        let (layout, record) = (self.layout.clone(), record.clone());
+        self.insert_workspaces(vec![record.clone()]).await
+    }
+
+    /// Adds workspaces, with their cards: all, or none.
+    pub async fn insert_workspaces(&self, records: Vec<WorkspaceRecord>) -> Result<(), Error> {
+        let layout = self.layout.clone();
         self.transact("add a workspace", Durability::Power, move |transaction| {
-            insert(transaction, &record)?;
-            card::write(&layout, &record)
+            records.iter().try_for_each(|record| insert(transaction, record))?;
+            card::write_all(&layout, &records)
         })
         .await
     }
 
     /// Replaces the record of a workspace, and its card. The last activity never goes back by this.
     pub async fn update_workspace(&self, record: &WorkspaceRecord) -> Result<(), Error> {
-        let (layout, record) = (self.layout.clone(), record.clone());
+        self.update_workspaces(vec![record.clone()]).await
+    }
+
+    /// The same for some of them: all, or none.
+    pub async fn update_workspaces(&self, records: Vec<WorkspaceRecord>) -> Result<(), Error> {
+        let layout = self.layout.clone();
         self.transact("change a workspace", Durability::Power, move |transaction| {
-            update(transaction, &record)?;
-            card::write(&layout, &record)
+            records.iter().try_for_each(|record| update(transaction, record))?;
+            card::write_all(&layout, &records)
         })
         .await
     }

@@ -168,7 +168,7 @@ pub(super) async fn create(
     let mut making = Making::new(shared, record);
     let made = making.make(prepared, &request, &io, turn).await;
     match made {
-        Ok(talk) => making.finish(talk, None).await.map(|()| id),
+        Ok(talk) => making.finish(talk).await.map(|()| id),
         Err(error) => {
             making.undo().await;
             Err(error)

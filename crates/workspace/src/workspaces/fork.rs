@@ -11,14 +11,13 @@
 use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
 
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
 
 use super::{
     Shared, WorkspaceId, WorkspaceRecord, WorkspaceState, Workspaces,
     disk::WorkspaceDisk,
     driver::Request,
     guest_deadline::life_in_guest,
-    making::{Making, Talk},
+    making::{Making, TakenUp, Talk, finish_all},
     naming,
     registry::Entry,
     snapshots::{
@@ -28,7 +27,7 @@ use super::{
     view::WorkspaceView,
 };
 use crate::{
-    error::{Error, chain},
+    error::Error,
     fault::FaultPoint,
     machine_start::{GuestIdentity, reach},
     run::StartKind,
@@ -158,7 +157,7 @@ async fn fork(
         let started = each(&mut twins, |mut twin| {
             let (snapshot, cancel) = (Arc::clone(snapshot), cancel.clone());
             async move {
-                let started = twin.start(&snapshot, &cancel).await;
+                let started = twin.begin(&snapshot, &cancel).await;
                 (twin, started)
             }
         })
@@ -177,30 +176,8 @@ async fn fork(
     };
     let first = started.first().map(|first| (first.start, first.because.clone()));
     let (start, because) = first.unwrap_or((StartKind::Booted, None));
-    let (mut begun, mut failed) = (Vec::new(), None);
-    let finish = |(twin, Started { talk, .. }): (Making, Started)| {
-        let (id, snapshot) = (twin.record.id.clone(), Arc::clone(snapshot));
-        tokio::spawn(async move { twin.finish(talk, Some(&snapshot)).await.map(|()| id) })
-    };
-    let finishing: Vec<_> = twins.into_iter().zip(started).map(finish).collect();
-    for finished in finishing {
-        match finished.await.unwrap_or_else(|error| Err(Error::Task(error.to_string()))) {
-            Ok(id) => begun.push(id),
-            Err(error) => failed = Some(error),
-        }
-    }
-    match failed {
-        None => Ok(Begun { ids, start, because }),
-        Some(error) => {
-            for id in begun {
-                let workspaces = Workspaces { shared: Arc::clone(shared) };
-                if let Err(error) = workspaces.delete(id.as_str(), true).await {
-                    warn!(workspace = %id, error = %chain(&error), "cannot undo a fork");
-                }
-            }
-            Err(error)
-        }
-    }
+    finish_all(twins.into_iter().zip(started.into_iter().map(|started| started.taken_up)).collect()).await?;
+    Ok(Begun { ids, start, because })
 }
 
 /// Does this with every twin, side by side, since most of it is waiting for the host's disk or for a guest. What comes of each, in
@@ -269,21 +246,23 @@ async fn enter(
             last_error: None,
             ..WorkspaceRecord::clone(&of)
         };
-        if let Err(error) = shared.store.insert_workspace(&record).await {
-            for record in records {
-                Making::new(shared, record).undo().await;
-            }
-            return Err(error);
-        }
-        shared.registry.insert(record.id.clone(), Entry::Creating(Arc::new(record.clone())));
         records.push(record);
+    }
+    if let Err(error) = shared.store.insert_workspaces(records.clone()).await {
+        for record in records {
+            Making::new(shared, record).undo().await;
+        }
+        return Err(error);
+    }
+    for record in &records {
+        shared.registry.insert(record.id.clone(), Entry::Creating(Arc::new(record.clone())));
     }
     Ok(records)
 }
 
-/// What is known of the machine of a twin that was started.
+/// A twin that only its record does not call a workspace yet.
 struct Started {
-    talk: Talk,
+    taken_up: TakenUp,
     start: StartKind,
     because: Option<String>,
 }
@@ -318,12 +297,22 @@ impl Making {
         Ok(())
     }
 
-    /// Starts its machine. That is done whoever waits: half way there, nobody could say what has to be undone.
-    async fn start(
+    /// Starts its machine and takes up what runs in it.
+    async fn begin(
         &mut self,
         snapshot: &SnapshotRecord,
         cancel: &CancellationToken,
     ) -> Result<Started, Error> {
+        let talk = self.start(snapshot, cancel).await?;
+        let running = self.running.as_ref();
+        let (start, because) =
+            running.map_or((StartKind::Booted, None), |running| (running.start, running.because.clone()));
+        let taken_up = self.take_up(talk, Some(snapshot)).await?;
+        Ok(Started { taken_up, start, because })
+    }
+
+    /// Starts its machine. That is done whoever waits: half way there, nobody could say what has to be undone.
+    async fn start(&mut self, snapshot: &SnapshotRecord, cancel: &CancellationToken) -> Result<Talk, Error> {
         let resources = Arc::clone(&self.shared.resources);
         let turn = tokio::select! {
             biased;
@@ -346,7 +335,6 @@ impl Making {
         };
         drop(turn);
         let files = restore::workers(running, session.clone(), snapshot.at_rest);
-        let (start, because) = (running.start, running.because.clone());
-        Ok(Started { talk: Talk { session, files }, start, because })
+        Ok(Talk { session, files })
     }
 }

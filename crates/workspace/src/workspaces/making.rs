@@ -13,6 +13,7 @@ use super::{
     },
 };
 use crate::{
+    commands::Commands,
     error::{Error, chain},
     files::FileWorkers,
     machine_start::Running,
@@ -35,48 +36,72 @@ pub(super) struct Talk {
     pub(super) files: FileWorkers,
 }
 
+/// What drives a workspace as soon as it is one.
+pub(super) struct TakenUp {
+    commands: Arc<Commands>,
+    shelf: Shelf,
+    talk: Talk,
+}
+
+/// They are workspaces with machines from now on: all, or none, and then everything of them goes again. Also for whoever is killed.
+pub(super) async fn finish_all(made: Vec<(Making, TakenUp)>) -> Result<(), Error> {
+    let Some(shared) = made.first().map(|(making, _)| Arc::clone(&making.shared)) else { return Ok(()) };
+    let records = made.iter().map(|(making, _)| making.record.clone()).collect();
+    if let Err(error) = shared.store.update_workspaces(records).await {
+        for (making, _) in made {
+            making.undo().await;
+        }
+        return Err(error);
+    }
+    for (Making { record, running, .. }, TakenUp { commands, shelf, talk }) in made {
+        let live = running.map(|running| {
+            let start = Some(running.start);
+            LiveMachine::new(running, start, talk.session, talk.files)
+        });
+        shared.drive(record, live, commands, shelf);
+    }
+    Ok(())
+}
+
 impl Making {
     pub(super) fn new(shared: &Arc<Shared>, record: WorkspaceRecord) -> Self {
         Self { shared: Arc::clone(shared), record, running: None }
     }
 
-    /// It is a workspace with a machine from now on, which may have gone on from a snapshot.
-    pub(super) async fn finish(self, talk: Talk, from: Option<&SnapshotRecord>) -> Result<(), Error> {
-        let Talk { session, files } = talk;
-        let Self { shared, mut record, running } = self;
-        let Some(running) = running else {
-            Self { shared, record, running }.undo().await;
-            return Err(Error::Task("a workspace was made without a machine".to_owned()));
-        };
-        record.state = WorkspaceState::Started { machine: running.directory.id().clone() };
-        record.last_activity_at = SystemTime::now();
-        let entered = async {
-            let commands = shared.commands(&record.id)?;
-            commands.move_in(running.machine.stalls());
-            match from {
-                None => commands.adopt(session.clone()).await?,
-                Some(from) => {
-                    let was_booted = running.start == StartKind::Booted;
-                    commands.restore(session.clone(), &from.commands, from.next_sequence, was_booted).await?;
-                }
-            }
-            let shelf = shelf(&shared, &record).await?;
-            shared.store.update_workspace(&record).await?;
-            Ok((commands, shelf))
-        };
-        let entered: Result<_, Error> = entered.await;
-        match entered {
-            Ok((commands, shelf)) => {
-                let start = Some(running.start);
-                let live = LiveMachine::new(running, start, session, files);
-                shared.drive(record, Some(live), commands, shelf);
-                Ok(())
-            }
+    /// It is a workspace with a machine from now on.
+    pub(super) async fn finish(mut self, talk: Talk) -> Result<(), Error> {
+        match self.take_up(talk, None).await {
+            Ok(taken_up) => finish_all(vec![(self, taken_up)]).await,
             Err(error) => {
-                Self { shared, record, running: Some(running) }.undo().await;
+                self.undo().await;
                 Err(error)
             }
         }
+    }
+
+    /// Takes up what runs in its machine, which may have gone on from a snapshot. Then only its record does not say yet what it is.
+    pub(super) async fn take_up(
+        &mut self,
+        talk: Talk,
+        from: Option<&SnapshotRecord>,
+    ) -> Result<TakenUp, Error> {
+        let running = self.running.as_ref();
+        let running =
+            running.ok_or_else(|| Error::Task("a workspace was made without a machine".to_owned()))?;
+        let commands = self.shared.commands(&self.record.id)?;
+        commands.move_in(running.machine.stalls());
+        let session = talk.session.clone();
+        match from {
+            None => commands.adopt(session).await?,
+            Some(from) => {
+                let was_booted = running.start == StartKind::Booted;
+                commands.restore(session, &from.commands, from.next_sequence, was_booted).await?;
+            }
+        }
+        let shelf = shelf(&self.shared, &self.record).await?;
+        self.record.state = WorkspaceState::Started { machine: running.directory.id().clone() };
+        self.record.last_activity_at = SystemTime::now();
+        Ok(TakenUp { commands, shelf, talk })
     }
 
     /// Removes everything that was made. What cannot be removed now is removed by the next daemon.
