@@ -165,7 +165,7 @@ fn a_command_and_the_history_have_every_key() {
     let entry = with(
         command(),
         &json!({"recorded_at": 1.5, "ended_at": null, "stdout_file": "000001.stdout",
-            "stderr_file": "000001.stderr", "detached": false, "restored": false, "timeout_seconds": null}),
+            "stderr_file": "000001.stderr", "detached": false, "restored": false, "note": "its input broke off", "timeout_seconds": null}),
     );
     assert_has::<LogEntry>(
         "sequence command cwd exit_code duration_ms execution_mode recorded_at stdout_file stderr_file stdout stderr",

@@ -16,6 +16,7 @@ use std::{
 };
 
 use pyro_tree::transaction;
+use rustix::process::{Signal, getpid, kill_process};
 
 macro_rules! fault_points {
     ($($(#[$doc:meta])+ $variant:ident = $name:literal;)+) => {
@@ -205,12 +206,31 @@ pub fn reach_name(point: &str) -> io::Result<()> {
     armed.map_or(Ok(()), |(_, fault)| happen(*fault))
 }
 
+/// Stops this process, this thread with the rest. Another thread may be the one that takes the signal: as long as none has, this
+/// one would go on.
+fn stand_still() -> io::Result<()> {
+    kill_process(getpid(), Signal::STOP)?;
+    let stop = 1_u64 << (Signal::STOP.as_raw() - 1);
+    while pending_signals()? & stop != 0 {
+        std::thread::yield_now();
+    }
+    Ok(())
+}
+
+/// The signals that wait for any thread of this process, a bit for each.
+fn pending_signals() -> io::Result<u64> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let pending = status.lines().find_map(|line| line.strip_prefix("ShdPnd:"));
+    pending
+        .and_then(|bits| u64::from_str_radix(bits.trim(), 16).ok())
+        .ok_or_else(|| io::ErrorKind::InvalidData.into())
+}
+
 fn happen(fault: Fault) -> io::Result<()> {
-    // Both are delivered before the call returns.
-    let signal = |signal| Ok(rustix::process::kill_process(rustix::process::getpid(), signal)?);
     match fault {
-        Fault::Kill => signal(rustix::process::Signal::KILL),
-        Fault::Stop => signal(rustix::process::Signal::STOP),
+        // It is delivered before the call returns.
+        Fault::Kill => Ok(kill_process(getpid(), Signal::KILL)?),
+        Fault::Stop => stand_still(),
         Fault::DiskFull => Err(io::Error::from_raw_os_error(rustix::io::Errno::NOSPC.raw_os_error())),
     }
 }

@@ -147,7 +147,8 @@ fn a_reset_brings_back_processes_files_and_what_was_installed() {
     );
     // Its command is there as a job, and what was run since is not in the history.
     let jobs = workspace(&home, ["job", "list", "w", "--json"]).output().succeeds().json();
-    let running = jobs["jobs"].as_array().unwrap().iter().filter(|job| job["state"] == "running");
+    let is_here = |job: &&Value| job["state"] == "running" && job["restored"] == true;
+    let running = jobs["jobs"].as_array().unwrap().iter().filter(is_here);
     assert_eq!(running.map(|job| job["job_id"].as_str().unwrap()).collect::<Vec<_>>(), ["c1"], "{jobs}");
     let logs = workspace(&home, ["logs", "w"]).output().succeeds().text();
     assert!(!logs.contains("echo two"), "{logs}");

@@ -154,19 +154,19 @@ async fn fork(
         })
         .await?;
         reach(FaultPoint::ForkShared, &shared.resources.layout.workspace(parent))?;
-        let started = each(&mut twins, |mut twin| {
+        let taken_up = each(&mut twins, |mut twin| {
             let (snapshot, cancel) = (Arc::clone(snapshot), cancel.clone());
             async move {
-                let started = twin.begin(&snapshot, &cancel).await;
-                (twin, started)
+                let begun = twin.begin(&snapshot, &cancel).await;
+                (twin, begun)
             }
         })
         .await?;
         reach(FaultPoint::ForkStarted, &shared.resources.layout.workspace(parent))?;
-        Ok(started)
+        Ok(taken_up)
     };
-    let started: Vec<Started> = match made.await {
-        Ok(started) => started,
+    let taken_up = match made.await {
+        Ok(taken_up) => taken_up,
         Err(error) => {
             for twin in twins {
                 twin.undo().await;
@@ -174,9 +174,10 @@ async fn fork(
             return Err(error);
         }
     };
-    let first = started.first().map(|first| (first.start, first.because.clone()));
-    let (start, because) = first.unwrap_or((StartKind::Booted, None));
-    finish_all(twins.into_iter().zip(started.into_iter().map(|started| started.taken_up)).collect()).await?;
+    let first = twins.first().and_then(|twin| twin.running.as_ref());
+    let (start, because) =
+        first.map_or((StartKind::Booted, None), |running| (running.start, running.because.clone()));
+    finish_all(twins.into_iter().zip(taken_up).collect()).await?;
     Ok(Begun { ids, start, because })
 }
 
@@ -260,13 +261,6 @@ async fn enter(
     Ok(records)
 }
 
-/// A twin that only its record does not call a workspace yet.
-struct Started {
-    taken_up: TakenUp,
-    start: StartKind,
-    because: Option<String>,
-}
-
 impl Making {
     /// Gets its files: layers and memory of the snapshot, by hard links, and the snapshot as its baseline.
     async fn share(&mut self, parent: &WorkspaceId, snapshot: &Arc<SnapshotRecord>) -> Result<(), Error> {
@@ -302,13 +296,9 @@ impl Making {
         &mut self,
         snapshot: &SnapshotRecord,
         cancel: &CancellationToken,
-    ) -> Result<Started, Error> {
+    ) -> Result<TakenUp, Error> {
         let talk = self.start(snapshot, cancel).await?;
-        let running = self.running.as_ref();
-        let (start, because) =
-            running.map_or((StartKind::Booted, None), |running| (running.start, running.because.clone()));
-        let taken_up = self.take_up(talk, Some(snapshot)).await?;
-        Ok(Started { taken_up, start, because })
+        self.take_up(talk, Some(snapshot)).await
     }
 
     /// Starts its machine. That is done whoever waits: half way there, nobody could say what has to be undone.

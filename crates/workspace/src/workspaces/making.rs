@@ -43,7 +43,8 @@ pub(super) struct TakenUp {
     talk: Talk,
 }
 
-/// They are workspaces with machines from now on: all, or none, and then everything of them goes again. Also for whoever is killed.
+/// They are workspaces with machines from now on: all, or none, also if this process is killed on the way. Of what does not become
+/// one everything goes again.
 pub(super) async fn finish_all(made: Vec<(Making, TakenUp)>) -> Result<(), Error> {
     let Some(shared) = made.first().map(|(making, _)| Arc::clone(&making.shared)) else { return Ok(()) };
     let records = made.iter().map(|(making, _)| making.record.clone()).collect();
