@@ -36,6 +36,8 @@ const SAME_FOR_ROOT: &[&str] = &[
     "bytes::",
     "chat_hosts::",
     "exit_status::",
+    // Nobody hides anything from root.
+    "full_saves::",
     "json::",
     "large_seeds::",
     "loaded_guests::",

@@ -28,6 +28,9 @@ pub trait Capture: Send + Sync {
     /// not tell, and goes on afterwards in every case. One that is paused is captured so and stays so. Whoever else changes the machine
     /// (pauses, resumes, grows, captures it) waits until it goes on; once begun, the work also ends when this future is dropped.
     ///
+    /// Where the host forbids to read the memory of its process, the VMM writes out all of it: that takes some ten times as long, and
+    /// the delta has every page.
+    ///
     /// At return both files are whole for whoever reads them, and not durable yet: they are mostly brought into another form at once,
     /// which is. After an error both are gone, and so is the new layer from the machine unless it is active; the file of the
     /// layer is the caller's.
@@ -35,8 +38,8 @@ pub trait Capture: Send + Sync {
     /// # Errors
     ///
     /// [`EngineError::CaptureStalled`] for a machine that stands still because the host failed to write, or is broken;
-    /// [`EngineError::CaptureUnprepared`] for one that an earlier release started; [`EngineError::MemoryUnreadable`] where the host
-    /// forbids to read the memory of its process; [`EngineError::DiskInUse`] for a layer that another machine writes to;
+    /// [`EngineError::CaptureUnprepared`] for one that an earlier release started; [`EngineError::MemoryUnreadable`] when reading its
+    /// memory fails; [`EngineError::DiskInUse`] for a layer that another machine writes to;
     /// [`EngineError::LayerTooSmall`] for one that does not have the disk's size;
     /// [`EngineError::File`] for files that cannot be written.
     ///

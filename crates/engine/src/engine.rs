@@ -188,7 +188,7 @@ pub enum EngineError {
         /// What was given.
         actual_bytes: u64,
     },
-    /// The host does not let this process see the memory of a machine.
+    /// The memory of a machine could neither be read by this process nor be written out by the VMM.
     #[error("look into the memory of machine process {pid}")]
     MemoryUnreadable {
         /// The process.

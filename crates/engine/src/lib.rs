@@ -10,6 +10,7 @@
 
 pub mod acceleration;
 mod capture;
+mod core_file;
 mod disk;
 mod engine;
 #[cfg(feature = "fake")]

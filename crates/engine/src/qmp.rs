@@ -53,6 +53,8 @@ pub enum Command {
     Quit {},
     #[serde(rename = "getfd")]
     GetFd { fdname: &'static str },
+    #[serde(rename = "closefd")]
+    CloseFd { fdname: &'static str },
     #[serde(rename = "migrate-set-capabilities")]
     MigrateSetCapabilities { capabilities: Vec<MigrationCapability> },
     #[serde(rename = "migrate-set-parameters", rename_all = "kebab-case")]
@@ -87,6 +89,10 @@ pub enum Command {
     BlockdevSnapshot { node: String, overlay: String },
     #[serde(rename = "xen-save-devices-state")]
     SaveDevices { filename: String, live: bool },
+    #[serde(rename = "dump-guest-memory")]
+    DumpGuestMemory { paging: bool, protocol: String, detach: bool },
+    #[serde(rename = "query-dump")]
+    QueryDump {},
 }
 
 /// A layer of a disk that is not yet part of one: a copy-on-write image over nothing.
@@ -467,6 +473,9 @@ mod tests {
             Command::BlockdevDel { node_name: "layer-1".to_owned() },
             Command::BlockdevSnapshot { node: "layer-1".to_owned(), overlay: "layer-2".to_owned() },
             Command::SaveDevices { filename: "/dev/fdset/3".to_owned(), live: false },
+            Command::CloseFd { fdname: "memory" },
+            Command::DumpGuestMemory { paging: false, protocol: "fd:memory".to_owned(), detach: true },
+            Command::QueryDump {},
         ] {
             // Without a wildcard, so that a new command finds its way here.
             match &command {
@@ -497,6 +506,9 @@ mod tests {
                 Command::BlockdevDel { .. } => is_of_the_schema::<qmp::blockdev_del>(&command),
                 Command::BlockdevSnapshot { .. } => is_of_the_schema::<qmp::blockdev_snapshot>(&command),
                 Command::SaveDevices { .. } => is_of_the_schema::<qmp::xen_save_devices_state>(&command),
+                Command::CloseFd { .. } => is_of_the_schema::<qmp::closefd>(&command),
+                Command::DumpGuestMemory { .. } => is_of_the_schema::<qmp::dump_guest_memory>(&command),
+                Command::QueryDump {} => is_of_the_schema::<qmp::query_dump>(&command),
             }
         }
     }

@@ -15,6 +15,7 @@ mod fault_points;
 mod foreign_memory;
 mod forks;
 mod full_hosts;
+mod full_saves;
 mod garbage;
 mod guest_faults;
 mod host_faults;

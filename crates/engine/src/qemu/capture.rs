@@ -22,6 +22,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     device_state::DeviceState,
     layer::{self, OpenLayer},
+    memory_dump,
     port::AgentPort,
     running::QemuMachine,
     standing::{self, Standing},
@@ -87,7 +88,7 @@ impl Capture for QemuMachine {
     }
 }
 
-fn refused(source: QmpError) -> EngineError {
+pub(super) fn refused(source: QmpError) -> EngineError {
     EngineError::Control { operation: "capture", source }
 }
 
@@ -105,8 +106,14 @@ impl Capturing {
         };
         let reader = Reader { launcher: &self.launcher, user: self.user };
         let pid = self.process.identity().pid;
-        let reading = Reading::open(&self.process, reader, memory, self.memory_bytes).await;
-        let reading = reading.map_err(|source| EngineError::MemoryUnreadable { pid, source })?;
+        let reading = match Reading::open(&self.process, reader, memory, self.memory_bytes).await {
+            Ok(reading) => Some(reading),
+            Err(error) if self.is_forbidden(&error) => {
+                tracing::info!(pid, %error, "a machine's memory cannot be read: all of it is saved");
+                None
+            }
+            Err(source) => return Err(EngineError::MemoryUnreadable { pid, source }),
+        };
         let (layer, mut files) = blocking(&self.directory, move || {
             let layer = OpenLayer::open(&request.next_layer)?;
             Ok((layer, Files::create(request.memory, request.state)?))
@@ -138,10 +145,16 @@ impl Capturing {
         })
     }
 
+    /// Whether the host hides the memory of the process, of which `/proc` may say that it is not there.
+    fn is_forbidden(&self, error: &io::Error) -> bool {
+        let forbids = [io::ErrorKind::PermissionDenied, io::ErrorKind::NotFound];
+        forbids.contains(&error.kind()) && !self.process.is_gone()
+    }
+
     /// The pause, which ends in every case.
     async fn pause_and_take(
         &self,
-        reading: Reading,
+        reading: Option<Reading>,
         mark: &Mark,
         files: &Files,
     ) -> Result<(Written, Duration), EngineError> {
@@ -168,10 +181,10 @@ impl Capturing {
         taken.map(|written| (written, paused))
     }
 
-    /// What happens while the machine stands still.
+    /// What happens while the machine stands still. Without a reading of its process all memory is saved.
     async fn take(
         &self,
-        reading: Reading,
+        reading: Option<Reading>,
         mark: &Mark,
         before: &str,
         files: &Files,
@@ -189,9 +202,25 @@ impl Capturing {
         if let Some(cause) = cause {
             return Err(EngineError::CaptureStalled { cause });
         }
-        let (process, memory) = (self.process.clone(), files.memory.share()?);
-        let path = files.memory.path.clone();
-        let written = blocking(&self.directory, move || {
+        let written = match reading {
+            Some(reading) => self.write_changes(reading, &files.memory).await?,
+            None => {
+                let pid = self.process.identity().pid;
+                memory_dump::write_delta(control, self.memory_bytes, &files.memory, pid).await?
+            }
+        };
+        let filename = layer::add_state(control, &files.devices).await.map_err(refused)?;
+        // Not live: otherwise QEMU would give its drives away, as for a machine that goes on elsewhere.
+        control.execute(Command::SaveDevices { filename, live: false }).await.map_err(refused)?;
+        let switch = Command::BlockdevSnapshot { node: before.to_owned(), overlay: mark.node.clone() };
+        control.execute(switch).await.map_err(refused)?;
+        Ok(written)
+    }
+
+    /// Writes what the memory has become into a delta.
+    async fn write_changes(&self, reading: Reading, file: &NewFile) -> Result<Written, EngineError> {
+        let (process, memory, path) = (self.process.clone(), file.share()?, file.path.clone());
+        blocking(&self.directory, move || {
             reading.write_delta(&process, memory).map_err(|error| match error {
                 CopyError::Write(source) => EngineError::file("write", &path, source),
                 CopyError::Read(source) => {
@@ -199,13 +228,7 @@ impl Capturing {
                 }
             })
         })
-        .await?;
-        let filename = layer::add_state(control, &files.devices).await.map_err(refused)?;
-        // Not live: otherwise QEMU would give its drives away, as for a machine that goes on elsewhere.
-        control.execute(Command::SaveDevices { filename, live: false }).await.map_err(refused)?;
-        let switch = Command::BlockdevSnapshot { node: before.to_owned(), overlay: mark.node.clone() };
-        control.execute(switch).await.map_err(refused)?;
-        Ok(written)
+        .await
     }
 
     /// Ends a capture, also one of a process that died: the machine is as if it had never been, or has the new layer.
@@ -241,6 +264,7 @@ impl Capturing {
         let stands = standing::ask(&self.control).await.map_err(refused)?;
         if mark.resume && stands == Some(StallCause::Paused) {
             port.be_there(&self.control).await.map_err(refused)?;
+            memory_dump::wait_for_end(&self.control).await.map_err(refused)?;
             self.control.execute(Command::Cont {}).await.map_err(refused)?;
         }
         self.tidy(&mark, true).await;

@@ -12,6 +12,7 @@ mod descriptors;
 mod device_state;
 mod installation;
 mod layer;
+mod memory_dump;
 mod port;
 mod running;
 mod standing;

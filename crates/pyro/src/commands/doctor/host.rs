@@ -131,9 +131,9 @@ fn yama_scope() -> Option<u8> {
     std::fs::read_to_string("/proc/sys/kernel/yama/ptrace_scope").ok()?.trim().parse().ok()
 }
 
-/// Whether the memory of machines can be read, which snapshots, forks and sleep need.
+/// Whether the memory of machines can be read, without which snapshots, forks and sleep take long.
 fn snapshots(yama_scope: Option<u8>, is_root: bool) -> Check {
-    let lost = "machines have no snapshots, forks or sleep, and stop with their disk";
+    let lost = "snapshots, forks and sleep save all of it each time, which takes some ten times as long";
     match yama_scope {
         Some(scope @ 3..) => {
             let detail = format!("kernel.yama.ptrace_scope is {scope}, so no memory can be read: {lost}");
@@ -257,7 +257,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_host_that_lets_nobody_read_memory_is_told_to_have_no_snapshots() {
+    fn a_host_that_lets_nobody_read_memory_is_told_that_snapshots_take_long() {
         for (scope, is_root, ok) in [
             (None, false, true),
             (Some(0), false, true),
