@@ -19,6 +19,7 @@ use tokio::task::coop::unconstrained;
 use crate::attachment::Attachments;
 use crate::disk_sync::DiskSync;
 use crate::ending::{DEADLINE_GRACE, Ending};
+use crate::holding::Holding;
 use crate::process::table::Table;
 use crate::system::{Powers, System};
 
@@ -59,6 +60,8 @@ pub struct Agent {
     pub(crate) waits: Vec<(StreamId, String)>,
     /// Calls that wait for the disk.
     pub(crate) sync: DiskSync,
+    /// Whether processes are held.
+    pub(crate) holding: Holding,
     /// The way down, once it has begun.
     pub(crate) ending: Option<Ending>,
     /// Replies that found the session's queue full.
@@ -85,6 +88,7 @@ impl Agent {
             starts: Vec::new(),
             waits: Vec::new(),
             sync: DiskSync::default(),
+            holding: Holding::default(),
             ending: None,
             replies: VecDeque::new(),
             children: signal(SignalKind::child())?,
@@ -121,6 +125,9 @@ impl Agent {
         for _round in 0..ROUNDS {
             if self.powers.poll_deadline(context).is_ready() {
                 self.begin_ending(Served::DeadlineReached, DEADLINE_GRACE);
+            }
+            while self.holding.poll_over(context).is_ready() {
+                self.let_go();
             }
             let mut moved = false;
             match self.poll_receive(context, stream) {
@@ -228,8 +235,8 @@ impl Agent {
     /// A file worker needs a disk, or what stands for it.
     fn features(&self) -> &'static [&'static str] {
         match self.powers.disk() {
-            Some(_) => &[feature::GROW_DISK, feature::WORKSPACE],
-            None => &[feature::GROW_DISK],
+            Some(_) => &[feature::GROW_DISK, feature::WORKSPACE, feature::HOLD],
+            None => &[feature::GROW_DISK, feature::HOLD],
         }
     }
 
@@ -242,6 +249,8 @@ impl Agent {
     pub(crate) fn begin_ending(&mut self, cause: Served, grace: Duration) {
         if self.ending.is_none() {
             self.ending = Some(Ending::begin(cause, grace, &self.processes));
+            // Who is told to end must be able to.
+            self.let_go();
         }
     }
 

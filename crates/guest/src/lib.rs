@@ -17,6 +17,7 @@ mod attachment;
 pub mod boot;
 mod disk_sync;
 mod ending;
+mod holding;
 pub mod identity;
 pub mod kernel;
 pub mod plain_file;

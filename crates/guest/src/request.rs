@@ -7,14 +7,17 @@ use std::time::Duration;
 use prost::Message;
 use pyro_protocol::StreamId;
 use pyro_protocol::message::{
-    Empty, Failure, FailureCode, Open, PowerOff, Processes, Request, Signal, Start, Started, StreamKind,
-    reply, request,
+    Empty, Failure, FailureCode, Hold, Open, PowerOff, Processes, Request, Signal, Start, Started,
+    StreamKind, reply, request,
 };
 
 use crate::agent::{Agent, Served};
 use crate::kernel;
 use crate::process::launch::LaunchError;
 use crate::process::table::TableError;
+
+/// After so long a kernel that did not let processes go on is asked again.
+const LET_GO_AGAIN: Duration = Duration::from_millis(100);
 
 impl Agent {
     /// Answers a call, or lets it wait.
@@ -29,11 +32,14 @@ impl Agent {
                 Err(error) => Err(failure_of(&error)),
             },
             Some(request::Body::Ping(Empty {})) => Ok(reply::Body::Done(Empty {})),
-            Some(request::Body::Individualize(wish)) => self
-                .powers
-                .individualize(&wish)
-                .map(reply::Body::Individual)
-                .map_err(|error| failure_of(&error)),
+            Some(request::Body::Individualize(wish)) => {
+                let individual = self.powers.individualize(&wish);
+                if individual.is_ok() {
+                    self.let_go();
+                }
+                individual.map(reply::Body::Individual).map_err(|error| failure_of(&error))
+            }
+            Some(request::Body::Hold(wish)) => self.hold(wish),
             Some(request::Body::Start(start)) => match self.start(call, start) {
                 Ok(Some(started)) => Ok(started),
                 Ok(None) => return,
@@ -70,6 +76,29 @@ impl Agent {
             None => Err(failure(FailureCode::Unsupported, "understand the request")),
         };
         self.reply(call, answer.unwrap_or_else(reply::Body::Failure));
+    }
+
+    fn hold(&mut self, wish: Hold) -> Result<reply::Body, Failure> {
+        if wish.at_most_ms == 0 {
+            self.let_go();
+        } else if self.ending.is_none() {
+            self.holding.begin(Duration::from_millis(wish.at_most_ms));
+            if let Err(error) = self.processes.hold() {
+                self.let_go();
+                return Err(failed("hold the processes", &error));
+            }
+        }
+        Ok(reply::Body::Done(Empty {}))
+    }
+
+    /// Lets the processes go on if they are held. Where the kernel refuses, it is asked again.
+    pub(crate) fn let_go(&mut self) {
+        if self.holding.is_on() {
+            match self.processes.let_go() {
+                Ok(()) => self.holding.end(),
+                Err(_) => self.holding.begin(LET_GO_AGAIN),
+            }
+        }
     }
 
     /// Starts a process. None: it has not begun yet, and the call waits for that.

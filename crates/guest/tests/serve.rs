@@ -11,8 +11,8 @@ use client::{Host, argv, shell};
 use prost::Message;
 use pyro_guest::{Agent, Served, System};
 use pyro_protocol::message::{
-    Empty, FailureCode, Individualize, Overflow, ProcessRef, Signal, Start, Stdin, StreamKind, Variable,
-    reply, request,
+    Empty, FailureCode, Hold, Individualize, Overflow, ProcessRef, Signal, Start, Stdin, StreamKind,
+    Variable, reply, request,
 };
 use tokio::io::DuplexStream;
 use tokio::task::JoinHandle;
@@ -526,4 +526,33 @@ async fn a_process_that_does_not_begin_can_be_ended() {
     };
     assert_eq!((exit.signal, exit.timed_out), (Some(9), true));
     drop(held);
+}
+
+fn hold(at_most_ms: u64) -> request::Body {
+    request::Body::Hold(Hold { at_most_ms })
+}
+
+#[tokio::test]
+async fn what_is_asked_for_while_processes_are_held_is_answered() {
+    let mut host = connected().await;
+    let individualize = request::Body::Individualize(Individualize::default());
+    for (id, end) in [("one", Some(hold(0))), ("two", Some(individualize)), ("three", None)] {
+        // Nobody has to wait for so long, but for who waits for nothing else.
+        let at_most_ms = if end.is_some() { 3_600_000 } else { 300 };
+        assert_eq!(host.ask(hold(at_most_ms)).await, reply::Body::Done(Empty {}));
+        // All at once, as a host does.
+        let starting = host.call(request::Body::Start(argv(id, &["echo", "text"])));
+        let stdout = host.open(StreamKind::Stdout, id, 0);
+        let waiting = host.call(request::Body::Wait(process(id)));
+        host.ping().await;
+        if let Some(end) = end {
+            assert!(!matches!(host.ask(end).await, reply::Body::Failure(_)), "{id}");
+        }
+        assert!(matches!(soon(host.answer(starting)).await, reply::Body::Started(_)), "{id}");
+        assert!(
+            matches!(soon(host.answer(waiting)).await, reply::Body::Exited(exit) if exit.code == Some(0)),
+            "{id}"
+        );
+        assert_eq!(soon(host.all(stdout)).await.bytes, b"text\n");
+    }
 }

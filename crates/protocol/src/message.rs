@@ -30,7 +30,7 @@ pub struct Hello {
 #[derive(Clone, PartialEq, Eq, Message)]
 pub struct Request {
     /// What is asked.
-    #[prost(oneof = "request::Body", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12")]
+    #[prost(oneof = "request::Body", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13")]
     pub body: Option<request::Body>,
 }
 
@@ -78,6 +78,9 @@ pub mod request {
         /// Gives the guest the time again, after the host or the machine stood still.
         #[prost(message, tag = "12")]
         SetClock(SetClock),
+        /// Holds all processes, or lets them go on. Answers when they stand still.
+        #[prost(message, tag = "13")]
+        Hold(Hold),
     }
 }
 
@@ -254,6 +257,15 @@ pub struct SetClock {
     /// Host's clock, nanoseconds since the epoch, not 0.
     #[prost(uint64, tag = "1")]
     pub realtime_ns: u64,
+}
+
+/// Holds all processes: none takes a step, and none is started, until they are let go on, the guest is made an individual, or the
+/// time is over.
+#[derive(Clone, Copy, PartialEq, Eq, Message)]
+pub struct Hold {
+    /// How long at most, milliseconds of the guest; 0 lets them go on.
+    #[prost(uint64, tag = "1")]
+    pub at_most_ms: u64,
 }
 
 /// Shuts the guest down.

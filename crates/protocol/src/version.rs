@@ -18,6 +18,8 @@ pub mod feature {
     /// The guest brings a file worker, moves its deadline, takes the time, syncs, and shuts down cleanly when asked to; it
     /// knows the overflow `BlockWhileRead`.
     pub const WORKSPACE: &str = "workspace";
+    /// The guest holds its processes when asked to.
+    pub const HOLD: &str = "hold";
     /// The guest opens terminals. Reserved.
     pub const PTY: &str = "pty";
     /// The guest dials TCP ports inside itself. Reserved.

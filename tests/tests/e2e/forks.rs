@@ -215,3 +215,49 @@ fn more_than_fits_is_refused_before_anything_starts() {
     assert_eq!(files(&home, &id, "disk", ".qcow2"), layers);
     delete_all(&home);
 }
+
+/// Draws random bytes and the host's name, again and again, as fast as it can.
+const DRAW: &str = r#"open R, "<", "/dev/urandom"; open L, ">", "/dev/shm/drawn"; my $n = 0;
+until (-e "/run/stop" or $n++ > 400000) {
+    sysread R, $b, 8; open H, "<", "/proc/sys/kernel/hostname"; $h = <H>;
+    syswrite L, unpack("H*", $b) . " $h";
+}
+open S, ">", "/run/stopped";"#;
+
+#[test]
+fn what_runs_when_it_is_forked_runs_on_with_an_identity_of_its_own() {
+    let home = Home::warm();
+    create(&home, "w");
+    let drawn = |name: &str| {
+        let all = sh(
+            &home,
+            name,
+            "touch /run/stop; until test -e /run/stopped; do sleep 0.05; done; head -n 5000 /dev/shm/drawn",
+        );
+        all.succeeds().text().lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    workspace(&home, ["exec", "w", "--detach", "--", "perl", "-e", DRAW]).output().succeeds();
+    said(
+        &home,
+        "w",
+        "until test -e /dev/shm/drawn && test $(wc -l < /dev/shm/drawn) -ge 100; do sleep 0.01; done",
+    );
+    snapshot(&home, "s");
+    fork(&home, &["--snapshot", "s", "--count", "3", "--name-prefix", "t"]);
+    let parent = drawn("w");
+    // All begin with what was drawn before. Had one drawn anything before it was itself, it would have more in common with its parent.
+    let in_common =
+        |twin: &[String]| twin.iter().zip(&parent).take_while(|(one, other)| one == other).count();
+    let mut begins = HashSet::new();
+    for name in ["t-1", "t-2", "t-3"] {
+        let twin = drawn(name);
+        let before = in_common(&twin);
+        assert!((100..parent.len()).contains(&before) && before < twin.len(), "{before} of {}", twin.len());
+        let host = said(&home, name, "hostname");
+        let strange = twin[before..].iter().find(|line| !line.ends_with(&format!(" {host}")));
+        assert_eq!(strange, None, "{name} is {host}");
+        begins.insert(before);
+    }
+    assert_eq!(begins.len(), 1, "{begins:?}");
+    delete_all(&home);
+}

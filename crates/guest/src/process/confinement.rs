@@ -3,12 +3,19 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
 /// Tasks in one control group when the host asks for no bound.
 const DEFAULT_MAX_TASKS: u32 = 4096;
+/// Says whether the tasks of a control group and of all below it are frozen.
+const FREEZE: &str = "cgroup.freeze";
+/// How long frozen tasks are waited for: those that wait for a disk take as long as that does.
+const STILL_PATIENCE: Duration = Duration::from_millis(100);
 
 /// Where confinements come from.
 #[derive(Debug)]
@@ -33,6 +40,28 @@ impl Confiner {
             && groups.spare.is_none()
         {
             groups.spare = groups.make(DEFAULT_MAX_TASKS).ok();
+        }
+    }
+
+    /// Freezes every task in its program. Returns when they stand still, or after a moment: one that the kernel is busy for stops
+    /// before it goes on. Process groups are left alone.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn freeze(&self) -> io::Result<()> {
+        let Self::ControlGroups(groups) = self else { return Ok(()) };
+        fs::write(groups.directory.join(FREEZE), "1")?;
+        groups.stand_still()
+    }
+
+    /// Lets frozen tasks go on.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn thaw(&self) -> io::Result<()> {
+        match self {
+            Self::ControlGroups(groups) => fs::write(groups.directory.join(FREEZE), "0"),
+            Self::ProcessGroups => Ok(()),
         }
     }
 
@@ -67,6 +96,27 @@ pub struct ControlGroups {
 }
 
 impl ControlGroups {
+    /// Waits, not for long, until no task takes a step.
+    fn stand_still(&self) -> io::Result<()> {
+        let file = File::open(self.directory.join("cgroup.events"))?;
+        let begun = Instant::now();
+        let mut events = [0; 128];
+        loop {
+            let length = file.read_at(&mut events, 0)?;
+            let mut lines = events.get(..length).unwrap_or_default().split(|byte| *byte == b'\n');
+            let left = STILL_PATIENCE.saturating_sub(begun.elapsed());
+            if lines.any(|line| line == b"frozen 1") || left.is_zero() {
+                return Ok(());
+            }
+            // The kernel says that what was read has changed.
+            let mut changed = [PollFd::new(&file, PollFlags::PRI)];
+            match poll(&mut changed, Some(&Timespec::try_from(left).map_err(io::Error::other)?)) {
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
     fn make(&mut self, max_tasks: u32) -> io::Result<ControlGroup> {
         let directory = self.directory.join(self.next.to_string());
         self.next += 1;

@@ -1,5 +1,6 @@
 //! All processes that the host knows, in order of their start, and the reaping of everything that ends.
 
+use std::io;
 use std::task::Context;
 
 use pyro_protocol::message::{Builtin, ProcessInfo, Start, Stdin, StreamKind};
@@ -224,6 +225,22 @@ impl Table {
     pub fn tidy(&mut self) {
         self.spent.retain(|(leader, confinement)| !confinement.end(*leader));
         self.confiner.prepare();
+    }
+
+    /// Lets no process take a step in its program until [`Table::let_go`]; where there are no control groups, nothing.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn hold(&self) -> io::Result<()> {
+        self.confiner.freeze()
+    }
+
+    /// Lets them go on.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn let_go(&self) -> io::Result<()> {
+        self.confiner.thaw()
     }
 
     /// Sends a signal to all there are: as PID 1 to every process of the machine, else to those of this table.

@@ -12,8 +12,8 @@ use pyro_protocol::{
     Kind, Nonce, StreamId,
     frame::{HEADER_BYTES, MAX_FRAME_BYTES, Seal},
     message::{
-        Builtin, Close, Empty, ExitStatus, Failure, FailureCode, Hello, Individual, Individualize, Open,
-        Overflow, PowerOff, ProcessInfo, ProcessRef, Processes, Reply, Request, SetClock, SetDeadline,
+        Builtin, Close, Empty, ExitStatus, Failure, FailureCode, Hello, Hold, Individual, Individualize,
+        Open, Overflow, PowerOff, ProcessInfo, ProcessRef, Processes, Reply, Request, SetClock, SetDeadline,
         Signal, SpoolRange, Start, Started, Stdin, StreamKind, Variable, reply, request,
     },
     mux::{MAX_CALLS, MAX_STREAMS, WINDOW_BYTES},
@@ -105,6 +105,7 @@ fn frames(out: &mut String) {
     line(out, "its whole frame of `abc` on stream 7", hex(&frame));
     line(out, "feature", version::feature::GROW_DISK);
     line(out, "feature", version::feature::WORKSPACE);
+    line(out, "feature", version::feature::HOLD);
     line(out, "feature", version::feature::PTY);
     line(out, "feature", version::feature::TCP);
     for kind in Kind::ALL {
@@ -138,6 +139,7 @@ fn messages(text: &mut String) {
         Sync(Empty {}),
         PowerOff(PowerOff::default()),
         SetClock(SetClock::default()),
+        Hold(Hold::default()),
     });
     variants!(out, Reply, reply {
         Done(Empty {}),
@@ -193,6 +195,7 @@ fn messages(text: &mut String) {
     numbers!(out, Builtin { None, FileWorker });
     message!(out, SetDeadline { deadline_ms: 1 });
     message!(out, SetClock { realtime_ns: 1 });
+    message!(out, Hold { at_most_ms: 1 });
     message!(out, PowerOff { grace_ms: 1 });
     message!(out, Variable { name: bytes(), value: bytes() });
     numbers!(out, Stdin { Null, Stream });

@@ -27,7 +27,7 @@ use std::{collections::BTreeSet, fmt, sync::Arc, time::Duration};
 
 use pyro_protocol::{
     message::{
-        Empty, ExitStatus, Hello, Individual, Individualize, PowerOff, ProcessRef, Processes, SetClock,
+        Empty, ExitStatus, Hello, Hold, Individual, Individualize, PowerOff, ProcessRef, Processes, SetClock,
         SetDeadline, Signal, Start, Started, StreamKind, reply, request,
     },
     version::{self, Version},
@@ -234,6 +234,27 @@ impl GuestSession {
     pub fn tell_time(&self) {
         let told = self.set_clock(crate::machine_start::realtime_ns());
         tokio::spawn(async move { drop(told.await) });
+    }
+
+    /// Holds all processes of the guest for so long at the most: none takes a step until [`Self::let_go`], or until a twin is made an
+    /// individual. A guest of an earlier release does nothing.
+    pub async fn hold(&self, at_most: Duration) -> Result<(), SessionError> {
+        if !self.peer.supports(version::feature::HOLD) {
+            return Ok(());
+        }
+        let at_most_ms = u64::try_from(at_most.as_millis()).unwrap_or(u64::MAX);
+        self.call("hold its processes", request::Body::Hold(Hold { at_most_ms }), done).await
+    }
+
+    /// Lets them go on, before whatever the guest is asked next. One that cannot hear it does so by itself.
+    pub fn let_go(&self) {
+        if self.peer.supports(version::feature::HOLD)
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            let told =
+                self.call("let its processes go on", request::Body::Hold(Hold { at_most_ms: 0 }), done);
+            runtime.spawn(async move { drop(told.await) });
+        }
     }
 
     /// Names this session and no other, for what the guest keeps beyond it.

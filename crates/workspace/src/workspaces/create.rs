@@ -207,7 +207,8 @@ async fn baseline(
     (session, files): (&GuestSession, &FileWorkers),
 ) -> Result<(), Error> {
     sync(session).await;
-    let capturing = Capturing { resources, store, record, files: Some(files.clone()) };
+    let (files, nothing_runs) = (Some(files.clone()), None);
+    let capturing = Capturing { resources, store, record, files, session: nothing_runs };
     let taken = capturing.machine(running.machine.as_ref(), Wanted::baseline()).await;
     // Its clock stood still with it.
     session.tell_time();

@@ -111,6 +111,8 @@ impl LiveMachine {
             return Ok(session);
         }
         let session = greeting::greet(self.machine.as_ref(), release, greeting::RESTORE_PATIENCE).await?;
+        // Whoever held it may be gone.
+        session.let_go();
         *self.talk.lock().unwrap_or_else(PoisonError::into_inner) = Some(Talk::new(session.clone()));
         self.tell_time();
         Ok(session)

@@ -165,6 +165,8 @@ async fn settle(shared: &Arc<Shared>, mut record: WorkspaceRecord, was_restarted
         }
         (WorkspaceState::Started { .. }, Some(running)) => match talk(resources, &running).await {
             Ok(session) => {
+                // It may have been about to be captured.
+                session.let_go();
                 commands.move_in(running.machine.stalls());
                 if record.lineage.unsettled.is_none() {
                     commands.adopt(session.clone()).await?;

@@ -408,7 +408,9 @@ impl Making {
         let entered = async {
             let (resources, store) = (&self.shared.resources, &self.shared.store);
             // What was saved is what it can be reset to.
-            Capturing { resources, store, record: &mut record, files: None }.disk(Wanted::baseline()).await?;
+            Capturing { resources, store, record: &mut record, files: None, session: None }
+                .disk(Wanted::baseline())
+                .await?;
             let shelf = shelf(&self.shared, &record).await?;
             let commands = self.shared.commands(&record.id)?;
             record.state = WorkspaceState::Stopped { reason: StopReason::Requested };

@@ -239,12 +239,13 @@ impl Driver {
         let live = self.live.clone();
         // One that was paused for it has done so before.
         let running = live.as_ref().filter(|live| live.stall().is_none());
-        if let Some(session) = running.and_then(|live| live.session()) {
-            sync(&session).await;
+        let session = running.and_then(|live| live.session());
+        if let Some(session) = &session {
+            sync(session).await;
         }
         let files = live.as_ref().and_then(|live| live.talk()).map(|talk| talk.files);
-        let capturing =
-            Capturing { resources: &self.resources, store: &self.store, record: &mut self.record, files };
+        let (resources, store, record) = (&self.resources, &self.store, &mut self.record);
+        let capturing = Capturing { resources, store, record, files, session };
         let taken = match &live {
             Some(live) => capturing.machine(live.machine.as_ref(), wanted).await,
             None => capturing.disk(wanted).await,

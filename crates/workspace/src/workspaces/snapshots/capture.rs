@@ -29,6 +29,7 @@ use crate::{
     error::{Error, chain},
     fault::FaultPoint,
     files::FileWorkers,
+    greeting::RESTORE_PATIENCE,
     host::Resources,
     machine_start::reach,
     session::GuestSession,
@@ -44,6 +45,12 @@ use crate::{
 
 /// How long a guest may take to write its disk's caches out before it is captured all the same: the memory has them.
 const SYNC_PATIENCE: Duration = Duration::from_secs(20);
+
+/// How long the processes of a guest stand still at the most when nobody lets them go on, of its own time: longer than a twin may take
+/// to get its identity, for a session and for that.
+const HOLD: Duration = Duration::from_secs(3 * RESTORE_PATIENCE.as_secs());
+/// How long a guest may take to hold its processes.
+const HOLD_PATIENCE: Duration = Duration::from_secs(10);
 
 /// What a snapshot is to be known by.
 #[derive(Clone, Debug)]
@@ -90,6 +97,34 @@ pub(in super::super) struct Capturing<'a> {
     pub(in super::super) record: &'a mut WorkspaceRecord,
     /// Who works with its files, if anybody talks to the guest.
     pub(in super::super) files: Option<FileWorkers>,
+    /// The guest, if it is not paused and anybody talks to it.
+    pub(in super::super) session: Option<GuestSession>,
+}
+
+/// Processes of a guest that stand still as long as this is there.
+struct Held(GuestSession);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.let_go();
+    }
+}
+
+/// Holds what runs in the guest, so that nothing of it runs in a twin which still has the random pool and the name of its parent.
+async fn hold(session: GuestSession) -> Option<Held> {
+    // Whatever becomes of it, it is let go.
+    let held = Held(session.clone());
+    match tokio::time::timeout(HOLD_PATIENCE, session.hold(HOLD)).await {
+        Ok(Ok(())) => Some(held),
+        Ok(Err(error)) => {
+            warn!(error = %chain(&error), "a guest is captured that does not hold its processes");
+            None
+        }
+        Err(_) => {
+            warn!("a guest is captured that takes long to hold its processes");
+            None
+        }
+    }
 }
 
 impl Capturing<'_> {
@@ -100,7 +135,7 @@ impl Capturing<'_> {
         machine: &dyn Machine,
         wanted: Wanted,
     ) -> Result<SnapshotRecord, Error> {
-        let Self { resources, store, record, files: workers } = self;
+        let Self { resources, store, record, files: workers, session } = self;
         let capture = machine.capture().ok_or(Error::NoSnapshots { reason: "the engine is not able to" })?;
         let disk = WorkspaceDisk::of(&resources.layout, &record.id);
         let files = SnapshotFiles::of(&resources.layout, &record.id);
@@ -133,7 +168,12 @@ impl Capturing<'_> {
                 state: files.plain_state(&own),
             };
             let resting = workers.and_then(|workers| workers.rest());
+            let held = match session {
+                Some(session) => hold(session).await,
+                None => None,
+            };
             let captured = capture.capture(request).await;
+            drop(held);
             let captured =
                 captured.map_err(|source| Error::Engine { operation: "take a snapshot", source })?;
             Ok((captured, resting.is_some()))
@@ -199,7 +239,7 @@ impl Capturing<'_> {
 
     /// Takes a snapshot of a workspace without a machine: its disk.
     pub(in super::super) async fn disk(self, wanted: Wanted) -> Result<SnapshotRecord, Error> {
-        let Self { resources, store, record, files: _ } = self;
+        let Self { resources, store, record, .. } = self;
         let disk = WorkspaceDisk::of(&resources.layout, &record.id);
         let files = SnapshotFiles::of(&resources.layout, &record.id);
         let next = LayerId::random()?;
