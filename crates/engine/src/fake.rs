@@ -22,7 +22,10 @@ use std::{
     fmt::Write,
     fs, io,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicUsize},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
     time::SystemTime,
 };
 
@@ -51,6 +54,8 @@ const SAVED: &str = "a fake machine was saved here\n";
 pub struct FakeEngine {
     build: Build,
     worker: Option<PathBuf>,
+    /// No machine can be captured.
+    hides_memory: Arc<AtomicBool>,
     /// By directory, for adoption.
     machines: Mutex<HashMap<PathBuf, Arc<Life>>>,
 }
@@ -73,6 +78,7 @@ impl FakeEngine {
         Self {
             build: Build { name: "fake".to_owned(), version, digest },
             worker: None,
+            hides_memory: Arc::default(),
             machines: Mutex::default(),
         }
     }
@@ -95,6 +101,11 @@ impl FakeEngine {
     pub fn stall(&self, directory: &Path, cause: StallCause) -> bool {
         let life = self.life(directory);
         life.inspect(|life| life.stand(Some(cause))).is_some()
+    }
+
+    /// Makes every capture fail from now on, or no more: as where memory can neither be read nor written out.
+    pub fn hide_memory(&self, hides: bool) {
+        self.hides_memory.store(hides, Ordering::Relaxed);
     }
 
     /// Makes the agent of the machine in `directory` silent for everybody who connects from now on. Whether there is such a
@@ -177,7 +188,8 @@ impl Engine for FakeEngine {
         let clock = StandInClock::new(0);
         let layers = spec.disk.lower.len() + 1;
         let system = self.system(spec.disk, clock.clone()).await?;
-        let about = About { identity, has_memory, memory_bytes: spec.shape.memory_bytes() };
+        let hides_memory = Arc::clone(&self.hides_memory);
+        let about = About { identity, has_memory, hides_memory, memory_bytes: spec.shape.memory_bytes() };
         let life = Arc::new(Life::begin(about, layers, system, active, clock).map_err(failed)?);
         let mut machines = self.machines.lock().unwrap_or_else(PoisonError::into_inner);
         machines.retain(|_, life| !life.is_over());
@@ -226,6 +238,8 @@ struct About {
     identity: ProcessIdentity,
     /// It was booted so that it can be saved.
     has_memory: bool,
+    /// It cannot be captured.
+    hides_memory: Arc<AtomicBool>,
     memory_bytes: u64,
 }
 

@@ -52,11 +52,15 @@ fn limits_come_from_the_file_unless_the_environment_says_otherwise() {
     workspace(&home, ["exec", "only", "-n", "--", "sh", "-c", "head -c 4000000 /dev/urandom > f; sync"])
         .output()
         .succeeds();
+    workspace(&home, ["snapshot", "create", "only", "kept"]).output().succeeds();
     // Settings are the daemon's: the next one has others. The machine goes on in between.
     home.stop_daemon();
     let too_much = create(&home, "second").env("PYRO_MAX_WORKSPACES", "2").env("PYRO_DISK_BUDGET_MIB", "1");
     let too_much = refusal(too_much);
     assert!(too_much.contains("disk_budget_mib") && too_much.contains("budget is 1 MiB"), "{too_much}");
+    let too_large = refusal(workspace(&home, ["snapshot", "create", "only", "more", "--json"]));
+    assert!(too_large.contains("budget is 1 MiB; the largest snapshot of"), "{too_large}");
+    assert!(too_large.contains("`kept`"), "{too_large}");
     assert_eq!(names(&list(&home, &["--state", "started"])), ["only"], "what is there stays");
     workspace(&home, ["delete", "only"]).output().succeeds();
     home.wait_until_nothing_is_left();

@@ -66,6 +66,10 @@ impl Life {
         turn: OwnedMutexGuard<()>,
     ) -> Result<Captured, EngineError> {
         self.check_whole()?;
+        if self.about.hides_memory.load(Ordering::Relaxed) {
+            let source = io::ErrorKind::PermissionDenied.into();
+            return Err(EngineError::MemoryUnreadable { pid: self.about.identity.pid, source });
+        }
         let next = ActiveLayer::take(&request.next_layer)?;
         let (mut memory, mut state) = (NewFile::create(request.memory)?, NewFile::create(request.state)?);
         self.on_active(|active| active.check_room(&next))?;

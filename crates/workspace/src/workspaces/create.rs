@@ -245,7 +245,9 @@ async fn enter(
     prepared: &Prepared,
 ) -> Result<WorkspaceRecord, Error> {
     let _admission = shared.admission.lock().await;
-    shared.limits.admit_workspace(&shared.usage().await?, prepared.shape)?;
+    let usage = shared.usage().await?;
+    shared.limits.admit_workspace(&usage, prepared.shape)?;
+    shared.make_room(&usage, prepared.shape.mem_mib.into());
     let now = SystemTime::now();
     let record = WorkspaceRecord {
         id: shared.new_id()?,

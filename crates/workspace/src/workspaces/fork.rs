@@ -216,7 +216,9 @@ async fn enter(
 ) -> Result<Vec<WorkspaceRecord>, Error> {
     let of = shared.registry.seen(parent)?.record;
     let _admission = shared.admission.lock().await;
-    shared.limits.admit_workspaces(&shared.usage().await?, of.shape, names.len())?;
+    let usage = shared.usage().await?;
+    shared.limits.admit_workspaces(&usage, of.shape, names.len())?;
+    shared.make_room(&usage, names.len() as u64 * u64::from(of.shape.mem_mib));
     let ids = names.iter().map(|_| shared.new_id()).collect::<Result<Vec<_>, _>>()?;
     let mut records = Vec::new();
     for (id, name) in ids.into_iter().zip(names) {

@@ -123,6 +123,11 @@ impl Limits {
         Ok(())
     }
 
+    /// What the machines leave of the budget of memory, for what is kept to start others faster.
+    pub fn memory_left_bytes(&self, usage: &Usage) -> u64 {
+        self.memory_budget_mib.saturating_sub(usage.memory_mib + usage.runs.memory_mib) << 20
+    }
+
     /// Whether the memory of one more machine fits. Of a run nothing else counts: its disk goes with it.
     pub fn admit_memory(&self, usage: &Usage, shape: MachineShape) -> Result<(), Error> {
         let wanted_mib = u64::from(shape.mem_mib);
@@ -194,6 +199,8 @@ mod tests {
         };
         assert_eq!(refused(with(1, 1024)), None);
         assert_eq!(refused(with(1, 1025)), Some("memory_budget_mib"));
+        assert_eq!(LIMITS.memory_left_bytes(&with(1, 1024)), 1024 << 20);
+        assert_eq!(LIMITS.memory_left_bytes(&with(4, 4096)), 0);
         let said = |usage| LIMITS.admit_machine(&usage, SHAPE).unwrap_err().to_string();
         assert!(
             said(with(1, 1500)).contains("have 1024 MiB, 1 run has 1500 MiB, this machine wants 1024 MiB")

@@ -369,6 +369,18 @@ impl Shared {
         usage
     }
 
+    /// Has loaded memories of snapshots give way to machines that are admitted now, of so much memory. Those that machines have
+    /// stay: nothing would get free.
+    fn make_room(&self, usage: &Usage, memory_mib: u64) {
+        let left_bytes = self.limits.memory_left_bytes(usage).saturating_sub(memory_mib << 20);
+        let all = self.registry.all();
+        let started = all.iter().filter(|seen| seen.record.state.machine().is_some());
+        let in_use = started.filter_map(|seen| seen.record.lineage.origin.as_ref()?.deltas.last().cloned());
+        let given_up = self.resources.memories.keep_within(left_bytes, in_use.collect());
+        // Giving memory back takes a while.
+        tokio::task::spawn_blocking(move || drop(given_up));
+    }
+
     /// Gives a workspace its driver.
     fn drive(
         self: &Arc<Self>,

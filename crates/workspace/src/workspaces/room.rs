@@ -47,6 +47,7 @@ impl Workspaces {
     pub(crate) async fn room_for_run(&self, shape: MachineShape) -> Result<RunRoom, Error> {
         let _admission = self.shared.admission.lock().await;
         self.would_admit_run(shape)?;
+        self.shared.make_room(&self.shared.usage_of_memory(), shape.mem_mib.into());
         let (runs, memory_mib) = (Arc::clone(&self.shared.runs), u64::from(shape.mem_mib));
         let mut usage = runs.lock();
         usage.machines += 1;

@@ -230,7 +230,9 @@ impl Driver {
     ) -> Result<(), Error> {
         let shared = self.shared.upgrade().ok_or(Error::Cancelled)?;
         let _admission = shared.admission.lock().await;
-        shared.limits.admit_machine(&shared.usage().await?, self.record.shape)?;
+        let usage = shared.usage().await?;
+        shared.limits.admit_machine(&usage, self.record.shape)?;
+        shared.make_room(&usage, self.record.shape.mem_mib.into());
         self.note(WorkspaceState::Starting { machine, from }).await
     }
 }

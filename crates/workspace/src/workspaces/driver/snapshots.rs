@@ -174,13 +174,7 @@ impl Driver {
             }
         }
         if wanted.kind == SnapshotKind::Named && shelf.listed() > MOST_SNAPSHOTS {
-            let size = |record: &Arc<SnapshotRecord>| self.own_bytes(record);
-            let largest =
-                shelf.records().iter().filter(|record| record.is_deletable()).max_by_key(|r| size(r));
-            let largest = largest.map_or_else(String::new, |largest| {
-                format!("; the largest is `{}` with {} MiB", largest.shown_name(), size(largest) >> 20)
-            });
-            let reason = format!("workspace `{}` has {MOST_SNAPSHOTS}{largest}", workspace());
+            let reason = format!("workspace `{}` has {MOST_SNAPSHOTS}{}", workspace(), self.largest());
             return Err(Error::LimitReached { limit: "snapshots", reason });
         }
         self.admit_room().await
@@ -190,7 +184,22 @@ impl Driver {
     pub(super) async fn admit_room(&mut self) -> Result<(), Error> {
         self.admit_layer().await?;
         let shared = self.shared.upgrade().ok_or(Error::Cancelled)?;
-        shared.limits.admit_disk(&shared.usage().await?)
+        shared.limits.admit_disk(&shared.usage().await?).map_err(|error| match error {
+            Error::LimitReached { limit, reason } => {
+                Error::LimitReached { limit, reason: reason + &self.largest() }
+            }
+            other => other,
+        })
+    }
+
+    /// Which snapshot it would help most to delete, to be put behind a reason; nothing where there is none.
+    fn largest(&self) -> String {
+        let deletable = self.snapshots.shelf.records().iter().filter(|record| record.is_deletable());
+        let sized = deletable.map(|record| (self.own_bytes(record), record.shown_name()));
+        let largest = sized.max_by_key(|(bytes, _)| *bytes);
+        largest.map_or_else(String::new, |(bytes, name)| {
+            format!("; the largest snapshot of `{}` is `{name}` with {} MiB", self.record.id, bytes >> 20)
+        })
     }
 
     /// Whether the disk may have one layer more, when all are merged that can be.

@@ -17,6 +17,7 @@ mod runs;
 mod stalls;
 mod timeline;
 mod use_and_expiry;
+mod without_captures;
 
 #[path = "../../../../environments/tests/synthetic/mod.rs"]
 #[allow(

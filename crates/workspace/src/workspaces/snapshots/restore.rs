@@ -72,10 +72,7 @@ fn memory(
     }
     if memory.fits != fits(resources, record) {
         let build = resources.engine.build();
-        return Err(format!(
-            "its memory was saved by {} and does not fit {} {} on this host",
-            memory.engine, build.name, build.version
-        ));
+        return Err(unfit(&memory.engine, &format!("{} {}", build.name, build.version)));
     }
     let of = MemoryOf {
         files: SnapshotFiles::of(&resources.layout, &record.id),
@@ -92,6 +89,16 @@ fn memory(
     composed.map_err(|error| chain(&error))
 }
 
+/// Why memory that `saved` saved is of no use to `here`.
+fn unfit(saved: &str, here: &str) -> String {
+    if saved == here {
+        return format!(
+            "its memory was saved by {saved}, as it is here, but on another processor, with another acceleration or by another build of it"
+        );
+    }
+    format!("its memory was saved by {saved} and does not fit {here} on this host")
+}
+
 /// The file workers of a machine that goes on from a snapshot which was taken, or not, while those of then were at rest.
 pub(in super::super) fn workers(running: &Running, session: GuestSession, at_rest: bool) -> FileWorkers {
     match running.start {
@@ -106,5 +113,19 @@ pub(in super::super) fn origin(running: &Running, snapshot: &SnapshotRecord) -> 
         (StartKind::Restored, Some(memory)) => Some(memory.content.clone()),
         (StartKind::Restored, None) => None,
         (StartKind::Booted, _) => Some(MemoryContent::default()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::unfit;
+
+    #[test]
+    fn a_reason_names_two_builds_or_says_what_else_differs() {
+        let another = unfit("qemu 9.2", "qemu 7.2");
+        assert!(another.contains("qemu 9.2") && another.contains("qemu 7.2"), "{another}");
+        let same = unfit("qemu 7.2", "qemu 7.2");
+        assert_eq!(same.matches("qemu 7.2").count(), 1, "{same}");
+        assert!(same.contains("another processor"), "{same}");
     }
 }
