@@ -11,6 +11,8 @@ const ENVIRONMENT: &str = "debian:12";
 const TOUCHED_MIB: usize = 8;
 /// What is touched by a machine that changes much.
 const MUCH_MIB: usize = 256;
+/// Snapshots with little between them.
+const SNAPSHOTS: usize = 7;
 /// Workspaces that are forked at once.
 const FORKS: usize = 10;
 
@@ -27,8 +29,18 @@ pub(crate) async fn all(
     block(&mut || checkpoints(pyro, rounds, report))?;
 
     let (mut floors, mut resets, mut wakes) = (Samples::default(), Samples::default(), Samples::default());
-    for _ in 0..rounds {
+    let mut firsts = Samples::default();
+    for round in 0..rounds {
         floors.push(floor.run_true().await?);
+        // Nobody has gone back to this one: its memory is only stored.
+        let untouched = round + 1;
+        if untouched < rounds.min(SNAPSHOTS) {
+            let name = format!("s{untouched}");
+            block(&mut || {
+                firsts.push(then_exec(pyro, &["workspace", "reset", "b", "--snapshot", &name])?);
+                Ok(())
+            })?;
+        }
         block(&mut || {
             resets.push(then_exec(pyro, &["workspace", "reset", "b", "--snapshot", "s0"])?);
             words(pyro, &["workspace", "sleep", "b"])?;
@@ -50,6 +62,15 @@ pub(crate) async fn all(
         "ratio",
         "`reset_first_exec_ms` / the engine alone, as for `floor_ms`",
     );
+    // One round has none of these.
+    if rounds > 1 {
+        report.add(
+            "first_reset_over_floor",
+            firsts.median() / floors.median(),
+            "ratio",
+            "the same for the first reset to a snapshot, whose memory is not loaded / the engine alone",
+        );
+    }
     report.add("wake_first_exec_ms", wakes.median(), "ms", "`exec -- true` of a workspace that sleeps");
     report.add(
         "wake_over_floor",
@@ -80,7 +101,7 @@ fn then_exec(pyro: &Pyro, before: &[&str]) -> anyhow::Result<Duration> {
 /// Snapshots of a machine that changed little since its last one, and not much since it was made.
 fn little(pyro: &Pyro, rounds: usize, report: &mut Report) -> anyhow::Result<()> {
     let (mut pauses, mut takes, mut stored) = (Samples::default(), Samples::default(), Samples::default());
-    let rounds = rounds.min(7);
+    let rounds = rounds.min(SNAPSHOTS);
     for round in 0..rounds {
         // The same pages again: they are few since the machine was started.
         let script = format!("head -c {} /dev/urandom > /dev/shm/touched", TOUCHED_MIB << 20);

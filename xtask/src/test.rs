@@ -83,9 +83,13 @@ pub(crate) fn run(mut arguments: Arguments) -> Result<()> {
             guest_backed(&current, &built, &suite, &chosen)
         })?;
     }
-    sdk::test(&mut summary, &account, &built, &filters)?;
-    mcp::test(&mut summary, &account, &built, &filters)?;
-    smoke::test(&mut summary, &account, &built, &filters)?;
+    // What was counted is told also when one of them has nothing to count.
+    for parts in [sdk::test, mcp::test, smoke::test] as [Parts; 3] {
+        let begin = Instant::now();
+        if let Err(error) = parts(&mut summary, &account, &built, &filters) {
+            summary.broke(&error, begin.elapsed());
+        }
+    }
     summary.conclude(filters.is_empty())
 }
 
@@ -161,6 +165,12 @@ impl Summary {
         let tally = run().with_context(|| name.to_owned())?;
         self.0.push((name.to_owned(), tally, begin.elapsed()));
         Ok(())
+    }
+
+    /// A part did not come to its end: that counts as one failure.
+    fn broke(&mut self, error: &anyhow::Error, took: Duration) {
+        eprintln!("{error:?}");
+        self.0.push((format!("{error} (did not end)"), Tally { failed: 1, ..Tally::default() }, took));
     }
 
     /// Prints the table and the closing line. `whole`: no filter was given, so a part without a test is a fault. With one,
