@@ -14,6 +14,7 @@ use std::{
     },
     path::{Path, PathBuf},
     sync::atomic::{AtomicUsize, Ordering},
+    thread::{self, ScopedJoinHandle},
 };
 
 use rustix::fs::{
@@ -33,6 +34,9 @@ const PIECE_BYTES: u64 = 4 << 20;
 pub struct SealedMemory {
     file: OwnedFd,
     size_bytes: u64,
+    /// Where it had data when it was sealed. A machine that writes to a hole of its private mapping fills the hole for all with
+    /// zeros, so the file tells that no more.
+    data: Vec<Range<u64>>,
 }
 
 /// Why memory could not be loaded.
@@ -60,12 +64,24 @@ pub enum MemoryBase<'a> {
     },
 }
 
+impl MemoryBase<'_> {
+    fn size_bytes(self) -> u64 {
+        match self {
+            Self::Sealed(memory) => memory.size_bytes,
+            Self::Zero { size_bytes } => size_bytes,
+        }
+    }
+}
+
 /// Why memory could not be composed.
 #[derive(Debug, thiserror::Error)]
 pub enum ComposeError {
     /// A delta is none, or none for this base.
     #[error("put a delta into new memory")]
     Delta(#[source] MemoryDeltaError),
+    /// They replace other pages than were known.
+    #[error("put deltas into new memory: they replace other pages than they are said to")]
+    OtherPages,
     /// The host failed, as for want of memory.
     #[error("{operation} new memory")]
     Memory {
@@ -85,11 +101,13 @@ impl SealedMemory {
         let source = File::open(path).map_err(failed("open"))?;
         let size_bytes = source.metadata().map_err(failed("inspect"))?.len();
         let file = new_memory(size_bytes).map_err(failed("create a memory file for"))?;
-        for extent in Extents::of(&source, size_bytes) {
-            extent.and_then(|extent| copy_range(&source, &file, extent)).map_err(failed("copy"))?;
+        let data =
+            Extents::of(&source, size_bytes).collect::<io::Result<Vec<_>>>().map_err(failed("copy"))?;
+        for extent in &data {
+            copy_range(&source, &file, extent.clone()).map_err(failed("copy"))?;
         }
         seal(&file).map_err(failed("seal"))?;
-        Ok(Self { file: file.into(), size_bytes })
+        Ok(Self { file: file.into(), size_bytes, data })
     }
 
     /// Makes new memory of a base and deltas to it, each over what the ones before made of it. Pages that a delta replaces are
@@ -98,24 +116,56 @@ impl SealedMemory {
         base: MemoryBase<'_>,
         deltas: impl IntoIterator<Item = R>,
     ) -> Result<Self, ComposeError> {
+        Self::make(base, deltas, None)
+    }
+
+    /// The same where it is known which pages the deltas replace: the base is copied while they are read.
+    ///
+    /// # Errors
+    ///
+    /// [`ComposeError::OtherPages`] where they replace others; nothing is known of the deltas then.
+    pub fn compose_knowing<R: Read>(
+        base: MemoryBase<'_>,
+        deltas: impl IntoIterator<Item = R>,
+        replaced_pages: impl IntoIterator<Item = u64>,
+    ) -> Result<Self, ComposeError> {
+        let mut known = PageSet::new(base.size_bytes() / PAGE_BYTES as u64);
+        replaced_pages.into_iter().for_each(|page| known.add(page..page + 1));
+        Self::make(base, deltas, Some(&known))
+    }
+
+    fn make<R: Read>(
+        base: MemoryBase<'_>,
+        deltas: impl IntoIterator<Item = R>,
+        known: Option<&PageSet>,
+    ) -> Result<Self, ComposeError> {
         let failed = |operation| move |source: io::Error| ComposeError::Memory { operation, source };
-        let size_bytes = match base {
-            MemoryBase::Sealed(memory) => memory.size_bytes,
-            MemoryBase::Zero { size_bytes } => size_bytes,
-        };
+        let size_bytes = base.size_bytes();
         let file = new_memory(size_bytes).map_err(failed("create"))?;
-        let mut replaced = PageSet::new(size_bytes / PAGE_BYTES as u64);
-        for delta in deltas {
-            let mut delta = MemoryDeltaReader::begin(delta, size_bytes).map_err(ComposeError::Delta)?;
-            while let Some(piece) = delta.next_piece().map_err(ComposeError::Delta)? {
-                put(&file, piece, &mut replaced).map_err(failed("write to"))?;
+        let copy = Copying::of(base, &file);
+        let not_copied = failed("copy its base to");
+        let replaced = thread::scope(|scope| {
+            let early = known.map(|known| scope.spawn(|| copy.go_on(known)));
+            let replaced = put_all(&file, size_bytes, deltas).inspect_err(|_| copy.stop())?;
+            if known.is_some_and(|known| *known != replaced) {
+                copy.stop();
+                return Err(ComposeError::OtherPages);
             }
-        }
-        if let MemoryBase::Sealed(memory) = base {
-            copy_base(memory, &file, &replaced).map_err(failed("copy its base to"))?;
-        }
+            early
+                .map_or(Ok(()), |early| copy.go_on(&replaced).and_then(|()| joined(early)))
+                .map_err(&not_copied)?;
+            Ok(replaced)
+        })?;
+        // By two threads: most of it is the kernel's making of pages.
+        let copied = thread::scope(|scope| {
+            let other = scope.spawn(|| copy.go_on(&replaced));
+            copy.go_on(&replaced).and_then(|()| joined(other))
+        });
+        copied.map_err(not_copied)?;
         seal(&file).map_err(failed("seal"))?;
-        Ok(Self { file: file.into(), size_bytes })
+        let data = Extents::of(&file, size_bytes).collect::<io::Result<Vec<_>>>();
+        let data = data.map_err(failed("look for what is in"))?;
+        Ok(Self { file: file.into(), size_bytes, data })
     }
 
     /// Size of the guest's memory in bytes.
@@ -187,24 +237,62 @@ impl<F: AsFd> Iterator for Extents<F> {
     }
 }
 
-/// Copies what the set does not have, by two threads: most of that is the kernel's making of pages.
-fn copy_base(base: &SealedMemory, target: &File, replaced: &PageSet) -> io::Result<()> {
-    let extents = Extents::of(&base.file, base.size_bytes).collect::<io::Result<Vec<_>>>()?;
-    let pieces: Vec<_> = extents.into_iter().flat_map(|extent| pieces(extent, PIECE_BYTES)).collect();
-    let next = AtomicUsize::new(0);
-    let copy = || -> io::Result<()> {
+/// The copying of a base, by as many threads as take a part in it.
+struct Copying<'a> {
+    /// None: the base is zero, as new memory is.
+    base: Option<&'a SealedMemory>,
+    target: &'a File,
+    pieces: Vec<Range<u64>>,
+    next: AtomicUsize,
+}
+
+impl<'a> Copying<'a> {
+    fn of(base: MemoryBase<'a>, target: &'a File) -> Self {
+        let base = match base {
+            MemoryBase::Sealed(base) => Some(base),
+            MemoryBase::Zero { .. } => None,
+        };
+        let extents = base.into_iter().flat_map(|base| base.data.iter().cloned());
+        let pieces = extents.flat_map(|extent| pieces(extent, PIECE_BYTES)).collect();
+        Self { base, target, pieces, next: AtomicUsize::new(0) }
+    }
+
+    /// Copies piece after piece without the pages of the set, until nobody has any left.
+    fn go_on(&self, replaced: &PageSet) -> io::Result<()> {
+        let Some(base) = self.base else { return Ok(()) };
         // Of its own, since each has its own place in the file.
-        let target = reopen(target)?;
-        while let Some(piece) = pieces.get(next.fetch_add(1, Ordering::Relaxed)) {
+        let target = reopen(self.target)?;
+        while let Some(piece) = self.pieces.get(self.next.fetch_add(1, Ordering::Relaxed)) {
             copy_absent(&base.file, &target, piece.clone(), replaced)?;
         }
         Ok(())
-    };
-    std::thread::scope(|scope| {
-        let other = scope.spawn(copy);
-        let own = copy();
-        other.join().unwrap_or_else(|_| Err(io::Error::other("a thread failed"))).and(own)
-    })
+    }
+
+    /// Nobody needs it any more.
+    fn stop(&self) {
+        self.next.store(self.pieces.len(), Ordering::Relaxed);
+    }
+}
+
+fn joined(thread: ScopedJoinHandle<'_, io::Result<()>>) -> io::Result<()> {
+    thread.join().unwrap_or_else(|_| Err(io::Error::other("a thread failed")))
+}
+
+/// Puts the deltas into new memory; which pages they said something of.
+fn put_all<R: Read>(
+    file: &File,
+    size_bytes: u64,
+    deltas: impl IntoIterator<Item = R>,
+) -> Result<PageSet, ComposeError> {
+    let mut replaced = PageSet::new(size_bytes / PAGE_BYTES as u64);
+    for delta in deltas {
+        let mut delta = MemoryDeltaReader::begin(delta, size_bytes).map_err(ComposeError::Delta)?;
+        while let Some(piece) = delta.next_piece().map_err(ComposeError::Delta)? {
+            let put = put(file, piece, &mut replaced);
+            put.map_err(|source| ComposeError::Memory { operation: "write to", source })?;
+        }
+    }
+    Ok(replaced)
 }
 
 fn pieces(range: Range<u64>, most_bytes: u64) -> impl Iterator<Item = Range<u64>> {
@@ -263,6 +351,7 @@ fn put(file: &File, piece: Piece<'_>, replaced: &mut PageSet) -> io::Result<()> 
 }
 
 /// Numbers of pages, one bit for each that there is.
+#[derive(PartialEq, Eq)]
 struct PageSet(Vec<u64>);
 
 impl PageSet {
@@ -336,19 +425,41 @@ mod tests {
         let base = compose(zero, &[delta(&[(0, 1), (1, 1), (2, 1), (9, 1), (last, 1)])]);
         let second = delta(&[(1, 2), (2, 0), (5, 2), (7, 2)]);
         let third = delta(&[(5, 0), (6, 0), (7, 3), (100, 3)]);
-        let composed = compose(MemoryBase::Sealed(&base), &[second.clone(), third]);
-        let values = found(&composed, [0, 1, 2, 5, 6, 7, 8, 9, 100, last]).map(|(first, last)| {
-            assert_eq!(first, last, "a page is of two");
-            first
-        });
-        assert_eq!(values, [1, 2, 0, 0, 0, 3, 0, 1, 3, 1]);
-        assert_eq!(composed.size_bytes(), SIZE_BYTES);
-        // Pages that a delta replaced are not there twice, and zero ones not at all.
-        assert_eq!(composed.resident_bytes(), 6 * PAGE_BYTES as u64);
+        let composed = compose(MemoryBase::Sealed(&base), &[second.clone(), third.clone()]);
+        let deltas = || [&second[..], &third[..]];
+        let knowing = |pages: &[u64]| {
+            SealedMemory::compose_knowing(MemoryBase::Sealed(&base), deltas(), pages.iter().copied())
+        };
+        for composed in [&composed, &knowing(&[1, 2, 5, 6, 7, 100]).unwrap()] {
+            let values = found(composed, [0, 1, 2, 5, 6, 7, 8, 9, 100, last]).map(|(first, last)| {
+                assert_eq!(first, last, "a page is of two");
+                first
+            });
+            assert_eq!(values, [1, 2, 0, 0, 0, 3, 0, 1, 3, 1]);
+            assert_eq!(composed.size_bytes(), SIZE_BYTES);
+            // Pages that a delta replaced are not there twice, and zero ones not at all.
+            assert_eq!(composed.resident_bytes(), 6 * PAGE_BYTES as u64);
+        }
+        for other in [&[1, 2, 5, 6, 7][..], &[1, 2, 5, 6, 7, 8, 100], &[u64::MAX - 1]] {
+            assert!(matches!(knowing(other), Err(ComposeError::OtherPages)), "{other:?}");
+        }
         assert_eq!(found(&base, [1, 5]), [(1, 1), (0, 0)], "the base is never changed");
         let file = File::from(composed.file.try_clone().unwrap());
         assert_eq!(file.write_at(b"x", 0).unwrap_err().kind(), io::ErrorKind::PermissionDenied);
         assert_eq!(compose(MemoryBase::Sealed(&base), &[]).resident_bytes(), base.resident_bytes());
+    }
+
+    #[test]
+    fn holes_that_a_machine_filled_are_not_copied() {
+        let base = compose(MemoryBase::Zero { size_bytes: SIZE_BYTES }, &[delta(&[(3, 1)])]);
+        assert_eq!(base.resident_bytes(), PAGE_BYTES as u64);
+        // As a private mapping does that is written to where nothing is.
+        let page_bytes = PAGE_BYTES as u64;
+        fallocate(&base.file, FallocateFlags::empty(), 100 * page_bytes, page_bytes).unwrap();
+        assert_eq!(base.resident_bytes(), 2 * page_bytes);
+        let composed = compose(MemoryBase::Sealed(&base), &[delta(&[(5, 2)])]);
+        assert_eq!(composed.resident_bytes(), 2 * page_bytes);
+        assert_eq!(found(&composed, [3, 5, 100]), [(1, 1), (2, 2), (0, 0)]);
     }
 
     #[test]

@@ -96,6 +96,11 @@ impl PageDigests {
         self.entries.len()
     }
 
+    /// Which pages it knows, ascending.
+    pub(crate) fn page_numbers(&self) -> impl Iterator<Item = u64> {
+        self.entries.iter().map(|(page, _)| *page)
+    }
+
     /// Writes them down.
     pub(crate) fn write_to(&self, mut out: impl Write) -> io::Result<()> {
         out.write_all(&MAGIC)?;

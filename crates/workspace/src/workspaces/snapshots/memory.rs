@@ -7,13 +7,14 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use pyro_engine::{MachineShape, MemoryBase, SealedMemory};
+use pyro_engine::{ComposeError, MachineShape, MemoryBase, SealedMemory};
 use tracing::info;
 
 use super::{record::SavedMemory, seal, shelf::SnapshotFiles};
 use crate::{
     error::Error,
-    kept_memory,
+    kept_memory::{self, PageDigests},
+    seal_key::SealKey,
     template::Templates,
     workspaces::{
         frozen_file::FrozenFile,
@@ -52,6 +53,19 @@ pub(in super::super) struct MemoryOf {
     pub(in super::super) shape: MachineShape,
     /// How the template's memory looked that the workspace keeps.
     pub(in super::super) base: Option<FrozenFile>,
+}
+
+impl MemoryOf {
+    /// Which pages its deltas replace. None: that is not kept, and it takes longer to compose it.
+    fn replaced_pages(&self, key: &SealKey) -> Option<Vec<u64>> {
+        let bytes = self.shape.memory_bytes();
+        let digests = self.memory.content.deltas.iter().map(|delta| {
+            let place = self.files.digests(delta);
+            kept_memory::open_digests(key, &place, delta.as_str(), bytes).ok()
+        });
+        let digests = digests.collect::<Option<Vec<_>>>()?;
+        Some(digests.iter().flat_map(PageDigests::page_numbers).collect())
+    }
 }
 
 impl Memories {
@@ -108,18 +122,26 @@ impl Memories {
     fn compose(&self, of: &MemoryOf) -> Result<SealedMemory, Error> {
         let key = seal::key(&self.key_path)?;
         let content = &of.memory.content;
-        let opened = content.deltas.iter().map(|delta| {
-            let opened = kept_memory::open(&key, &of.files.delta(delta), delta.as_str());
-            opened.map_err(|source| seal::kept(&of.snapshot, source))
-        });
-        let deltas = opened.collect::<Result<Vec<_>, _>>()?;
+        let deltas = || {
+            let opened = content.deltas.iter().map(|delta| {
+                let opened = kept_memory::open(&key, &of.files.delta(delta), delta.as_str());
+                opened.map_err(|source| seal::kept(&of.snapshot, source))
+            });
+            opened.collect::<Result<Vec<_>, _>>()
+        };
         let base = if content.from_template { Some(self.base(of)?) } else { None };
         let base = match &base {
             Some(base) => MemoryBase::Sealed(base),
             None => MemoryBase::Zero { size_bytes: of.shape.memory_bytes() },
         };
-        SealedMemory::compose(base, deltas)
-            .map_err(|source| Error::SnapshotCompose { snapshot: of.snapshot.to_string(), source })
+        let composed = match of.replaced_pages(&key) {
+            Some(pages) => match SealedMemory::compose_knowing(base, deltas()?, pages) {
+                Err(ComposeError::OtherPages) => SealedMemory::compose(base, deltas()?),
+                other => other,
+            },
+            None => SealedMemory::compose(base, deltas()?),
+        };
+        composed.map_err(|source| Error::SnapshotCompose { snapshot: of.snapshot.to_string(), source })
     }
 
     fn base(&self, of: &MemoryOf) -> Result<Arc<SealedMemory>, Error> {
