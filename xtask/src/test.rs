@@ -35,6 +35,7 @@ const SAME_FOR_ROOT: &[&str] = &[
     "arguments::",
     "bytes::",
     "chat_hosts::",
+    "comparisons::",
     "exit_status::",
     // Nobody hides anything from root.
     "full_saves::",
@@ -44,8 +45,10 @@ const SAME_FOR_ROOT: &[&str] = &[
     "lost_machines::",
     "many_snapshots::",
     "mcp",
+    "package_managers::",
     "reference_faults::",
     "refusals::",
+    "timelines::",
     "use_cases::",
     "workspace_activity::",
     "workspace_changes::",
