@@ -48,8 +48,9 @@ fn a_cold_home_builds_one_template_and_every_run_restores_from_it() {
 fn sizes_asked_for_are_the_sizes_the_guest_has() {
     let home = Home::warm();
     let script = "nproc; sed -n 's/^MemTotal: *\\([0-9]*\\) kB/\\1/p' /proc/meminfo";
-    let outcome =
-        home.sh(script).flag("--vcpu-count").flag("2").flag("--mem-mib").flag("512").output().succeeds();
+    // The first machine of this size: it is booted, and two emulated processors wait for each other on a busy host.
+    let run = home.sh(script).flag("--vcpu-count").flag("2").flag("--mem-mib").flag("512").patience_s(400);
+    let outcome = run.output().succeeds();
     let lines = outcome.lines();
     assert_eq!(lines[0], "2", "{outcome}");
     let mib = lines[1].parse::<u64>().unwrap() / 1024;

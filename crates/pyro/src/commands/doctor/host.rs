@@ -133,7 +133,7 @@ fn yama_scope() -> Option<u8> {
 
 /// Whether the memory of machines can be read, without which snapshots, forks and sleep take long.
 fn snapshots(yama_scope: Option<u8>, is_root: bool) -> Check {
-    let lost = "snapshots, forks and sleep save all of it each time, which takes some ten times as long";
+    let lost = "snapshots, forks and sleep save all of it each time, which takes some seconds for each GiB";
     match yama_scope {
         Some(scope @ 3..) => {
             let detail = format!("kernel.yama.ptrace_scope is {scope}, so no memory can be read: {lost}");
