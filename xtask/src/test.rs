@@ -222,5 +222,8 @@ mod tests {
             "a filter may leave a part empty"
         );
         assert!(summary(&[Tally::default()]).conclude(false).is_err(), "but not everything");
+        let mut broken = summary(&[good]);
+        broken.broke(&anyhow::anyhow!("no such tool"), Duration::ZERO);
+        assert!(broken.conclude(true).unwrap_err().to_string().contains("1 tests failed"));
     }
 }

@@ -9,6 +9,7 @@ use std::{
     io::{self, BufWriter, Read, Write},
     ops::Range,
     os::{fd::OwnedFd, unix::fs::FileExt},
+    path::Path,
     sync::mpsc,
     thread,
 };
@@ -17,6 +18,7 @@ use rustix::fs::{FileType, Mode, OFlags, fstat, major, minor};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    EngineError,
     launch::{LaunchError, Launcher, open_as_user},
     memory::Extents,
     memory_delta::{MemoryDeltaWriter, PAGE_BYTES, Written},
@@ -71,6 +73,16 @@ pub(crate) struct Reader<'a> {
 pub(crate) enum CopyError {
     Read(io::Error),
     Write(io::Error),
+}
+
+impl CopyError {
+    /// The same of the memory of this process, which was to be written to this file.
+    pub(crate) fn of(self, pid: u32, file: &Path) -> EngineError {
+        match self {
+            Self::Read(source) => EngineError::MemoryUnreadable { pid, source },
+            Self::Write(source) => EngineError::file("write", file, source),
+        }
+    }
 }
 
 /// A machine's memory, open for reading.

@@ -4,6 +4,7 @@
 //! sealed memfd can be opened for writing by anybody, and be written by nobody.
 
 use std::{
+    cell::OnceCell,
     fmt,
     fs::{File, OpenOptions},
     io::{self, Read},
@@ -14,7 +15,7 @@ use std::{
     },
     path::{Path, PathBuf},
     sync::atomic::{AtomicUsize, Ordering},
-    thread::{self, ScopedJoinHandle},
+    thread,
 };
 
 use rustix::fs::{
@@ -143,25 +144,21 @@ impl SealedMemory {
         let size_bytes = base.size_bytes();
         let file = new_memory(size_bytes).map_err(failed("create"))?;
         let copy = Copying::of(base, &file);
-        let not_copied = failed("copy its base to");
-        let replaced = thread::scope(|scope| {
+        let replaced = OnceCell::new();
+        // By two threads: most of it is the kernel's making of pages.
+        thread::scope(|scope| {
             let early = known.map(|known| scope.spawn(|| copy.go_on(known)));
-            let replaced = put_all(&file, size_bytes, deltas).inspect_err(|_| copy.stop())?;
-            if known.is_some_and(|known| *known != replaced) {
+            let found = put_all(&file, size_bytes, deltas).inspect_err(|_| copy.stop())?;
+            if known.is_some_and(|known| *known != found) {
                 copy.stop();
                 return Err(ComposeError::OtherPages);
             }
-            early
-                .map_or(Ok(()), |early| copy.go_on(&replaced).and_then(|()| joined(early)))
-                .map_err(&not_copied)?;
-            Ok(replaced)
+            let replaced: &PageSet = replaced.get_or_init(|| found);
+            let other = early.unwrap_or_else(|| scope.spawn(|| copy.go_on(replaced)));
+            let own = copy.go_on(replaced);
+            let other = other.join().unwrap_or_else(|_| Err(io::Error::other("a thread failed")));
+            own.and(other).map_err(failed("copy its base to"))
         })?;
-        // By two threads: most of it is the kernel's making of pages.
-        let copied = thread::scope(|scope| {
-            let other = scope.spawn(|| copy.go_on(&replaced));
-            copy.go_on(&replaced).and_then(|()| joined(other))
-        });
-        copied.map_err(not_copied)?;
         seal(&file).map_err(failed("seal"))?;
         let data = Extents::of(&file, size_bytes).collect::<io::Result<Vec<_>>>();
         let data = data.map_err(failed("look for what is in"))?;
@@ -272,10 +269,6 @@ impl<'a> Copying<'a> {
     fn stop(&self) {
         self.next.store(self.pieces.len(), Ordering::Relaxed);
     }
-}
-
-fn joined(thread: ScopedJoinHandle<'_, io::Result<()>>) -> io::Result<()> {
-    thread.join().unwrap_or_else(|_| Err(io::Error::other("a thread failed")))
 }
 
 /// Puts the deltas into new memory; which pages they said something of.

@@ -14,6 +14,7 @@ use tokio::time::Sleep;
 /// Whether processes are held.
 #[derive(Debug, Default)]
 pub(crate) struct Holding {
+    /// Its bound. The loop of the agent polls it along with all else: nobody sleeps.
     end: Option<Pin<Box<Sleep>>>,
 }
 

@@ -259,8 +259,8 @@ pub struct SetClock {
     pub realtime_ns: u64,
 }
 
-/// Holds all processes: none takes a step, and none is started, until they are let go on, the guest is made an individual, or the
-/// time is over.
+/// Holds all processes: none takes a step in its program, also of those that are started meanwhile, until they are let go on, the
+/// guest is made an individual, or the time is over.
 #[derive(Clone, Copy, PartialEq, Eq, Message)]
 pub struct Hold {
     /// How long at most, milliseconds of the guest; 0 lets them go on.

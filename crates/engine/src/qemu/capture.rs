@@ -29,7 +29,7 @@ use super::{
 };
 use crate::{
     Capture, CaptureRequest, Captured, DiskLayer, EngineError, StallCause,
-    guest_memory::{CopyError, MemoryFile, Reader, Reading},
+    guest_memory::{MemoryFile, Reader, Reading},
     launch::Launcher,
     memory_delta::Written,
     new_file::NewFile,
@@ -221,12 +221,7 @@ impl Capturing {
     async fn write_changes(&self, reading: Reading, file: &NewFile) -> Result<Written, EngineError> {
         let (process, memory, path) = (self.process.clone(), file.share()?, file.path.clone());
         blocking(&self.directory, move || {
-            reading.write_delta(&process, memory).map_err(|error| match error {
-                CopyError::Write(source) => EngineError::file("write", &path, source),
-                CopyError::Read(source) => {
-                    EngineError::MemoryUnreadable { pid: process.identity().pid, source }
-                }
-            })
+            reading.write_delta(&process, memory).map_err(|error| error.of(process.identity().pid, &path))
         })
         .await
     }

@@ -14,7 +14,6 @@ use tokio::sync::broadcast::error::RecvError;
 use super::capture::refused;
 use crate::{
     EngineError, core_file,
-    guest_memory::CopyError,
     memory_delta::Written,
     new_file::NewFile,
     qmp::{Command, Qmp, QmpError},
@@ -69,10 +68,7 @@ pub(super) async fn write_delta(
     drop(theirs);
     let (path, memory) = (file.path.clone(), file.share()?);
     let reading = tokio::task::spawn_blocking(move || {
-        core_file::write_delta(ours, memory_bytes, memory).map_err(|error| match error {
-            CopyError::Write(source) => EngineError::file("write", &path, source),
-            CopyError::Read(source) => unreadable(source),
-        })
+        core_file::write_delta(ours, memory_bytes, memory).map_err(|error| error.of(pid, &path))
     });
     // In a thread of QEMU's own, so that it goes on answering.
     let dump = Command::DumpGuestMemory { paging: false, protocol: format!("fd:{NAME}"), detach: true };

@@ -12,7 +12,7 @@ use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
 /// Tasks in one control group when the host asks for no bound.
 const DEFAULT_MAX_TASKS: u32 = 4096;
-/// Says whether the tasks of a control group and of all below it are frozen.
+/// Where a control group, with all below it, is frozen by writing `1`, and let go on by writing `0`.
 const FREEZE: &str = "cgroup.freeze";
 /// How long frozen tasks are waited for: those that wait for a disk take as long as that does.
 const STILL_PATIENCE: Duration = Duration::from_millis(100);

@@ -207,8 +207,8 @@ async fn baseline(
     (session, files): (&GuestSession, &FileWorkers),
 ) -> Result<(), Error> {
     sync(session).await;
-    let (files, nothing_runs) = (Some(files.clone()), None);
-    let capturing = Capturing { resources, store, record, files, session: nothing_runs };
+    // Nothing runs in it yet that would have to be held.
+    let capturing = Capturing { resources, store, record, files: Some(files.clone()), session: None };
     let taken = capturing.machine(running.machine.as_ref(), Wanted::baseline()).await;
     // Its clock stood still with it.
     session.tell_time();

@@ -377,8 +377,10 @@ impl Shared {
         let started = all.iter().filter(|seen| seen.record.state.machine().is_some());
         let in_use = started.filter_map(|seen| seen.record.lineage.origin.as_ref()?.deltas.last().cloned());
         let given_up = self.resources.memories.keep_within(left_bytes, in_use.collect());
-        // Giving memory back takes a while.
-        tokio::task::spawn_blocking(move || drop(given_up));
+        if !given_up.is_empty() {
+            // Giving memory back takes a while.
+            tokio::task::spawn_blocking(move || drop(given_up));
+        }
     }
 
     /// Gives a workspace its driver.
